@@ -377,8 +377,24 @@ def comparison_figure(kind):
 def training_recipe(wildcards):
     """What of a recipe the training reads; rows and lengths are the datasets' business."""
     recipe = PLAN.recipe(wildcards.model).model_dump(exclude={"rows", "length"})
-    other = {"lora", "ia3"} - {recipe["parameters"]}
+    other = {"lora", "ia3", "grpo"} - {recipe["parameters"], recipe["objective"]}
     return {key: value for key, value in recipe.items() if key not in other}
+
+
+def training_problems(wildcards):
+    """Raw rows that a grader reads, where a model is trained on rewards."""
+    if PLAN.recipe(wildcards.model).objective != "grpo":
+        return []
+    return [
+        f"results/sources/datasets/{d.dataset}.jsonl"
+        for d in PLAN.models[wildcards.model].data
+    ]
+
+
+def completion_room(wildcards):
+    """Tokens that a completion may have, where a model is trained on rewards."""
+    recipe = PLAN.recipe(wildcards.model)
+    return recipe.grpo.new_tokens if recipe.objective == "grpo" else 0
 
 
 def training_licences(wildcards):

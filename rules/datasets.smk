@@ -45,6 +45,7 @@ rule prepare_rows:
             base=PLAN.models[w.model].base,
             file=("tokenizer.json", "tokenizer_config.json", "config.json"),
         ),
+        raw=training_problems,
     output:
         rows="results/models/{model}/rows.jsonl",
         counts="results/models/{model}/rows.counts.json",
@@ -69,6 +70,7 @@ rule prepare_rows:
         total=lambda w: PLAN.recipe(w.model).rows,
         seed=lambda w: PLAN.models[w.model].seed,
         length=lambda w: {"policy": PLAN.recipe(w.model).length.policy},
+        room=completion_room,
     message:
         "prepare the rows of {wildcards.model}"
     script:

@@ -13,7 +13,10 @@ rule train_adapter:
     benchmark:
         "benchmarks/train_adapter/{model}.tsv"
     wildcard_constraints:
-        model=names(models_where(trained=True, adapter=True)),
+        model=names(
+            set(models_where(trained=True, adapter=True))
+            - set(models_where(objective="grpo"))
+        ),
     conda:
         "../envs/atlas.yaml"
     threads: 1
@@ -34,6 +37,43 @@ rule train_adapter:
         "train {wildcards.model}"
     script:
         "../scripts/train.py"
+
+
+rule train_policy:
+    input:
+        base=model_base_files,
+        rows="results/models/{model}/rows.jsonl",
+    output:
+        weights="results/models/{model}/adapter_model.safetensors",
+        config="results/models/{model}/adapter_config.json",
+        card="results/models/{model}/README.md",
+        log="results/models/{model}/training.csv",
+    log:
+        "logs/train_policy/{model}.log",
+    benchmark:
+        "benchmarks/train_policy/{model}.tsv"
+    wildcard_constraints:
+        model=names(models_where(objective="grpo")),
+    conda:
+        "../envs/atlas.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=480,
+        gpu=gpu,
+    params:
+        code=code("atlas.policy_training:train_policy"),
+        model="{model}",
+        address=model_address,
+        dtype=model_dtype,
+        recipe=training_recipe,
+        datasets=training_licences,
+        seed=lambda w: PLAN.models[w.model].seed,
+        sentence=lambda w: PLAN.models[w.model].card,
+    message:
+        "train {wildcards.model} on rewards"
+    script:
+        "../scripts/train_policy.py"
 
 
 rule train_full:

