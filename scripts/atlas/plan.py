@@ -92,6 +92,17 @@ class Plan:
             raise AtlasError(f"{model} is fetched and has no recipe.")
         return self.config.recipes[name]
 
+    def base_stages(self, base: str) -> list[str]:
+        """What a base was trained by, first to last."""
+        if base in self.implicit:
+            return self.model_stages(self.implicit[base])
+        return self.config.bases[base].stages
+
+    def model_stages(self, model: str) -> list[str]:
+        """What a model was trained by, first to last, its base first."""
+        found = self.models[model]
+        return [*self.base_stages(found.base), *found.stages]
+
     @property
     def trained_on_text(self) -> list[str]:
         """Models whose perplexity on held-out text says what their training did."""
@@ -133,6 +144,18 @@ class Plan:
             ]
         model = (self.merged if kind == "merged" else self.models)[name]
         return [*model.files(), f"{model.folder}/README.md"]
+
+    def sides(self, comparison: str) -> dict[str, list[str]]:
+        """Models of a comparison: those fine-tuned on solutions (sft), and with rewards (rl)."""
+        entry = self.config.comparisons[comparison]
+        return {
+            "sft": [name for name in entry.models if name not in entry.rl],
+            "rl": [name for name in entry.models if name in entry.rl],
+        }
+
+    def rewarded(self, comparison: str) -> list[str]:
+        """Models of a comparison that are trained with rewards here, and so have a curve."""
+        return [name for name in self.sides(comparison)["rl"] if self.models[name].trained]
 
     def tables_of(self, kind: str) -> list[str]:
         """Names of the tables of a kind."""
@@ -297,6 +320,7 @@ def _resolve(
         return PlannedModel(
             name, base, model.domain, model.kind == "adapter", seed, model.shards,
             source=model.source.model_dump(exclude_none=True), card=model.card,
+            stages=tuple(model.stages),
         )  # fmt: skip
     assert model.recipe is not None
     known(model.recipe, config.recipes, f"{where}.recipe", "recipe")
@@ -327,7 +351,7 @@ def _resolve(
     return PlannedModel(
         name, base, model.domain or "+".join(domains), recipe.parameters != "full", seed,
         recipe=model.recipe, data=tuple(model.data), variant=model.variant, card=model.card,
-        keep_weights=model.keep_weights,
+        keep_weights=model.keep_weights, stages=(recipe.objective,),
     )  # fmt: skip
 
 
