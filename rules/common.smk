@@ -345,21 +345,24 @@ def comparison_entries(wildcards):
     return [[model, task] for task in entry.tasks for model in ["base", *entry.models]]
 
 
-def comparison_files(wildcards):
-    """Files of activations of a comparison."""
-    return [
-        f"results/comparisons/{wildcards.comparison}/{model}/{task}/activations.h5"
-        for model, task in comparison_entries(wildcards)
-    ]
+def comparison_files(name, measured=None):
+    """One file per model and task of a comparison; none where what it holds is not measured."""
+
+    def files(wildcards):
+        entry = PLAN.config.comparisons[wildcards.comparison]
+        if measured and not getattr(entry, measured).prompts:
+            return []
+        return [
+            f"results/comparisons/{wildcards.comparison}/{model}/{task}/{name}"
+            for model, task in comparison_entries(wildcards)
+        ]
+
+    return files
 
 
 def two_sided_comparisons():
     """Comparisons that have models of both sides: with rewards, and fine-tuned on solutions."""
-    return [
-        name
-        for name, entry in PLAN.config.comparisons.items()
-        if entry.rl and set(entry.models) - set(entry.rl)
-    ]
+    return [name for name in PLAN.config.comparisons if all(PLAN.sides(name).values())]
 
 
 def comparison_figure(kind):
@@ -372,6 +375,40 @@ def comparison_figure(kind):
         labels={"figure": kind.replace("_", " ")},
     )
     return [shown, f"{path}.png"]
+
+
+def comparison_figures(table):
+    """All figures of the comparisons of a table."""
+    entry = PLAN.config.tables[table]
+    return [
+        f"results/comparisons/{name}/figures/{kind}.svg"
+        for name in entry.comparisons
+        for kind in ["preservation", "effective_rank", "spectra"]
+        + ["reward"] * bool(PLAN.rewarded(name))
+    ]
+
+
+def table_rewarded(wildcards):
+    """Models of the comparisons of a table that are trained with rewards here."""
+    comparisons = PLAN.config.tables[wildcards.table].comparisons
+    return list(dict.fromkeys(m for name in comparisons for m in PLAN.rewarded(name)))
+
+
+def table_comparisons(wildcards):
+    """Comparisons of a table as plain values: models of both sides with their training stages."""
+    found = []
+    for name in PLAN.config.tables[wildcards.table].comparisons:
+        base = PLAN.config.comparisons[name].base
+        sides = {
+            side: {model: PLAN.model_stages(model) for model in models}
+            for side, models in PLAN.sides(name).items()
+        }
+        found.append(
+            {"name": name, "base": base, "stages": PLAN.base_stages(base)}
+            | sides
+            | {"rewarded": PLAN.rewarded(name)}
+        )
+    return found
 
 
 def training_recipe(wildcards):
@@ -456,9 +493,13 @@ def crate_companions(wildcards):
         for table in PLAN.config.tables
     }
     pools = tables.get(crate_artefact(wildcards), [])
-    return pool_figures(pools) + [
-        f"results/pools/{pool.name}/neighbours.csv" for pool in pools
-    ]
+    geometry = PLAN.tables_of("geometry")
+    drawn = comparison_figures(wildcards.target) if wildcards.target in geometry else []
+    return (
+        drawn
+        + pool_figures(pools)
+        + [f"results/pools/{pool.name}/neighbours.csv" for pool in pools]
+    )
 
 
 wildcard_constraints:

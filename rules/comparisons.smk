@@ -25,7 +25,7 @@ rule extract_streams:
         base_names=lambda w: PLAN.base_names(PLAN.config.comparisons[w.comparison].base),
         dtype=lambda w: base_dtype(PLAN.config.comparisons[w.comparison].base),
         most=lambda w: PLAN.config.comparisons[w.comparison].prompts,
-        positions="last_token",
+        positions=lambda w: PLAN.config.comparisons[w.comparison].positions,
         precision=lambda w: PLAN.config.comparisons[w.comparison].precision,
     message:
         "read the residual streams of {wildcards.model} on {wildcards.task}"
@@ -33,9 +33,80 @@ rule extract_streams:
         "../scripts/extract_streams.py"
 
 
+rule measure_curvature:
+    input:
+        prompts="results/datasets/{task}/rest.jsonl",
+        base=lambda w: PLAN.base_files(PLAN.config.comparisons[w.comparison].base),
+        model=lambda w: [] if w.model == "base" else PLAN.models[w.model].files(),
+    output:
+        curvature="results/comparisons/{comparison}/{model}/{task}/curvature.csv",
+    log:
+        "logs/measure_curvature/{comparison}-{model}-{task}.log",
+    benchmark:
+        "benchmarks/measure_curvature/{comparison}-{model}-{task}.tsv"
+    wildcard_constraints:
+        model=names(["base", *PLAN.models]),
+        task=names(PLAN.config.datasets),
+    conda:
+        "../envs/atlas.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=gpu,
+    params:
+        code=code("atlas.local_curvature:measure_curvature"),
+        base_names=lambda w: PLAN.base_names(PLAN.config.comparisons[w.comparison].base),
+        most=lambda w: PLAN.config.comparisons[w.comparison].curvature.prompts,
+        directions=lambda w: PLAN.config.comparisons[w.comparison].curvature.directions,
+        radius=lambda w: PLAN.config.comparisons[w.comparison].curvature.radius,
+        seed=PLAN.config.seeds[0],
+    message:
+        "measure the local curvature of {wildcards.model} on {wildcards.task}"
+    script:
+        "../scripts/measure_curvature.py"
+
+
+rule measure_trajectories:
+    input:
+        prompts="results/datasets/{task}/rest.jsonl",
+        quality="results/comparisons/{comparison}/quality.csv",
+        activations="results/comparisons/{comparison}/base/{task}/activations.h5",
+        base=lambda w: PLAN.base_files(PLAN.config.comparisons[w.comparison].base),
+        model=lambda w: [] if w.model == "base" else PLAN.models[w.model].files(),
+    output:
+        trajectories="results/comparisons/{comparison}/{model}/{task}/trajectories.csv",
+    log:
+        "logs/measure_trajectories/{comparison}-{model}-{task}.log",
+    benchmark:
+        "benchmarks/measure_trajectories/{comparison}-{model}-{task}.tsv"
+    wildcard_constraints:
+        model=names(["base", *PLAN.models]),
+        task=names(PLAN.config.datasets),
+    conda:
+        "../envs/atlas.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=gpu,
+    params:
+        code=code("atlas.trajectories:measure_trajectories"),
+        base_names=lambda w: PLAN.base_names(PLAN.config.comparisons[w.comparison].base),
+        dtype=lambda w: base_dtype(PLAN.config.comparisons[w.comparison].base),
+        most=lambda w: PLAN.config.comparisons[w.comparison].trajectories.prompts,
+        dimensions=lambda w: PLAN.config.comparisons[
+            w.comparison
+        ].trajectories.dimensions,
+    message:
+        "measure the trajectories of {wildcards.model} on {wildcards.task}"
+    script:
+        "../scripts/measure_trajectories.py"
+
+
 rule comparison_quality:
     input:
-        activations=comparison_files,
+        activations=comparison_files("activations.h5"),
         config=lambda w: f"results/sources/bases/{PLAN.config.comparisons[w.comparison].base}/config.json",
     output:
         quality="results/comparisons/{comparison}/quality.csv",
@@ -63,7 +134,9 @@ rule comparison_quality:
 rule comparison_layers:
     input:
         quality="results/comparisons/{comparison}/quality.csv",
-        activations=comparison_files,
+        activations=comparison_files("activations.h5"),
+        curvature=comparison_files("curvature.csv", "curvature"),
+        trajectories=comparison_files("trajectories.csv", "trajectories"),
     output:
         layers="results/comparisons/{comparison}/layers.csv",
         spectra="results/comparisons/{comparison}/spectra.npz",
@@ -107,12 +180,8 @@ rule comparison_tests:
         gpu=0,
     params:
         code=code("atlas.comparisons:comparison_tests"),
-        sft=lambda w: [
-            m
-            for m in PLAN.config.comparisons[w.comparison].models
-            if m not in PLAN.config.comparisons[w.comparison].rl
-        ],
-        rl=lambda w: PLAN.config.comparisons[w.comparison].rl,
+        sft=lambda w: PLAN.sides(w.comparison)["sft"],
+        rl=lambda w: PLAN.sides(w.comparison)["rl"],
     message:
         "compare the sides of {wildcards.comparison}"
     script:
@@ -124,11 +193,9 @@ rule draw_comparison:
         layers="results/comparisons/{comparison}/layers.csv",
         spectra="results/comparisons/{comparison}/spectra.npz",
     output:
-        figures=[
-            place
-            for kind in ("preservation", "effective_rank", "spectra")
-            for place in comparison_figure(kind)
-        ],
+        preservation=comparison_figure("preservation"),
+        effective_rank=comparison_figure("effective_rank"),
+        singular_values=comparison_figure("spectra"),
     log:
         "logs/draw_comparison/{comparison}.log",
     benchmark:
@@ -147,3 +214,71 @@ rule draw_comparison:
         "draw the geometry of {wildcards.comparison}"
     script:
         "../scripts/draw_comparison.py"
+
+
+rule draw_rewards:
+    input:
+        training=lambda w: [
+            f"results/models/{model}/training.csv"
+            for model in PLAN.rewarded(w.comparison)
+        ],
+    output:
+        reward=comparison_figure("reward"),
+    log:
+        "logs/draw_rewards/{comparison}.log",
+    benchmark:
+        "benchmarks/draw_rewards/{comparison}.tsv"
+    wildcard_constraints:
+        comparison=names(filter(PLAN.rewarded, PLAN.config.comparisons)),
+    conda:
+        "../envs/atlas.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        gpu=0,
+    params:
+        code=code("atlas.comparison_figures:draw_rewards"),
+        name="{comparison}",
+    message:
+        "draw the rewards of {wildcards.comparison}"
+    script:
+        "../scripts/draw_rewards.py"
+
+
+rule geometry_table:
+    input:
+        tests=lambda w: [
+            f"results/comparisons/{comparison}/tests.csv"
+            for comparison in PLAN.config.tables[w.table].comparisons
+        ],
+        training=lambda w: [
+            f"results/models/{model}/training.csv" for model in table_rewarded(w)
+        ],
+        # Drawn with the table, not read by it.
+        companions=ancient(lambda w: comparison_figures(w.table)),
+    output:
+        table=table_file("geometry_table", "csv"),
+        page="results/tables/{table}.md",
+        figure=table_figure("geometry_table"),
+    log:
+        "logs/geometry_table/{table}.log",
+    benchmark:
+        "benchmarks/geometry_table/{table}.tsv"
+    wildcard_constraints:
+        table=names(PLAN.tables_of("geometry")),
+    conda:
+        "../envs/atlas.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+        gpu=0,
+    params:
+        code=code("atlas.geometry_tables:geometry_table"),
+        name="{table}",
+        comparisons=table_comparisons,
+    message:
+        "write the table of geometry {wildcards.table}"
+    script:
+        "../scripts/geometry_table.py"

@@ -1,4 +1,4 @@
-"""Figures of comparisons: preservation by layer, effective rank, spectra."""
+"""Figures of comparisons: preservation by layer, effective rank, spectra, rewards."""
 
 from __future__ import annotations
 
@@ -8,18 +8,60 @@ import numpy as np
 
 from atlas.comparisons import CENTRING, STREAM
 from atlas.experiment_figures import PALETTE
-from atlas.figures import STYLE, plt, save
+from atlas.figures import STYLE, note, plt, save
 from atlas.files import read_csv
+from atlas.reward_curves import reward_curve, slope
 
-KINDS = ("preservation", "effective_rank", "spectra")
+MARKERS, LINES = "os^Dv", ("-", "--", ":", "-.")
 
 
-def draw_comparison(*, layers: Path, spectra: Path, name: str, figures: list[Path]) -> None:
-    """Draw the figures of a comparison, each as SVG and as PNG, in the order of KINDS."""
+def draw_comparison(
+    *,
+    layers: Path,
+    spectra: Path,
+    name: str,
+    preservation: list[Path],
+    effective_rank: list[Path],
+    singular_values: list[Path],
+) -> None:
+    """Draw the figures of a comparison.
+
+    :param preservation, effective_rank, singular_values: where each goes, as SVG and as PNG.
+    """
     rows = [r for r in read_csv(layers) if r["hook"] == STREAM and r["centring"] == CENTRING]
-    _preservation(rows, name, figures[0:2])
-    _effective_rank(rows, name, figures[2:4])
-    _spectra(rows, spectra, name, figures[4:6])
+    _preservation(rows, name, preservation)
+    _effective_rank(rows, name, effective_rank)
+    _spectra(rows, spectra, name, singular_values)
+
+
+def draw_rewards(*, training: list[Path], name: str, reward: list[Path]) -> None:
+    """Draw the mean reward of each step of models that are trained with rewards, and its line.
+
+    :param training: training.csv of each model; the name of its folder is the model's.
+    :param reward: where it goes, as SVG and as PNG.
+    """
+    curves = {file.parent.name: reward_curve(file) for file in training}
+    with plt.rc_context(STYLE):
+        empty = [model for model, curve in curves.items() if not curve]
+        if empty:
+            save(note(name, f"{empty[0]} has no rewards in its training.csv"), *reward)
+            return
+        figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+        for k, (model, curve) in enumerate(curves.items()):
+            steps, values = np.array(curve, dtype=np.float64).T
+            colour = PALETTE[k % len(PALETTE)]
+            axes.plot(steps, values, color=colour, marker=MARKERS[k % len(MARKERS)], markersize=3,
+                      linewidth=0.8, label=model)  # fmt: skip
+            if (found := slope(curve)) is not None:
+                axes.plot(steps, values.mean() + found.value * (steps - steps.mean()), color=colour,
+                          linestyle="--", label=f"slope {found.value:.4f} per step, 95 % interval "
+                          f"{found.low:.4f} to {found.high:.4f}")  # fmt: skip
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_xlabel("Step")
+        axes.set_ylabel("Mean reward")
+        axes.set_title(name, loc="left")
+        figure.legend(loc="outside lower center", frameon=False)
+        save(figure, *reward)
 
 
 def _preservation(rows: list[dict[str, str]], name: str, places: list[Path]) -> None:
@@ -36,7 +78,7 @@ def _preservation(rows: list[dict[str, str]], name: str, places: list[Path]) -> 
             ]
             colour = PALETTE[k % len(PALETTE)]
             axes.plot(layers, [np.mean(v) for v in values], color=colour, label=model,
-                      marker="os^Dv"[k % 5], markersize=3)  # fmt: skip
+                      marker=MARKERS[k % len(MARKERS)], markersize=3)  # fmt: skip
             axes.fill_between(layers, [min(v) for v in values], [max(v) for v in values],
                               color=colour, alpha=0.2, linewidth=0)  # fmt: skip
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -83,7 +125,7 @@ def _spectra(rows: list[dict[str, str]], spectra: Path, name: str, places: list[
             values = stored[f"{task}/{model}/{STREAM}.{layer}/{CENTRING}"]
             values = values[values > 0]
             axes.loglog(range(1, len(values) + 1), values / values[0], label=model,
-                        color=PALETTE[k % len(PALETTE)], linestyle=("-", "--", ":", "-.")[k % 4])  # fmt: skip
+                        color=PALETTE[k % len(PALETTE)], linestyle=LINES[k % len(LINES)])  # fmt: skip
         axes.set_xlabel(f"Index (layer {layer}, {task})")
         axes.set_ylabel("Singular value / largest")
         axes.set_title(name, loc="left")

@@ -175,6 +175,10 @@ class Base(Entry):
         default=[], description="Other names under which adapters may record this base."
     )
     licence: str = Field(default="unknown", description="Licence, written into model cards.")
+    stages: list[str] = Field(
+        default=[],
+        description="What it was trained by, first to last, for the table of geometry.",
+    )
 
 
 class Encoder(Entry):
@@ -479,6 +483,11 @@ class Model(Entry):
         default=None, description="Label; by default that of its datasets, joined by +."
     )
     card: str = Field(default="", description="A sentence for the model card.")
+    stages: list[str] = Field(
+        default=[],
+        description="What a fetched model was trained by after its base, first to last, for the "
+        "table of geometry (a model that is trained here: its objective).",
+    )
 
     @model_validator(mode="after")
     def _trained_or_fetched(self, info: Any) -> Model:
@@ -490,6 +499,10 @@ class Model(Entry):
             if self.source is not None and (self.recipe is not None or self.data):
                 raise PydanticCustomError(
                     "model", "a fetched model has a source, and neither recipe nor data"
+                )
+            if self.source is None and self.stages:
+                raise PydanticCustomError(
+                    "model", "the stage of a model that is trained here is its objective; name none"
                 )
             if self.source is not None and self.domain is None:
                 raise PydanticCustomError("model", "a fetched model needs a domain")
@@ -562,7 +575,15 @@ class Table(Entry):
     """One of results/tables."""
 
     kind: Literal[
-        "main", "silhouettes", "additive", "retrieval", "spaces", "outputs", "instruct", "temporal"
+        "main",
+        "silhouettes",
+        "additive",
+        "retrieval",
+        "spaces",
+        "outputs",
+        "instruct",
+        "temporal",
+        "geometry",
     ] = Field(
         default="main",
         description="main: silhouettes of all spaces with their mean over pools; silhouettes: of "
@@ -570,10 +591,15 @@ class Table(Entry):
         "retrieval: models of `queries` against the pools; spaces: the family of delta "
         "activations, by layer and by number of probes; outputs: what models write; instruct: bases, "
         "models, instruct and merged models side by side; temporal: the same, with the distances of "
-        "the models of `pools` before and after the delta.",
+        "the models of `pools` before and after the delta; geometry: models trained with rewards "
+        "against models fine-tuned on solutions, of `comparisons`.",
     )
     pools: list[Name] = Field(
-        default=[], description="Pools of the table, in its order (all kinds but instruct)."
+        default=[],
+        description="Pools of the table, in its order (all kinds but instruct and geometry).",
+    )
+    comparisons: list[Name] = Field(
+        default=[], description="Comparisons of the table, in its order (geometry)."
     )
     models: list[Name] = Field(
         default=[], description="Models to which the deltas are added (instruct, temporal)."
@@ -662,6 +688,25 @@ class Push(Entry):
     private: bool = Field(default=True, description="Whether the repository is private.")
 
 
+class Curvature(Entry):
+    """How local curvature is measured: the response to perturbed input embeddings."""
+
+    prompts: int = Field(default=20, ge=0, description="Prompts per task, the first ones; 0: none.")
+    directions: int = Field(default=20, ge=1, description="Perturbations of a prompt.")
+    radius: Number = Field(
+        default=0.01, gt=0, description="Their size, as a share of the norm of the embeddings."
+    )
+
+
+class Trajectories(Entry):
+    """Whose trajectories are measured: the path of the stream over all tokens of a prompt."""
+
+    prompts: int = Field(default=20, ge=0, description="Prompts per task, the first ones; 0: none.")
+    dimensions: int = Field(
+        default=3, ge=2, description="Directions of the base in which signatures are computed."
+    )
+
+
 class Comparison(Entry):
     """Models whose geometry is compared on task prompts."""
 
@@ -675,7 +720,16 @@ class Comparison(Entry):
     tasks: list[Name] = Field(
         min_length=1, description="Datasets whose prompts (of the rows held out) are read."
     )
-    prompts: int = Field(default=500, ge=2, description="Prompts per task.")
+    prompts: int = Field(
+        default=500, ge=2, description="Prompts per task, the first ones (fewer where there are)."
+    )
+    positions: Literal["last_token", "mean", "all"] = Field(
+        default="last_token",
+        description="What is read of each prompt: its last token, the mean over its tokens, or "
+        "all of them, each a row.",
+    )
+    curvature: Curvature = Field(default=Curvature(), description="Local curvature.")
+    trajectories: Trajectories = Field(default=Trajectories(), description="Trajectories.")
     precision: Literal["float16", "float32"] = Field(
         default="float16", description="Precision in which activations are stored."
     )

@@ -49,11 +49,13 @@ def draw_intervals(
     values: Mapping[str, tuple[float, float, float, float | None]],
     axis: str,
     title: str,
+    label: str = "ours, 95 % interval over models",
 ) -> None:
     """Points with intervals, published figures as diamonds.
 
     :param places: where it goes, as SVG and as PNG.
     :param values: name -> value, low, high, published (or None).
+    :param label: what the points are.
     """
     with plt.rc_context(STYLE):
         height = max(2.0, 1.2 + 0.28 * len(values))
@@ -61,7 +63,7 @@ def draw_intervals(
         for i, (value, low, high, published) in enumerate(values.values()):
             axes.plot([low, high], [i, i], color=PALETTE[0], linewidth=2)
             axes.plot([value], [i], "o", color=PALETTE[0], markeredgecolor="black", markersize=6,
-                      label="ours, 95 % interval over models" if i == 0 else None)  # fmt: skip
+                      label=label if i == 0 else None)  # fmt: skip
             if published is not None:
                 axes.plot([published], [i], "D", color=PALETTE[1], markeredgecolor="black",
                           markersize=6, label="published")  # fmt: skip

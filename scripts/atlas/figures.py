@@ -95,7 +95,7 @@ def draw(
 def tsne_figure(found: Embeddings, title: str, look: dict[str, tuple[str, str]]) -> Figure:
     """The map of a pool; colour and marker are the domain."""
     if found.reason or len(found.model_names) < 3:
-        return _note(title, found.reason or "a map needs at least three models")
+        return note(title, found.reason or "a map needs at least three models")
     points = tsne_points(found)
     figure, axes = plt.subplots(figsize=(5.6, 4.2), layout="constrained")
     labels = np.array(found.domains)
@@ -115,7 +115,7 @@ def tsne_figure(found: Embeddings, title: str, look: dict[str, tuple[str, str]])
 def similarity_figure(found: Embeddings, title: str) -> Figure:
     """Heat map of cosine similarities, models ordered by domain and name."""
     if found.reason:
-        return _note(title, found.reason)
+        return note(title, found.reason)
     n = len(found.model_names)
     order = sorted(range(n), key=lambda i: (found.domains[i], found.model_names[i]))
     matrix = found.cosine_similarity()[np.ix_(order, order)]
@@ -146,7 +146,7 @@ def silhouette_figure(found: Embeddings, title: str, look: dict[str, tuple[str, 
     """Silhouette of each model, grouped by domain, and their mean."""
     reason = found.reason or no_silhouette(found.domains)
     if reason:
-        return _note(title, reason)
+        return note(title, reason)
     matrix = distance(found.cosine_similarity(), "cosine")
     samples = silhouette_samples(matrix, found.domains, metric="precomputed")
     n = len(samples)
@@ -174,7 +174,7 @@ def silhouette_figure(found: Embeddings, title: str, look: dict[str, tuple[str, 
     return figure
 
 
-def _note(title: str, reason: str) -> Figure:
+def note(title: str, reason: str) -> Figure:
     """A figure that says why there is nothing to see."""
     figure, axes = plt.subplots(figsize=(5.6, 1.8), layout="constrained")
     axes.set_axis_off()

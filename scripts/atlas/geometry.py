@@ -25,6 +25,7 @@ from atlas.subspaces import (
 
 Array = np.ndarray[Any, Any]
 SUBSPACE = 100  # dimensions of the subspaces that are compared, as published
+CENTRINGS = ("uncentred", "centred")
 COLUMNS = (
     "model", "layer", "hook", "centring", "prompts", "dimensions", "rank", "effective_rank",
     "spectral_decay", "spectral_decay_r2", "participation_ratio", "stable_rank", "dimension_90",
@@ -184,7 +185,7 @@ def _rows(
     name: str, hook: str, file: StreamFile, found: Geometry, base: Geometry | None
 ) -> Iterator[tuple[dict[str, Any], Array]]:
     layer, stream = hook_place(hook)
-    for centring in ("uncentred", "centred"):
+    for centring in CENTRINGS:
         one: Decomposition = getattr(found, centring)
         row = dict.fromkeys(COLUMNS)
         row |= {"model": name, "layer": layer, "hook": stream, "centring": centring}

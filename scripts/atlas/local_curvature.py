@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from atlas.errors import AtlasError
-from atlas.residual_streams import streams
-from atlas.stream_files import hook_names
+from atlas.files import write_csv
+from atlas.progress import Progress
+from atlas.residual_streams import loaded, prompt_tokens, streams
+from atlas.stream_files import hook_names, hook_place
 
 Array = np.ndarray[Any, Any]
 DIRECTIONS, RADIUS = 20, 0.01  # as published: perturbations of a prompt, and their relative size
 BATCH_TOKENS = 4096
+COLUMNS = ("layer", "hook", "prompt", "tokens", "local_curvature", "sensitivity")
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ def local_curvature(
         )
     found: list[tuple[Array, Array]] = []
     hooks: list[str] = []
+    progress = Progress(len(ids), "prompt")
     for number, row in enumerate(ids):
         tokens = torch.tensor([list(row)], device=parameter.device)
         start = network.get_input_embeddings()(tokens)
@@ -85,6 +90,7 @@ def local_curvature(
             first = ((plus - origin).norm(dim=2) / sizes) ** 2
             sums += torch.stack([second.sum(dim=1), first.sum(dim=1)]).cpu().numpy()
         found.append((sums[0] / directions, sums[1] / directions))
+        progress.step()
     curvature, sensitivity = (np.stack(values) for values in zip(*found, strict=True))
     if not (np.isfinite(curvature).all() and np.isfinite(sensitivity).all()):
         raise AtlasError("local curvature: a response of the network is NaN or Inf.")
@@ -101,3 +107,35 @@ def _last(network: Any, embeddings: torch.Tensor) -> torch.Tensor:
     with streams(network, lambda _, stream: kept.append(stream[:, -1].double())):
         network.base_model(inputs_embeds=embeddings, use_cache=False)
     return torch.stack(kept)
+
+
+def measure_curvature(
+    *,
+    prompts: Path,
+    base: list[Path],
+    model: list[Path],
+    base_names: list[str],
+    most: int,
+    directions: int,
+    radius: float,
+    seed: int,
+    curvature: Path,
+) -> None:
+    """Write the responses of a base, or of a model of it: COLUMNS, a row per hook and prompt.
+
+    The network runs in float32, whatever the base is stored in.
+
+    :param prompts: rows (JSONL) with ``prompt``. :param base: files of the base.
+    :param model: files of the model; none for the base itself. :param most: prompts, the first.
+    """
+    _, ids = prompt_tokens(prompts, base[0].parent, most)
+    with loaded(base, model, base_names, "float32") as network:
+        found = local_curvature(network, ids, seed, directions, radius)
+    rows = [
+        {"layer": layer, "hook": stream, "prompt": number, "tokens": len(row),
+         "local_curvature": float(found.curvature[number, i]),
+         "sensitivity": float(found.sensitivity[number, i])}
+        for i, (layer, stream) in enumerate(map(hook_place, found.hooks))
+        for number, row in enumerate(ids)
+    ]  # fmt: skip
+    write_csv(curvature, COLUMNS, rows)

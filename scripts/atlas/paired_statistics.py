@@ -115,6 +115,8 @@ def compare(
     measure: str,
     sft: Mapping[tuple[int, str], float],
     rl: Mapping[tuple[int, str], float],
+    *,
+    decide: bool = True,
 ) -> list[dict[str, Any]]:
     """One row per layer, over its tasks, and a last row with ``layer`` = all, over all pairs.
 
@@ -125,17 +127,11 @@ def compare(
     the last row and is by the corrected permutation p-value.
 
     :param sft, rl: (layer, task) -> value of the measure; the same keys in both.
+    :param decide: whether more of the measure means that more of the base is kept; there is a
+        decision about such measures only.
     :raises AtlasError: where a pair lacks one side, or a value is NaN or Inf.
     """
-    pairs = sorted(set(sft) | set(rl))
-    if not pairs:
-        raise AtlasError(f"{measure}: there are no pairs of layer and task to compare.")
-    for layer, task in pairs:
-        for name, side in (("SFT", sft), ("RL", rl)):
-            value = side.get((layer, task))
-            if value is None or not math.isfinite(value):
-                what = "no value" if value is None else f"the value {value}"
-                raise AtlasError(f"{measure}: {name} has {what} in layer {layer} of {task}.")
+    pairs = _pairs(measure, sft, rl)
     layers = sorted({layer for layer, _ in pairs})
     rows = []
     for layer in layers:
@@ -147,15 +143,46 @@ def compare(
         for row, p in zip(rows, holm([row[key] for row in rows]), strict=True):
             row[f"{key}_corrected"] = p
             row["correction"] = "holm"
-    total = _row(measure, "all", [sft[k] for k in pairs], [rl[k] for k in pairs], len(layers))
+    return [*rows, overall(measure, sft, rl, decide=decide)]
+
+
+def overall(
+    measure: str,
+    sft: Mapping[tuple[int, str], float],
+    rl: Mapping[tuple[int, str], float],
+    *,
+    decide: bool = True,
+) -> dict[str, Any]:
+    """The last row of :func:`compare`: over all pairs."""
+    pairs = _pairs(measure, sft, rl)
+    layers = len({layer for layer, _ in pairs})
+    total = _row(measure, "all", [sft[k] for k in pairs], [rl[k] for k in pairs], layers)
     for key in ("p_permutation", "p_welch"):
         p = total[key]
-        total[f"{key}_corrected"] = None if p is None else min(1.0, p * len(layers))
+        total[f"{key}_corrected"] = None if p is None else min(1.0, p * layers)
     total["correction"] = "bonferroni"
-    total["decision"] = decision(
-        total["difference"], total["cohens_d"], total["p_permutation_corrected"]
-    )
-    return [*rows, total]
+    if decide:
+        total["decision"] = decision(
+            total["difference"], total["cohens_d"], total["p_permutation_corrected"]
+        )
+    return total
+
+
+def _pairs(
+    measure: str,
+    sft: Mapping[tuple[int, str], float],
+    rl: Mapping[tuple[int, str], float],
+) -> list[tuple[int, str]]:
+    pairs = sorted(set(sft) | set(rl))
+    if not pairs:
+        raise AtlasError(f"{measure}: there are no pairs of layer and task to compare.")
+    for layer, task in pairs:
+        for name, side in (("SFT", sft), ("RL", rl)):
+            value = side.get((layer, task))
+            if value is None or not math.isfinite(value):
+                what = "no value" if value is None else f"the value {value}"
+                raise AtlasError(f"{measure}: {name} has {what} in layer {layer} of {task}.")
+    return pairs
 
 
 def _row(

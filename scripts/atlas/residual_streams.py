@@ -156,6 +156,42 @@ def read_streams(
     return found
 
 
+def prompt_tokens(
+    prompts: Path, folder: Path, most: int | None
+) -> tuple[list[str], list[list[int]]]:
+    """The first prompts of a file, and their tokens as a base has them.
+
+    :param prompts: rows (JSONL) with ``prompt``. :param folder: of the base.
+    :raises AtlasError: where a prompt is empty.
+    """
+    texts = [row["prompt"] for row in read_jsonl(prompts)[:most]]
+    tokens = Tokens(folder)
+    ids = [tokens.prompt(text) for text in texts]
+    for number, one in enumerate(ids, start=1):
+        if not one:
+            raise AtlasError(f"{prompts}: prompt {number} has no tokens; leave it out.")
+    return texts, ids
+
+
+@contextlib.contextmanager
+def loaded(
+    base: Sequence[Path], model: Sequence[Path], base_names: Sequence[str], dtype: str
+) -> Iterator[Any]:
+    """A base in memory, on the device of the job; within this context it computes as a model.
+
+    :param base: files of the base. :param model: files of the model; none for the base itself.
+    :raises AtlasError: where the model is not one of the base.
+    """
+    device, folder = devices.prepare(), base[0].parent
+    say(f"loads {folder.name} on {device}")
+    network = load_base(folder, dtype, device)
+    if not model:
+        yield network
+        return
+    with model_applied(network, model, read_json(folder / "base.json"), base_names):
+        yield network
+
+
 def extract_streams(
     *,
     prompts: Path,
@@ -186,16 +222,9 @@ def extract_streams(
     :raises AtlasError: where the model is not one of the base, a prompt is empty, or a finite
         activation is too large for float16.
     """
-    rows = read_jsonl(prompts)[:most]
-    texts = [row["prompt"] for row in rows]
-    device = devices.prepare()
     folder = base[0].parent
-    tokens = Tokens(folder)
-    ids = [tokens.prompt(text) for text in texts]
-    for number, one in enumerate(ids, start=1):
-        if not one:
-            raise AtlasError(f"{prompts}: prompt {number} has no tokens; leave it out.")
-    record, settings = read_json(folder / "base.json"), read_json(folder / "config.json")
+    texts, ids = prompt_tokens(prompts, folder, most)
+    settings = read_json(folder / "config.json")
     settings = settings.get("text_config", settings)
     hooks = hook_names(settings["num_hidden_layers"])
     lengths = [len(one) for one in ids]
@@ -204,13 +233,8 @@ def extract_streams(
     parts = grouped(length_batches(lengths, most), lengths, positions, row_bytes, part_bytes)
     places = [scratch / f"part-{number:05d}.safetensors" for number in range(len(parts))]
     if not all(place.is_file() for place in places):
-        say(f"loads {folder.name} on {device}")
-        network = load_base(folder, dtype, device)
-        applied = (
-            model_applied(network, model, record, base_names) if model else contextlib.nullcontext()
-        )
         name = model[0].parent.name if model else folder.name
-        with applied:
+        with loaded(base, model, base_names, dtype) as network:
             write_parts(network, ids, parts, places, positions, precision, name)
     counts = lengths if positions == "all" else [1] * len(lengths)
     write_streams(activations, texts, lengths, positions, joined(places, hooks, parts, counts))

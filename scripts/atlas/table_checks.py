@@ -22,6 +22,9 @@ def check_table(
 ) -> None:
     """What tables of a kind need beyond their pools."""
     where = f"tables.{name}"
+    if table.kind == "geometry":
+        _check_geometry(config, where, table)
+        return
     if not table.pools and table.kind != "instruct":
         raise AtlasError(f"{where}.pools: a table of the kind {table.kind} names its pools.")
     if table.kind in ("instruct", "temporal"):
@@ -50,6 +53,19 @@ def check_table(
                     f"{where}: the pool {pool!r} has no mixture of two datasets with a model of "
                     "each of them beside it, trained from the same base on the same split."
                 )
+
+
+def _check_geometry(config: Config, where: str, table: Table) -> None:
+    if not table.comparisons:
+        raise AtlasError(f"{where}.comparisons: a table of the kind geometry names comparisons.")
+    for name in table.comparisons:
+        known(name, config.comparisons, f"{where}.comparisons", "comparison")
+        entry = config.comparisons[name]
+        if not entry.rl or set(entry.rl) == set(entry.models):
+            raise AtlasError(
+                f"{where}.comparisons: {name!r} has models of one side only; name those that were "
+                f"trained with rewards in comparisons.{name}.rl, and others beside them."
+            )
 
 
 def _refuse_seen_rows(config: Config, where: str, queries: PlannedPool, pool: PlannedPool) -> None:
@@ -127,6 +143,12 @@ def check_comparison(config: Config, name: str, models: Mapping[str, PlannedMode
             raise AtlasError(f"{where}.models: 'base' is what the base is called here; rename it.")
     for model in comparison.rl:
         known(model, comparison.models, f"{where}.rl", "model of this comparison")
+    if comparison.trajectories.prompts and comparison.prompts <= comparison.trajectories.dimensions:
+        raise AtlasError(
+            f"{where}.prompts: {comparison.prompts} prompts do not vary in "
+            f"{comparison.trajectories.dimensions} directions, in which the signatures of "
+            "trajectories are computed; more prompts do."
+        )
     for task in comparison.tasks:
         known(task, config.datasets, f"{where}.tasks", "dataset")
         kind = config.datasets[task].template.kind()

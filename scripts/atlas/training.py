@@ -266,6 +266,7 @@ class Watch(TrainerCallback):
         self.progress = Progress(steps, "step")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Show the step; stop where its loss is not finite."""
         if logs and "loss" in logs:
             if not math.isfinite(logs["loss"]):
                 raise AtlasError(f"the loss of step {state.global_step} is {logs['loss']}.")
@@ -273,6 +274,7 @@ class Watch(TrainerCallback):
             self.progress.step(f"{shown} {logs[shown]:.3f}", done=state.global_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Mark a checkpoint as whole once all of it is on the disk."""
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         for file in folder.iterdir():
             _sync(file)

@@ -7,16 +7,19 @@ ignore how fast the path is walked.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from atlas.errors import AtlasError
+from atlas.files import write_csv
 from atlas.geometry import decompose
+from atlas.progress import Progress
+from atlas.residual_streams import loaded, prompt_tokens, read_streams
 from atlas.stream_files import StreamFile, hook_place
+from atlas.stream_quality import refuse_bad_streams
 
 Array = np.ndarray[Any, Any]
 SIGNATURE_DIMENSIONS = 3
@@ -104,34 +107,65 @@ def signature_basis(activations: Array, dimensions: int = SIGNATURE_DIMENSIONS) 
     return np.asarray(right * np.sign(largest))
 
 
-def measure_trajectories(
-    activations: Path,
-    trajectories: Mapping[str, Path],
-    dimensions: int = SIGNATURE_DIMENSIONS,
+def trajectory_columns(dimensions: int) -> list[str]:
+    """Columns of trajectories.csv."""
+    directions = range(1, dimensions + 1)
+    return [
+        "layer", "hook", "prompt", "tokens", "path_length", "path_curvature", "levy_area",
+        *(f"signature_{i}" for i in directions),
+        *(f"signature_{i}_{j}" for i in directions for j in directions),
+    ]  # fmt: skip
+
+
+def network_trajectories(
+    network: Any, ids: Sequence[Sequence[int]], bases: Mapping[str, Array]
 ) -> Iterator[dict[str, Any]]:
-    """Rows of several models: model, layer, hook, prompt (from 0) and trajectory_measures.
+    """Rows (trajectory_columns) of a network; one prompt is in memory at a time.
 
-    All are seen in the basis of one file of activations at the same hook: those of the base. One
-    hook of one model is in memory at a time.
-
-    :param activations: of the base, one row per prompt. :param trajectories: name -> file of all
-        tokens of the same prompts.
-    :raises AtlasError: where a file holds no trajectories, or prompts or hooks differ.
+    :param ids: tokens of each prompt. :param bases: hook -> basis of the signatures.
+    :raises AtlasError: where the hooks of the network are not those of the bases.
     """
-    with contextlib.ExitStack() as stack:
-        base = stack.enter_context(StreamFile(activations))
-        files = {n: stack.enter_context(StreamFile(path)) for n, path in trajectories.items()}
-        for file in files.values():
-            next(iter(files.values())).check_same(file)
-            if (file.hooks, file.dimensions) != (base.hooks, base.dimensions):
-                raise AtlasError(f"{file.path}: its hooks are not those of {base.path}.")
-        for hook in base.hooks:
-            basis = signature_basis(base.read(hook), dimensions)
-            layer, stream = hook_place(hook)
-            for name, file in files.items():
-                for prompt, one in enumerate(file.trajectories(hook)):
-                    place = {"model": name, "layer": layer, "hook": stream, "prompt": prompt}
-                    yield place | trajectory_measures(one, basis)
+    progress = Progress(len(ids), "prompt")
+    for prompt, row in enumerate(ids):
+        found = read_streams(network, [row], "all")
+        if list(found) != list(bases):
+            raise AtlasError("the activations of the base are those of another architecture.")
+        for hook, (stream,) in found.items():
+            layer, name = hook_place(hook)
+            place = {"layer": layer, "hook": name, "prompt": prompt}
+            yield place | trajectory_measures(stream.float().cpu().numpy(), bases[hook])
+        progress.step()
+
+
+def measure_trajectories(
+    *,
+    prompts: Path,
+    quality: Path,
+    activations: Path,
+    base: list[Path],
+    model: list[Path],
+    base_names: list[str],
+    dtype: str,
+    most: int,
+    dimensions: int,
+    trajectories: Path,
+) -> None:
+    """Write the measures of the trajectories of a base, or of a model of it.
+
+    Signatures are seen in the directions in which the activations of the base vary most.
+
+    :param prompts: rows (JSONL) with ``prompt``. :param quality: what the checks of the
+        activations found; a failed one stops here. :param activations: of the base, on this task.
+    :param model: files of the model; none for the base itself. :param dtype: precision in which
+        the network runs. :param most: prompts, the first ones.
+    """
+    refuse_bad_streams(quality)
+    _, ids = prompt_tokens(prompts, base[0].parent, most)
+    with StreamFile(activations) as own:
+        bases = {hook: signature_basis(own.read(hook), dimensions) for hook in own.hooks}
+    with loaded(base, model, base_names, dtype) as network:
+        rows = list(network_trajectories(network, ids, bases))
+    write_csv(trajectories, trajectory_columns(dimensions), rows)
 
 
 def _steps(trajectory: Array) -> Array:

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from atlas.errors import AtlasError
-from atlas.local_curvature import local_curvature
+from atlas.files import read_csv, write_jsonl
+from atlas.local_curvature import COLUMNS, local_curvature, measure_curvature
 from atlas.stream_files import hook_names
+from atlas.tokens import Tokens
 from unit.conftest import load
 
 IDS = [[1, 5, 9, 20], [3, 4], [1, 5, 9, 20]]
@@ -92,3 +94,33 @@ def test_what_cannot_be_measured(base_folder):
         local_curvature(load(base_folder).bfloat16(), IDS, 1)
     with pytest.raises(AtlasError, match="a response of the network is NaN or Inf"):
         local_curvature(Network(lambda x: x / 0), IDS, 1)
+
+
+def test_the_file(tiny_base, mixed_pool, tmp_path):
+    """A row per hook and prompt, of the model and not of its base."""
+    texts = ["Two and two?", "Name a colour.", "Say it."]
+    write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": text} for text in texts])
+    for name, model in (("base", []), ("full", mixed_pool["full"])):
+        measure_curvature(
+            prompts=tmp_path / "prompts.jsonl", base=tiny_base, model=model, base_names=["tiny"],
+            most=2, directions=3, radius=0.01, seed=7, curvature=tmp_path / f"{name}.csv",
+        )  # fmt: skip
+        rows = read_csv(tmp_path / f"{name}.csv")
+        assert tuple(rows[0]) == COLUMNS
+        tokens = Tokens(tiny_base[0].parent)
+        ids = [tokens.prompt(text) for text in texts[:2]]
+        network = load((model or tiny_base)[0].parent)
+        expected = local_curvature(network, ids, 7, directions=3)
+        assert len(rows) == len(expected.hooks) * 2
+        for row in rows:
+            hook = expected.hooks.index(f"blocks.{row['layer']}.hook_{row['hook']}")
+            number = int(row["prompt"])
+            assert int(row["tokens"]) == len(ids[number])
+            assert float(row["local_curvature"]) == pytest.approx(
+                expected.curvature[number, hook], rel=1e-3
+            )
+            assert float(row["sensitivity"]) == pytest.approx(
+                expected.sensitivity[number, hook], rel=1e-5
+            )
+    one, other = (read_csv(tmp_path / f"{name}.csv") for name in ("base", "full"))
+    assert [r["sensitivity"] for r in one] != [r["sensitivity"] for r in other]

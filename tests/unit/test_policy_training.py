@@ -60,7 +60,9 @@ def test_the_log(trained):
     for row in log:
         # A reward is 0 or 1, so that its deviation over the 16 completions follows from its mean.
         mean = float(row["reward"])
-        assert float(row["reward_std"]) == pytest.approx((16 / 15 * mean * (1 - mean)) ** 0.5, abs=1e-6)
+        assert float(row["reward_std"]) == pytest.approx(
+            (16 / 15 * mean * (1 - mean)) ** 0.5, abs=1e-6
+        )
         assert 0 < float(row["completion_tokens"]) <= 6
     tokens = [int(float(row["tokens"])) for row in log]
     assert tokens == sorted(tokens) and tokens[0] > 16 * 2

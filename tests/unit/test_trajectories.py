@@ -8,16 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.errors import AtlasError
-from atlas.stream_files import hook_names, write_streams
+from atlas.files import read_csv, write_jsonl
+from atlas.residual_streams import extract_streams, read_streams
+from atlas.stream_files import StreamFile, hook_names
+from atlas.stream_quality import check_streams, write_quality
+from atlas.tokens import Tokens
 from atlas.trajectories import (
     levy_area,
     measure_trajectories,
+    network_trajectories,
     path_curvature,
     path_length,
     path_signature,
     signature_basis,
+    trajectory_columns,
     trajectory_measures,
 )
+from unit.conftest import load
 
 SQUARE = np.array([[0, 0, 1.0], [1, 0, 1], [1, 1, 1], [0, 1, 1]])
 PLANE = np.eye(3)[:, :2]
@@ -116,31 +123,39 @@ def test_the_basis_of_a_signature():
         signature_basis(data[:3], 3)
 
 
-def test_rows(tmp_path):
-    lengths, draw = [4, 6, 5, 7, 3], np.random.default_rng(4)
-    texts, hooks = list("abcde"), hook_names(1)
-    last = {hook: draw.normal(size=(5, 8)) for hook in hooks}
-    write_streams(tmp_path / "base.h5", texts, lengths, "last_token", last.items())
-    paths = {}
-    for name in ("sft", "rl"):
-        paths[name] = {hook: draw.normal(size=(sum(lengths), 8)) for hook in hooks}
-        write_streams(tmp_path / f"{name}.h5", texts, lengths, "all", paths[name].items())
-    files = {name: tmp_path / f"{name}.h5" for name in paths}
-    rows = list(measure_trajectories(tmp_path / "base.h5", files, 2))
-    assert len(rows) == 2 * 2 * 5
-    starts = np.cumsum([0, *lengths])
-    for row in rows:
-        hook = f"blocks.0.hook_{row['hook']}"
-        place = slice(starts[row["prompt"]], starts[row["prompt"] + 1])
-        expected = trajectory_measures(
-            paths[row["model"]][hook][place], signature_basis(last[hook], 2)
-        )
-        assert {key: row[key] for key in expected} == expected
-    with pytest.raises(
-        AtlasError, match=r"base\.h5: holds last_token, and trajectories are of all"
-    ):
-        next(measure_trajectories(tmp_path / "base.h5", {"base": tmp_path / "base.h5"}, 2))
-    write_streams(tmp_path / "wide.h5", texts, lengths, "all",
-                  [(hook, np.ones((sum(lengths), 9))) for hook in hooks])  # fmt: skip
-    with pytest.raises(AtlasError, match=r"wide\.h5: its hooks are not those of .*base\.h5"):
-        next(measure_trajectories(tmp_path / "base.h5", {"w": tmp_path / "wide.h5"}, 2))
+def test_rows(tiny_base, mixed_pool, tmp_path):
+    """Of a model whose base gave the directions, against the streams themselves."""
+    texts = ["Two and two?", "Name a colour.", "Say it.", "Explain why, in short.", "And then?"]
+    write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": text} for text in texts])
+    common = {"prompts": tmp_path / "prompts.jsonl", "base": tiny_base,
+              "base_names": ["tiny"], "dtype": "float32"}  # fmt: skip
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    extract_streams(**common, model=[], most=None, positions="last_token", precision="float32",
+                    activations=tmp_path / "a.h5", scratch=scratch)  # fmt: skip
+    write_quality(tmp_path / "quality.csv", check_streams(tmp_path / "a.h5", 2, 0.0))
+    measure_trajectories(
+        **common, model=mixed_pool["full"], most=3, dimensions=2, quality=tmp_path / "quality.csv",
+        activations=tmp_path / "a.h5", trajectories=tmp_path / "t.csv",
+    )  # fmt: skip
+    found = read_csv(tmp_path / "t.csv")
+    assert list(found[0]) == trajectory_columns(2)
+    assert len(found) == 3 * 4
+    network, tokens = load(mixed_pool["full"][0].parent), Tokens(tiny_base[0].parent)
+    with StreamFile(tmp_path / "a.h5") as stored:
+        for row in found:
+            hook = f"blocks.{row['layer']}.hook_{row['hook']}"
+            ids = tokens.prompt(texts[int(row["prompt"])])
+            (path,) = read_streams(network, [ids], "all")[hook]
+            basis = signature_basis(stored.read(hook), 2)
+            for key, value in trajectory_measures(path.numpy(), basis).items():
+                assert float(row[key]) == pytest.approx(value, rel=1e-5, abs=1e-6)
+    network.base_model.layers = network.base_model.layers[:1]
+    with pytest.raises(AtlasError, match="those of another architecture"):
+        next(network_trajectories(network, [[1, 2, 3]], dict.fromkeys(hook_names(2), PLANE)))
+    write_quality(tmp_path / "quality.csv", check_streams(tmp_path / "a.h5", 2, 1e6, 1e7))
+    with pytest.raises(AtlasError, match="the check mean_norm failed"):
+        measure_trajectories(
+            **common, model=[], most=3, dimensions=2, quality=tmp_path / "quality.csv",
+            activations=tmp_path / "a.h5", trajectories=tmp_path / "t.csv",
+        )  # fmt: skip
