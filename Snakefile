@@ -8,6 +8,10 @@ min_version("9.0")
 configfile: "config/config.yaml"
 
 
+# For --sdm apptainer; built from envs/atlas.def.
+container: "envs/atlas.sif"
+
+
 include: "rules/common.smk"
 include: "rules/sources.smk"
 include: "rules/datasets.smk"

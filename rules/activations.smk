@@ -14,9 +14,9 @@ rule compute_shard:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
-        gpu=gpu,
+        **ON_GPU,
+        mem_mb=memory(2500, shard_size, 2),
+        runtime=minutes(30, shard_work, 0.1),
     params:
         code=code("atlas.activations:compute_shard"),
         models=shard_params,
@@ -37,12 +37,14 @@ rule assemble_activations:
         "logs/assemble_activations/{pool}.log",
     benchmark:
         "benchmarks/assemble_activations/{pool}.tsv"
+    group:
+        packed("pool")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.activation_files:assemble"),
@@ -68,9 +70,9 @@ rule generate_shard:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
-        gpu=gpu,
+        **ON_GPU,
+        mem_mb=memory(2500, shard_size, 2),
+        runtime=minutes(60, shard_work, 1),
     params:
         code=code("atlas.output_sentences:generate_shard"),
         models=shard_params,

@@ -8,12 +8,14 @@ rule silhouettes:
         "logs/silhouettes/{pool}.log",
     benchmark:
         "benchmarks/silhouettes/{pool}.tsv"
+    group:
+        packed("pool")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.clusters:silhouettes"),
@@ -32,12 +34,14 @@ rule neighbours:
         "logs/neighbours/{pool}.log",
     benchmark:
         "benchmarks/neighbours/{pool}.tsv"
+    group:
+        packed("pool")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.clusters:neighbours"),

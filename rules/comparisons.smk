@@ -17,9 +17,9 @@ rule extract_streams:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=240,
-        gpu=gpu,
+        **ON_GPU,
+        mem_mb=memory(4000, comparison_size, 2),
+        runtime=minutes(60, comparison_size, 20),
     params:
         code=code("atlas.residual_streams:extract_streams"),
         base_names=lambda w: PLAN.base_names(PLAN.config.comparisons[w.comparison].base),
@@ -114,12 +114,14 @@ rule comparison_quality:
         "logs/comparison_quality/{comparison}.log",
     benchmark:
         "benchmarks/comparison_quality/{comparison}.tsv"
+    group:
+        packed("comparison")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000),
+        runtime=minutes(60),
         gpu=0,
     params:
         code=code("atlas.comparisons:comparison_quality"),
@@ -144,12 +146,14 @@ rule comparison_layers:
         "logs/comparison_layers/{comparison}.log",
     benchmark:
         "benchmarks/comparison_layers/{comparison}.tsv"
+    group:
+        packed("comparison")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory(4000),
+        runtime=minutes(60),
         gpu=0,
     params:
         code=code("atlas.comparisons:comparison_layers"),
@@ -171,12 +175,14 @@ rule comparison_tests:
         "benchmarks/comparison_tests/{comparison}.tsv"
     wildcard_constraints:
         comparison=names(two_sided_comparisons()),
+    group:
+        packed("comparison")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000),
+        runtime=minutes(60),
         gpu=0,
     params:
         code=code("atlas.comparisons:comparison_tests"),
@@ -200,12 +206,14 @@ rule draw_comparison:
         "logs/draw_comparison/{comparison}.log",
     benchmark:
         "benchmarks/draw_comparison/{comparison}.tsv"
+    group:
+        packed("comparison")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000),
+        runtime=minutes(60),
         gpu=0,
     params:
         code=code("atlas.comparison_figures:draw_comparison"),

@@ -15,8 +15,8 @@ rule write_crate:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000),
+        runtime=minutes(60),
         gpu=0,
     params:
         code=code("atlas.lineage.crate:write_crate"),

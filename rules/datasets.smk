@@ -9,12 +9,14 @@ rule make_split:
         "logs/make_split/{dataset}-{split}{variant}.log",
     benchmark:
         "benchmarks/make_split/{dataset}-{split}{variant}.tsv"
+    group:
+        packed("datasets")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.splits:make_split"),
@@ -55,12 +57,14 @@ rule prepare_rows:
         "benchmarks/prepare_rows/{model}.tsv"
     wildcard_constraints:
         model=names(models_where(trained=True)),
+    group:
+        packed("rows")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.training_rows:prepare_rows"),

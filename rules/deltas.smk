@@ -16,8 +16,8 @@ rule make_delta:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory(2000, delta_size, 0.5),
+        runtime=minutes(30, delta_size, 10),
         gpu=0,
     params:
         code=code("atlas.instruction_deltas:make_delta"),
@@ -50,8 +50,8 @@ rule delta_layers:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000, delta_size, 0.5),
+        runtime=minutes(30, delta_size, 10),
         gpu=0,
     params:
         code=code("atlas.delta_tables:delta_layers"),
@@ -91,8 +91,8 @@ for shards in sorted({merged.shards for merged in PLAN.merged.values()}):
             "../envs/atlas.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=120,
+            mem_mb=memory(2000, delta_size, 0.5),
+            runtime=minutes(30, delta_size, 10),
             gpu=0,
         params:
             code=code("atlas.merged_models:apply_delta"),

@@ -8,12 +8,14 @@ rule embed_delta_activations:
         "logs/embed_delta_activations/{pool}.log",
     benchmark:
         "benchmarks/embed_delta_activations/{pool}.tsv"
+    group:
+        packed("pool")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.delta_activations:embed"),
@@ -33,12 +35,14 @@ rule embed_flattened_weights:
         "logs/embed_flattened_weights/{pool}.log",
     benchmark:
         "benchmarks/embed_flattened_weights/{pool}.tsv"
+    group:
+        packed("pool")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory(4000),
+        runtime=minutes(60),
         gpu=0,
     params:
         code=code("atlas.flattened_weights:embed"),
@@ -59,12 +63,14 @@ rule embed_salient_mask:
         "logs/embed_salient_mask/{pool}.log",
     benchmark:
         "benchmarks/embed_salient_mask/{pool}.tsv"
+    group:
+        packed("pool")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory(2500, pool_size, 1),
+        runtime=minutes(30, pool_work, 0.2),
         gpu=0,
     params:
         code=code("atlas.salient_mask:embed"),
@@ -94,9 +100,9 @@ rule embed_output_sentences:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
-        gpu=gpu,
+        **ON_GPU,
+        mem_mb=memory(2000),
+        runtime=minutes(60),
     params:
         code=code("atlas.output_sentences:embed"),
         models=pool_models,

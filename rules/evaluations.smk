@@ -23,9 +23,9 @@ rule evaluate:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
-        gpu=gpu,
+        **ON_GPU,
+        mem_mb=memory(2500, checkpoint_size, 2),
+        runtime=minutes(60, checkpoint_size, 20),
     params:
         code=code("atlas.evaluation:evaluate"),
         name="{checkpoint}",

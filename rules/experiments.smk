@@ -18,8 +18,8 @@ rule silhouettes_table:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.silhouette_tables:silhouettes_table"),
@@ -51,8 +51,8 @@ rule additive_table:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.additive:additive_table"),
@@ -83,8 +83,8 @@ rule retrieval_table:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.retrieval:retrieval_table"),
@@ -117,8 +117,8 @@ rule outputs_table:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.model_outputs:outputs_table"),
@@ -147,8 +147,8 @@ rule spaces_table:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.space_tables:spaces_table"),
@@ -175,8 +175,8 @@ rule instruct_table:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.checkpoint_tables:instruct_table"),
@@ -206,8 +206,8 @@ rule temporal_table:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.checkpoint_tables:temporal_table"),

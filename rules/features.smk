@@ -13,9 +13,9 @@ rule sample_continuations:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
-        gpu=gpu,
+        **ON_GPU,
+        mem_mb=memory(2500, writer_size, 2),
+        runtime=minutes(60, writer_size, 5),
     params:
         code=code("atlas.continuations:sample_continuations"),
         dtype=lambda w: base_dtype(PLAN.pools[w.pool].writer),
@@ -44,9 +44,9 @@ rule compute_features:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
-        gpu=gpu,
+        **ON_GPU,
+        mem_mb=memory(2500, shard_size, 2),
+        runtime=minutes(60, shard_work, 1),
     params:
         code=code("atlas.features:compute_features"),
         models=shard_params,
@@ -67,12 +67,14 @@ rule embed_delta_logits:
         "logs/embed_delta_logits/{pool}.log",
     benchmark:
         "benchmarks/embed_delta_logits/{pool}.tsv"
+    group:
+        packed("pool")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory(4000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.delta_family:embed_delta_logits"),
@@ -92,12 +94,14 @@ rule embed_delta_weighted:
         "logs/embed_delta_weighted/{pool}.log",
     benchmark:
         "benchmarks/embed_delta_weighted/{pool}.tsv"
+    group:
+        packed("pool")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory(4000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.delta_family:embed_delta_weighted"),
@@ -117,12 +121,14 @@ rule embed_delta_meaning:
         "logs/embed_delta_meaning/{pool}.log",
     benchmark:
         "benchmarks/embed_delta_meaning/{pool}.tsv"
+    group:
+        packed("pool")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory(4000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.delta_family:embed_delta_meaning"),
@@ -142,12 +148,14 @@ rule layer_curves:
         "logs/layer_curves/{pool}.log",
     benchmark:
         "benchmarks/layer_curves/{pool}.tsv"
+    group:
+        packed("pool")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory(4000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.layer_curves:write_layer_curves"),

@@ -10,12 +10,14 @@ rule draw_figures:
         "logs/draw_figures/{pool}-{space}.log",
     benchmark:
         "benchmarks/draw_figures/{pool}-{space}.tsv"
+    group:
+        packed("pool")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.figures:draw"),

@@ -21,9 +21,9 @@ rule train_adapter:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
-        gpu=gpu,
+        **ON_GPU,
+        mem_mb=memory(2500, model_size, 3),
+        runtime=minutes(60, model_size, 60),
     params:
         code=code("atlas.training:train"),
         model="{model}",
@@ -99,9 +99,9 @@ rule train_full:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=480,
-        gpu=gpu,
+        **ON_GPU,
+        mem_mb=memory(2500, model_size, 6),
+        runtime=minutes(120, model_size, 120),
     params:
         code=code("atlas.training:train"),
         model="{model}",
@@ -152,12 +152,14 @@ rule fetch_adapter:
         "benchmarks/fetch_adapter/{model}.tsv"
     wildcard_constraints:
         model=names(models_where(trained=False, adapter=True)),
+    group:
+        packed("adapters")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.fetched_models:fetch_adapter"),
@@ -211,8 +213,8 @@ for shards in sorted(
             "../envs/atlas.yaml"
         threads: 1
         resources:
-            mem_mb=4000,
-            runtime=120,
+            mem_mb=memory(2000, model_size, 1),
+            runtime=minutes(30, model_size, 15),
             gpu=0,
         params:
             code=code("atlas.fetched_models:fetch_full"),

@@ -13,12 +13,14 @@ rule analyse:
         notebook="logs/analyse/{pool}.ipynb",
     benchmark:
         "benchmarks/analyse/{pool}.tsv"
+    group:
+        packed("pool")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.analysis:analyse"),

@@ -20,9 +20,9 @@ rule perplexity:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
-        gpu=gpu,
+        **ON_GPU,
+        mem_mb=memory(2500, model_size, 2),
+        runtime=minutes(60, model_size, 10),
     params:
         code=code("atlas.perplexity:held_out_perplexity"),
         name="{model}",

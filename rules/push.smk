@@ -14,8 +14,8 @@ rule push:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=memory(2000),
+        runtime=minutes(240),
         gpu=0,
     params:
         code=code("atlas.push:push"),

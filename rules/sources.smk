@@ -34,8 +34,8 @@ for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
             "../envs/atlas.yaml"
         threads: 1
         resources:
-            mem_mb=4000,
-            runtime=120,
+            mem_mb=memory(2000, base_size, 2),
+            runtime=minutes(30, base_size, 15),
             gpu=0,
         params:
             code=code("atlas.bases:fetch_base"),
@@ -72,8 +72,8 @@ rule base_from_model:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory(2000, base_size, 2),
+        runtime=minutes(30, base_size, 10),
         gpu=0,
     params:
         code=code("atlas.bases:base_from_model"),
@@ -105,8 +105,8 @@ rule fetch_encoder:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.encoders:fetch_encoder"),
@@ -130,12 +130,14 @@ rule fetch_rows:
         "logs/fetch_rows/{dataset}.log",
     benchmark:
         "benchmarks/fetch_rows/{dataset}.tsv"
+    group:
+        packed("datasets")
     conda:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000),
+        runtime=minutes(60),
         gpu=0,
     params:
         code=code("atlas.raw_rows:fetch_rows"),

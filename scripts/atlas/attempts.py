@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from atlas import deathwatch
+from atlas import batch_system, deathwatch
 from atlas.files import write_bytes, write_whole
 
 RECORDS = Path("results/provenance")
@@ -76,7 +76,7 @@ class Attempt:
             "run": identity, "rule": rule, "wildcards": wildcards, "attempt": 1,
             "outputs": outputs, "user": user(), "host": os.uname().nodename,
             "process": f"{os.getpid()}.{deathwatch.start_time(os.getpid()) or 0}",
-            "started": now(), "outcome": "running",
+            "started": now(), "outcome": "running", "batch_job": batch_system.job_id(),
         }  # fmt: skip
         scratch = folder / f".{rule}-{key[:12]}.{os.getpid()}.tmp"
         while True:

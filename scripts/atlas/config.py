@@ -167,6 +167,12 @@ class Base(Entry):
     shards: int = Field(
         default=1, ge=1, description="Number of weight files of the base (hub and local sources)."
     )
+    billions: Number | None = Field(
+        default=None,
+        gt=0,
+        description="Parameters in billions, from which jobs on a cluster ask for memory and time "
+        "(default: the size of its files once they are there, before that 5 GB per weight file).",
+    )
     chat_template: str | None = Field(
         default=None,
         description="Jinja template of conversations, for a tokenizer that has none.",

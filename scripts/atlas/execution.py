@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from atlas import attempts, provenance
+from atlas import attempts, batch_system, provenance
 from atlas.attempts import slug
 from atlas.digest_cache import DigestCache
 from atlas.errors import AtlasError
@@ -69,6 +69,7 @@ class Execution:
             function refuses.
         """
         began, started = time.perf_counter(), attempts.now()
+        batch = batch_system.allocation()
         code = self._code()
         dependencies = {str(path): self.cache.sha256(path) for path in _flat(self.inputs)}
         self._refuse_strangers(dependencies)
@@ -100,7 +101,8 @@ class Execution:
                     finished=attempts.now(),
                     run=self.identity,
                     host={**provenance.environment(), "threads": self.snakemake.threads,
-                          "device": _device(), "attempt": attempt, "exit": 0},
+                          "device": _device(), "attempt": attempt, "exit": 0,
+                          **({"batch_system": batch} if batch else {})},
                 ),
                 list(subject),
             )  # fmt: skip

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.config import (
+    Base,
     BaseRef,
     Config,
     Data,
@@ -65,6 +66,12 @@ class Plan:
         if base in self.implicit:
             return self.models[self.implicit[base]].shards
         return self.config.bases[base].shards
+
+    def pretrained(self, base: str) -> Base:
+        """The entry of a base; of one that is a model, that of the base behind it."""
+        while base in self.implicit:
+            base = self.models[self.implicit[base]].base
+        return self.config.bases[base]
 
     def base_files(self, base: str) -> list[str]:
         """All files of a base, the record of its origin first."""

@@ -32,7 +32,8 @@ OUTSIDE = frozenset(
     {"atlas.job", "atlas.provenance", "atlas.progress", "atlas.errors", "atlas.config",
      "atlas.plan", "atlas.deathwatch", "atlas.attempts", "atlas.digest_cache", "atlas.completeness",
      "atlas.execution", "atlas.validation", "atlas.names", "atlas.planned", "atlas.grids",
-     "atlas.sheets", "atlas.table_checks", "atlas.push_checks", "atlas"}
+     "atlas.sheets", "atlas.table_checks", "atlas.push_checks", "atlas.batch_system",
+     "atlas.job_sizes", "atlas"}
 )  # fmt: skip
 
 # Import name -> distribution, where the two differ.
@@ -188,7 +189,8 @@ def statement(
     :param dependencies: input path -> SHA-256.
     :param names: path -> name under which the rule declares the input or output.
     :param temporary: outputs that are deleted once they were read -> their size in bytes.
-    :param host: what is true of this execution only: host, device, threads.
+    :param host: what is true of this execution only: host, device, threads, and what a batch system
+        gave to it.
     """
     resolved = [
         {"uri": path, "digest": {"sha256": d}, "annotations": {"input": names[path]}}

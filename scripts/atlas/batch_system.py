@@ -1,0 +1,88 @@
+"""The batch system that a job runs under: what it was given there, and what still lives there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from atlas.errors import AtlasError
+
+# Key in an attestation -> variable that SLURM gives to a job step.
+VARIABLES = {
+    "cluster": "SLURM_CLUSTER_NAME",
+    "job_id": "SLURM_JOB_ID",
+    "partition": "SLURM_JOB_PARTITION",
+    "nodes": "SLURM_JOB_NODELIST",
+    "gpus": "SLURM_STEP_GPUS",
+    "modules": "LOADEDMODULES",
+}
+# Key in an attestation -> field of `scontrol show job`.
+FIELDS = {
+    "account": "Account",
+    "qos": "QOS",
+    "time_limit": "TimeLimit",
+    "restarts": "Restarts",
+    "allocated": "TRES",
+}
+# Snakemake gives the id of its run to every job as name.
+RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+SECONDS = 10  # a controller that answers no sooner is away
+
+
+def job_id() -> str | None:
+    """The number of this job in the batch system, or None where there is none."""
+    return os.environ.get("SLURM_JOB_ID")
+
+
+def allocation(environment: Mapping[str, str] = os.environ) -> dict[str, str] | None:
+    """What the batch system gave to this job, or None where the job runs without one.
+
+    :returns: job_id, cluster, partition, nodes, gpus (their numbers on the node), modules; and, where
+        the controller answers, account, qos, time_limit, restarts and allocated (CPUs, memory,
+        GPUs with their model, in SLURM's own words).
+    """
+    if "SLURM_JOB_ID" not in environment:
+        return None
+    found = {key: environment.get(name) for key, name in VARIABLES.items()}
+    fields = job_fields(_ask("scontrol", "show", "job", "-o", environment["SLURM_JOB_ID"]))
+    found |= {key: fields.get(name) for key, name in FIELDS.items()}
+    return {"system": "slurm", **{key: value for key, value in found.items() if value}}
+
+
+def job_fields(line: str) -> dict[str, str]:
+    """The fields of one line of `scontrol show job -o`; (null) and N/A are left out."""
+    fields = dict(re.findall(r"(?:^|\s)([A-Za-z][\w/:]*)=(\S*)", line))
+    return {name: v for name, v in fields.items() if v not in ("", "(null)", "N/A", "None")}
+
+
+def refuse_living_jobs(folder: Path) -> None:
+    """Refuse to start where jobs of an earlier run still write to the same folder.
+
+    :param folder: the working folder.
+    :raises AtlasError: with the command that cancels them.
+    """
+    rows = [line.split("|") for line in _ask("squeue", "-h", "-o", "%A|%j|%Z").splitlines()]
+    living = [
+        (number, run)
+        for number, run, *where in rows
+        if RUN_ID.search(run) and "|".join(where) == str(folder)
+    ]
+    if living:
+        numbers = ", ".join(sorted({number for number, _ in living}, key=int))
+        names = ",".join(sorted({run for _, run in living}))
+        raise AtlasError(
+            f"jobs of an earlier run still live on the cluster ({numbers}); wait for them, or give "
+            f"scancel --name={names}, and then the same command again."
+        )
+
+
+def _ask(*command: str) -> str:
+    """What a command of the batch system prints; nothing where it cannot answer."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout
