@@ -51,9 +51,9 @@ rule measure_curvature:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=240,
-        gpu=gpu,
+        **ON_GPU,
+        mem_mb=memory(2500, comparison_size, 2),
+        runtime=minutes(30, comparison_size, 15),
     params:
         code=code("atlas.local_curvature:measure_curvature"),
         base_names=lambda w: PLAN.base_names(PLAN.config.comparisons[w.comparison].base),
@@ -87,9 +87,9 @@ rule measure_trajectories:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=240,
-        gpu=gpu,
+        **ON_GPU,
+        mem_mb=memory(2500, comparison_size, 2),
+        runtime=minutes(30, comparison_size, 15),
     params:
         code=code("atlas.trajectories:measure_trajectories"),
         base_names=lambda w: PLAN.base_names(PLAN.config.comparisons[w.comparison].base),
@@ -242,8 +242,8 @@ rule draw_rewards:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000),
+        runtime=minutes(60),
         gpu=0,
     params:
         code=code("atlas.comparison_figures:draw_rewards"),
@@ -279,8 +279,8 @@ rule geometry_table:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
         gpu=0,
     params:
         code=code("atlas.geometry_tables:geometry_table"),

@@ -58,9 +58,9 @@ rule train_policy:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=480,
-        gpu=gpu,
+        **ON_GPU,
+        mem_mb=memory(4000, model_size, 3),
+        runtime=minutes(60, model_size, 60),
     params:
         code=code("atlas.policy_training:train_policy"),
         model="{model}",
