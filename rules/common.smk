@@ -281,6 +281,17 @@ def pool_base_files(wildcards):
     return [f for b in PLAN.pools[wildcards.pool].bases for f in PLAN.base_files(b)]
 
 
+def full_pool_base_files(wildcards):
+    """Files of all bases of a pool, where all of its models are full ones."""
+    adapters = any(model.adapter for model in PLAN.pools[wildcards.pool].models)
+    return [] if adapters else pool_base_files(wildcards)
+
+
+def full_pool_size(wildcards):
+    """Bytes of the largest base of a pool, where all of its models are full ones."""
+    return pool_size(wildcards) if full_pool_base_files(wildcards) else 0
+
+
 def shard_models(wildcards):
     """Models of one shard, as PLAN has them."""
     return PLAN.pools[wildcards.pool].shards[wildcards.shard]

@@ -28,6 +28,7 @@ rule embed_delta_activations:
 
 rule embed_flattened_weights:
     input:
+        bases=full_pool_base_files,
         weights=pool_files,
     output:
         embeddings="results/pools/{pool}/flattened_weights/embeddings.npz",
@@ -41,7 +42,7 @@ rule embed_flattened_weights:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(4000, full_pool_size, 2),
         runtime=minutes(60),
         gpu=0,
     params:

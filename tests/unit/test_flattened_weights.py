@@ -7,12 +7,12 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from atlas import flattened_weights
 from atlas.embeddings import read_embeddings
-from unit.conftest import described
+from unit.conftest import LLAMA, described, make_base, make_full
 
 
-def embedded(tmp_path, pool, order=None):
+def embedded(tmp_path, pool, order=None, bases=()):
     flattened_weights.embed(
-        weights=[f for files in pool.values() for f in files],
+        bases=list(bases), weights=[f for files in pool.values() for f in files],
         models=described(order or list(pool)), embeddings=tmp_path / "e.npz",
     )  # fmt: skip
     return read_embeddings(tmp_path / "e.npz")
@@ -41,7 +41,7 @@ def test_the_order_of_models_is_that_of_the_rows(tmp_path, lora_pool):
     [
         (("lora4", "lora8"), "lora8 and lora4 have adapters of different shapes"),
         (("lora4", "ia3"), "ia3 and lora4 have adapters of different shapes"),
-        (("lora4", "full"), "full is a full model"),
+        (("lora4", "full"), "full is a full model, and others are adapters"),
     ],
 )
 def test_no_common_dimension(tmp_path, mixed_pool, names, reason):
@@ -49,3 +49,26 @@ def test_no_common_dimension(tmp_path, mixed_pool, names, reason):
     assert found.similarity is None
     assert found.dimension == 0
     assert reason in found.reason
+
+
+def test_full_models_count_by_what_they_changed(tmp_path, tiny_base, base_folder):
+    pool = {f"full{i}": make_full(base_folder, tmp_path / f"full{i}", 7 + i) for i in range(3)}
+    found = embedded(tmp_path, pool, bases=tiny_base)
+    base = load_file(base_folder / "model.safetensors")
+    long = []
+    for files in pool.values():
+        tensors = load_file(files[1])
+        long.append(np.concatenate([(tensors[n] - base[n]).ravel() for n in sorted(base)]))
+    np.testing.assert_allclose(found.similarity, cosine_similarity(long), atol=1e-5)
+    assert abs(found.similarity[0, 1]) < 0.2  # as plain weights they would be one direction
+    assert found.dimension == sum(t.size for t in base.values())
+
+
+def test_full_models_of_two_shapes(tmp_path, tiny_base, base_folder):
+    other = make_base(tmp_path / "other", {"random": {
+        "architecture": "llama", "seed": 3, "config": {**LLAMA, "intermediate_size": 8}}})  # fmt: skip
+    pool = {"a": make_full(base_folder, tmp_path / "a", 1),
+            "b": make_full(other[0].parent, tmp_path / "b", 2)}  # fmt: skip
+    for order, reason in ((["a", "b"], "b and a have weights of different shapes"),
+                          (["b", "a"], "b and its base have weights of different shapes")):  # fmt: skip
+        assert embedded(tmp_path, pool, order, bases=tiny_base).reason == reason
