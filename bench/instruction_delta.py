@@ -6,11 +6,15 @@
     python bench/instruction_delta.py --mergekit PYTHON     # interpreter that has mergekit
 
 Published: load both models whole with transformers, subtract their state dicts, save; then load
-model and delta whole, add, save. Ours: ``make_delta`` and ``apply_delta``. Copy: read as many bytes
-as ours reads and write as many as it writes, in blocks of 8 MiB. mergekit: its task arithmetic of
-model and instruct, which is both steps at once. Every way ends with fsync, runs on the same files in
-a process of its own, and is measured after its imports; the best of several rounds counts. Merged
-weights are compared with the float64 answer; exits 1 where ours are farther from it than others.
+model and delta whole, add, save. Ours: ``make_delta`` and ``apply_delta`` as a job calls them: the
+run has taken the digests of their inputs (when they were made, or once for all of its jobs), and
+the output is hashed. Alone: the same functions with no such run, so that they hash all that they
+read. Copy: the same bytes copied, that is every weight file of the step read whole and as many bytes
+written as ours writes, in blocks of 8 MiB, nothing hashed. mergekit: its task arithmetic of model
+and instruct, which is both steps at once. Every way ends with fsync, runs on the same files, which
+are in the page cache, in a process of its own, and is measured after its imports; ways take turns,
+and the best of several rounds counts. Merged weights are compared with the float64 answer; exits 1
+where ours are farther from it than others.
 """
 
 from __future__ import annotations
@@ -26,8 +30,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from importlib import import_module, metadata
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +42,12 @@ sys.path[:0] = [str(ROOT / "scripts")]
 
 import torch
 
+from atlas.digest_cache import DigestCache
 from atlas.digests import weights_digest
-from atlas.files import write_json
-from atlas.instruction_deltas import make_delta
+from atlas.files import read_json, write_json
+from atlas.instruction_deltas import half_ulp, make_delta
 from atlas.merged_models import apply_delta
-from atlas.streams import StreamWriter, WeightStream, row_blocks
+from atlas.streams import Digests, StreamWriter, WeightStream, row_blocks
 from atlas.tokens import byte_tokenizer
 
 SHAPES = {
@@ -76,8 +83,8 @@ def shapes_of(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in names.items()}
 
 
-def make_models(place: Path, config: dict[str, Any]) -> None:
-    """A random base in bfloat16, and two models a little away from it, each a whole folder."""
+def make_models(place: Path, config: dict[str, Any], dtype: torch.dtype) -> None:
+    """A random base, and two models a little away from it, each a whole folder."""
     shapes = shapes_of(config)
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(1 << 20, generator=generator)
@@ -85,10 +92,13 @@ def make_models(place: Path, config: dict[str, Any]) -> None:
         folder = place / name
         folder.mkdir()
         settings = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], **config}
-        write_json(folder / "config.json", {**settings, "dtype": "bfloat16"})
+        write_json(folder / "config.json", {**settings, "dtype": plain(dtype)})
         byte_tokenizer().save_pretrained(folder, save_jinja_files=False)
-        kinds = {key: (torch.bfloat16, shape) for key, shape in shapes.items()}
-        with StreamWriter(folder / "model.safetensors", kinds, {"format": "pt"}) as writer:
+        kinds = {key: (dtype, shape) for key, shape in shapes.items()}
+        metadata = {"format": "pt"}
+        if name == "model":  # as training records it
+            metadata["base_sha256"] = read_json(place / "base" / "base.json")["weights_sha256"]
+        with StreamWriter(folder / "model.safetensors", kinds, metadata) as writer:
             for key, shape in shapes.items():
                 columns = shape[-1] if len(shape) > 1 else 1
                 for first, after in row_blocks(shape):
@@ -97,11 +107,16 @@ def make_models(place: Path, config: dict[str, Any]) -> None:
                     if number:
                         shift = (first * 7 + number * 13) % 1000
                         values = values + noise.roll(shift)[:count] * 0.002
-                    writer.write(key, first * columns, values.bfloat16())
+                    writer.write(key, first * columns, values.to(dtype))
         write_json(folder / "base.json", {
             "name": name, "licence": "mit", "origin": {"random": True},
             "weights_sha256": weights_digest([folder / "model.safetensors"]),
         })  # fmt: skip
+
+
+def plain(dtype: torch.dtype) -> str:
+    """A dtype as config.json names it."""
+    return str(dtype).removeprefix("torch.")
 
 
 def files(folder: Path) -> list[Path]:
@@ -115,7 +130,7 @@ def published(step: str, place: Path, out: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     def load(name: str) -> Any:
-        return AutoModelForCausalLM.from_pretrained(place / name, dtype=torch.bfloat16)
+        return AutoModelForCausalLM.from_pretrained(place / name, dtype="auto")
 
     if step == "make":
         base, instruct = load("base").state_dict(), load("instruct").state_dict()
@@ -142,13 +157,13 @@ def tied(state: dict[str, torch.Tensor]) -> bool:
     return state["lm_head.weight"].data_ptr() == state["model.embed_tokens.weight"].data_ptr()
 
 
-def ours(step: str, place: Path, out: Path) -> None:
+def ours(step: str, place: Path, out: Path, digests: Digests | None) -> None:
     """Through the workflow's own functions."""
     if step == "make":
         make_delta(
             name="delta", base=files(place / "base"), instruct=files(place / "instruct"),
             dtype="float16", keep=None, rank=None, delta=out / "delta.safetensors",
-            meta=out / "delta_meta.json",
+            meta=out / "delta_meta.json", digests=digests,
         )  # fmt: skip
         return
     apply_delta(
@@ -158,8 +173,17 @@ def ours(step: str, place: Path, out: Path) -> None:
         force=False, address=["base", None], sentence="", weight_names=["model.safetensors"],
         weights=[out / "model.safetensors"], config=out / "config.json",
         tokenizer=out / "tokenizer.json", tokenizer_config=out / "tokenizer_config.json",
-        card=out / "README.md",
+        card=out / "README.md", digests=digests,
     )  # fmt: skip
+
+
+def known(place: Path) -> Digests:
+    """The digests of all inputs, as a run has them when a job begins."""
+    digests = DigestCache(place / "digests.sqlite")
+    for folder in (*MODELS, "ours"):
+        for file in files(place / folder) if (place / folder).is_dir() else []:
+            digests.sha256(file)
+    return digests
 
 
 def copy(step: str, place: Path, out: Path) -> None:
@@ -188,7 +212,7 @@ def sync(folder: Path) -> None:
             os.fsync(handle.fileno())
 
 
-def task_arithmetic(step: str, place: Path, out: Path) -> None:
+def task_arithmetic(place: Path, out: Path) -> None:
     """Mergekit's task arithmetic: base + (model - base) + (instruct - base)."""
     from mergekit.config import MergeConfiguration
     from mergekit.merge import MergeOptions, run_merge
@@ -197,14 +221,15 @@ def task_arithmetic(step: str, place: Path, out: Path) -> None:
               for name in ("model", "instruct")]  # fmt: skip
     wanted = MergeConfiguration.model_validate({
         "merge_method": "task_arithmetic", "base_model": str(place / "base"), "models": models,
-        "dtype": "float32", "out_dtype": "bfloat16",
+        "dtype": "float32",
+        "out_dtype": read_json(place / "base" / "config.json")["dtype"],
     })  # fmt: skip
     options = MergeOptions(copy_tokenizer=False, quiet=True, write_model_card=False)
     run_merge(wanted, out_path=str(out), options=options)
     sync(out)
 
 
-WAYS = {"copy": copy, "ours": ours, "published": published}
+WAYS = ("ours", "alone", "copy", "published")
 MERGEKIT = "mergekit"
 
 
@@ -214,21 +239,40 @@ def peak() -> int:
     return int(next(x for x in status if x.startswith("VmHWM:")).split()[1]) * 1024
 
 
+def processor() -> float:
+    """Seconds of processor time that this program has had."""
+    times = os.times()
+    return times.user + times.system
+
+
+def prepared(way: str, step: str, place: Path, out: Path) -> Callable[[], None]:
+    """What is measured of one way, with its imports made."""
+    if way == "copy":
+        return partial(copy, step, place, out)
+    if way == "published":
+        from transformers import AutoModelForCausalLM  # noqa: F401 - its import is not measured
+        from transformers.models.llama import modeling_llama  # noqa: F401
+
+        return partial(published, step, place, out)
+    if way == MERGEKIT:
+        import_module("mergekit.merge")
+        return partial(task_arithmetic, place, out)
+    return partial(ours, step, place, out, known(place) if way == "ours" else None)
+
+
 def work(way: str, step: str, place: Path) -> None:
     """In a process of its own: run one way, print time and memory as JSON."""
     torch.set_num_threads(1)
     floor = peak()
-    if way == "published":
-        from transformers import AutoModelForCausalLM  # noqa: F401 - its import is not measured
-        from transformers.models.llama import modeling_llama  # noqa: F401
-    if way == MERGEKIT:
-        import_module("mergekit.merge")
     out = place / (way if step == "make" else f"{way}-merged")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    start = time.perf_counter()
-    (task_arithmetic if way == MERGEKIT else WAYS[way])(step, place, out)
-    print(json.dumps({"seconds": time.perf_counter() - start, "floor": floor, "peak": peak()}))
+    run_it = prepared(way, step, place, out)
+    busy, start = processor(), time.perf_counter()
+    run_it()
+    seconds = time.perf_counter() - start
+    print(json.dumps({"seconds": seconds, "processor": processor() - busy, "floor": floor,
+                      "peak": peak()}))  # fmt: skip
 
 
 def run(way: str, step: str, place: Path, python: str = sys.executable) -> dict[str, float]:
@@ -240,34 +284,71 @@ def run(way: str, step: str, place: Path, python: str = sys.executable) -> dict[
     return found
 
 
-def deviations(place: Path, ways: Sequence[str]) -> dict[str, float]:
-    """Norm of what each way's merged weights differ by from the float64 answer."""
-    squares = dict.fromkeys(ways, 0.0)
+def compared(place: Path, ways: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Each way's merged weights against the float64 answer, and against ours element by element.
+
+    :returns: way -> deviation (norm of the difference from the float64 answer), identical (share of
+        elements that are ours bit by bit), beyond (elements farther from ours than the roundings of
+        both explain).
+    """
+    found = {
+        way: dict.fromkeys(("deviation", "identical", "beyond", "elements"), 0.0) for way in ways
+    }
     with contextlib.ExitStack() as stack:
-        known = {name: stack.enter_context(WeightStream(files(place / name), name))
-                 for name in MODELS}  # fmt: skip
-        found = {way: stack.enter_context(WeightStream(files(place / f"{way}-merged"), way))
-                 for way in ways}  # fmt: skip
-        for name, tensor in known["base"].tensors.items():
+        models, merged = (
+            {name: stack.enter_context(
+                WeightStream(files(place / f"{name}{end}"), name, hashed=False)) for name in names}
+            for names, end in ((MODELS, ""), (ways, "-merged"))
+        )  # fmt: skip
+        for name, tensor in models["base"].tensors.items():
             for block in row_blocks(tensor.shape):
-                base, instruct, model = (known[m].rows(name, *block).double() for m in MODELS)
-                exact = model.add_(instruct.sub_(base))
-                for way, stream in found.items():
-                    off = stream.rows(name, *block).double().sub_(exact)
-                    squares[way] += float(off.square_().sum())
-    return {way: math.sqrt(square) for way, square in squares.items()}
+                base, instruct, model = (models[m].rows(name, *block).double() for m in MODELS)
+                delta = instruct - base
+                exact = model + delta
+                bound = roundings(tensor.dtype, base, model, delta)
+                mine = merged["ours"].rows(name, *block).double() if "ours" in merged else exact
+                for way, stream in merged.items():
+                    value = stream.rows(name, *block).double()
+                    sums = found[way]
+                    sums["deviation"] += float((value - exact).square_().sum())
+                    sums["identical"] += int((value == mine).sum())
+                    sums["beyond"] += int(((value - mine).abs_() > bound).sum())
+                    sums["elements"] += value.numel()
+    for sums in found.values():
+        sums["deviation"] = math.sqrt(sums["deviation"])
+        sums["identical"] /= sums.pop("elements")
+    return found
 
 
-def measured(place: Path, ways: Sequence[str], rounds: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each step with the best time and the largest peak of each way."""
-    for step in STEPS:
+def roundings(
+    dtype: torch.dtype, base: torch.Tensor, model: torch.Tensor, delta: torch.Tensor
+) -> torch.Tensor:
+    """How far two ways of computing a sum may be from each other, at most: float64.
+
+    Ours rounds the difference, the stored delta, the sum, the result; others up to four sums in
+    float32 and the result.
+    """
+    total = model + delta
+    single = sum(
+        half_ulp(part, torch.float32) for part in (delta, model - base, base, model, total)
+    )
+    return (2 * single + half_ulp(delta, torch.float16) + 2 * half_ulp(total, dtype)) * 1.01
+
+
+def measured(
+    place: Path, ways: Sequence[str], rounds: int, mergekit: str | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each step with the least times and the largest peak of each way."""
+    for step in (*STEPS, *(["both"] if mergekit else [])):
         best: dict[str, Any] = {}
         # Ours first: the copy is of as many bytes as it wrote.
         for _ in range(rounds):
-            for way in sorted(ways, key=["ours", "copy", "published"].index):
-                found = run(way, step, place)
+            for way in [MERGEKIT] if step == "both" else [w for w in WAYS if w in ways]:
+                python = mergekit if way == MERGEKIT and mergekit else sys.executable
+                found = run(way, step, place, python)
                 kept = best.setdefault(way, found)
                 kept["seconds"] = min(kept["seconds"], found["seconds"])
+                kept["processor"] = min(kept["processor"], found["processor"])
                 kept["peak"] = max(kept["peak"], found["peak"])
         yield step, best
 
@@ -280,6 +361,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Time and memory of instruction deltas.")
     parser.add_argument("--shapes", choices=SHAPES, default="smollm2-135m", help="of the model")
     parser.add_argument("--layers", type=int, help="number of layers")
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16",
+                        help="of the models")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="runs of each way; the best counts")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="what is run")
     parser.add_argument("--folder", help="where the files are made (default: a temporary folder)")
@@ -290,6 +373,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         way, step, place = options.work
         work(way, step, Path(place))
         return 0
+    if "ours" not in options.ways:
+        parser.error("--ways: the other ways are compared with ours; name ours too")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         return compare(Path(folder), options)
 
@@ -299,40 +384,38 @@ def compare(place: Path, options: argparse.Namespace) -> int:
     config = dict(SHAPES[options.shapes])
     if options.layers:
         config["num_hidden_layers"] = options.layers
-    make_models(place, config)
+    make_models(place, config, getattr(torch, options.dtype))
     size = (place / "base" / "model.safetensors").stat().st_size
-    versions = ", ".join(f"{n} {metadata.version(n)}" for n in ("torch", "transformers"))
+    versions = ", ".join(f"{n} {version(n)}" for n in ("torch", "transformers"))
     print(f"versions   Python {platform.python_version()}, {versions}; {platform.machine()}")
+    print(f"models     {options.shapes}, {config['num_hidden_layers']} layers, {options.dtype}, "
+          f"{size / 1e9:.3f} GB each; load of the machine {os.getloadavg()[0]:.1f}")  # fmt: skip
     print(
-        f"models     {options.shapes}, {config['num_hidden_layers']} layers, {size / 1e9:.3f} GB each"
+        "copy       every weight file of the step read, as many bytes written as ours writes, fsync"
     )
-    print("step   way            time      peak    above bare torch")
-    totals: dict[str, dict[str, float]] = {}
-    for step, best in measured(place, options.ways, options.rounds):
+    print("step   way            time  processor      peak    above bare torch")
+    totals = {"seconds": 0.0, "processor": 0.0, "peak": 0.0}
+    for step, best in measured(place, options.ways, options.rounds, options.mergekit):
         for way, found in best.items():
-            total = totals.setdefault(way, {"seconds": 0.0, "peak": 0.0})
-            total["seconds"] += found["seconds"]
-            total["peak"] = max(total["peak"], found["peak"])
             above = found["peak"] - found["floor"]
-            print(f"{step:6} {way:10} {found['seconds']:7.2f} s {found['peak'] / 1e6:7.0f} MB "
-                  f"{above / 1e6:7.0f} MB", flush=True)  # fmt: skip
-        if "ours" in best:
-            mine = best["ours"]
-            for way in sorted(set(best) - {"ours"}):
-                print(f"{step:6} ours / {way}: time {mine['seconds'] / best[way]['seconds']:.2f}, "
-                      f"peak {mine['peak'] / best[way]['peak']:.2f}")  # fmt: skip
-    merged = [way for way in options.ways if way != "copy"]
-    if options.mergekit and "ours" in totals:
-        found = run(MERGEKIT, "apply", place, options.mergekit)
-        print(f"both   {MERGEKIT:10} {found['seconds']:7.2f} s {found['peak'] / 1e6:7.0f} MB")
-        print(f"both   ours / {MERGEKIT}: time {totals['ours']['seconds'] / found['seconds']:.2f}, "
-              f"peak {totals['ours']['peak'] / found['peak']:.2f}")  # fmt: skip
-        merged.append(MERGEKIT)
-    off = deviations(place, merged)
-    print("merged     distance from the float64 answer: "
-          + ", ".join(f"{way} {value:.6g}" for way, value in off.items()))  # fmt: skip
-    others = [value for way, value in off.items() if way != "ours"]
-    return int("ours" in off and any(off["ours"] > value * (1 + 1e-3) for value in others))
+            print(f"{step:6} {way:10} {found['seconds']:7.2f} s {found['processor']:7.2f} s "
+                  f"{found['peak'] / 1e6:7.0f} MB {above / 1e6:7.0f} MB", flush=True)  # fmt: skip
+        if step != "both":
+            totals = {"peak": max(totals["peak"], best["ours"]["peak"]),
+                      **{k: totals[k] + best["ours"][k] for k in ("seconds", "processor")}}  # fmt: skip
+        mine = totals if step == "both" else best["ours"]
+        for way in sorted(set(best) - {"ours"}):
+            shares = (f"{key} {mine[key] / max(best[way][key], 1e-9):.2f}"
+                      for key in ("seconds", "processor", "peak"))  # fmt: skip
+            print(f"{step:6} ours / {way}: {', '.join(shares)}", flush=True)
+    merged = [w for w in options.ways if w != "copy"] + ([MERGEKIT] if options.mergekit else [])
+    answers = compared(place, merged)
+    for way, found in answers.items():
+        print(f"merged {way:10} distance from the float64 answer {found['deviation']:.6g}; of ours "
+              f"{found['identical']:.4%} identical, {found['beyond']:.0f} beyond rounding")  # fmt: skip
+    own = answers["ours"]["deviation"]
+    worse = any(own > found["deviation"] * (1 + 1e-3) for found in answers.values())
+    return int(worse or any(found["beyond"] for found in answers.values()))
 
 
 if __name__ == "__main__":

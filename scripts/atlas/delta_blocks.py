@@ -195,12 +195,18 @@ class DeltaFile:
             )
 
     def block(self, name: str, first: int, after: int) -> torch.Tensor:
-        """Rows of the delta of a tensor, (rows, columns) float32, valid until the next is read."""
+        """Rows of the delta of a tensor, (rows, columns) float32.
+
+        They are valid until the next are read, and not to be changed.
+        """
         columns = rows_and_columns(self.shapes[name])[1]
         shape = (after - first, columns)
-        values = self._buffers.get("values", math.prod(shape), torch.float32).view(shape)
         if self._storage[name] == "dense":
-            return values.copy_(self.stream.rows(name, first, after))
+            stored = self.stream.rows(name, first, after)
+            if stored.dtype == torch.float32:
+                return stored
+            return self._values(shape).copy_(stored)
+        values = self._values(shape)
         if self._storage[name] == "low_rank":
             factor = self._kept(name + ".lora_A").float()
             torch.mm(self.stream.rows(name + ".lora_B", first, after).float(), factor, out=values)
@@ -226,6 +232,9 @@ class DeltaFile:
         )
         values.view(-1)[at] = self.stream.elements(name + ".values", start, end, "v").float()
         return values
+
+    def _values(self, shape: tuple[int, int]) -> torch.Tensor:
+        return self._buffers.get("values", math.prod(shape), torch.float32).view(shape)
 
     def _kept(self, part: str) -> torch.Tensor:
         """A part of a tensor that all of its blocks need."""

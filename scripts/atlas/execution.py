@@ -144,6 +144,8 @@ class Execution:
             arguments[key] = [stage[p] for p in value] if isinstance(value, list) else stage[value]
         if scratch is not None:
             arguments["scratch"] = scratch
+        if "digests" in inspect.signature(function).parameters:
+            arguments["digests"] = self.cache
         inspect.signature(function).bind(**arguments)
         function(**arguments)
 

@@ -15,7 +15,7 @@ from atlas.delta_writers import DeltaWriter, Tally
 from atlas.errors import AtlasError
 from atlas.files import read_json, write_json
 from atlas.progress import Progress
-from atlas.streams import Buffers, StreamWriter, WeightStream, row_blocks, rows_and_columns
+from atlas.streams import Buffers, Digests, StreamWriter, WeightStream, row_blocks, rows_and_columns
 from atlas.tensor_kinds import kind, layer
 from atlas.vocabularies import refuse_other_vocabulary
 
@@ -35,6 +35,7 @@ def make_delta(
     rank: int | None,
     delta: Path,
     meta: Path,
+    digests: Digests | None = None,
 ) -> None:
     """Write instruct minus base, tensor by tensor, row block by row block.
 
@@ -45,6 +46,7 @@ def make_delta(
     :param dtype: of matrices and biases; ``model`` is that of the instruct model.
     :param keep: share of the elements of each matrix that is kept, the largest ones.
     :param rank: rank of the two factors of each matrix.
+    :param digests: what knows the digests of files; without it they are taken on the way.
     :raises AtlasError: for models that do not belong together, broken weights, overflow.
     """
     device.set_threads()
@@ -55,8 +57,8 @@ def make_delta(
     settings = config_changes(base, instruct)
     _refuse_vocabulary(base, instruct)
     with (
-        WeightStream(base, _called(base), hashed=not _recorded(base)) as ours,
-        WeightStream(instruct, _called(instruct), hashed=not _recorded(instruct)) as theirs,
+        WeightStream(base, _called(base), digests) as ours,
+        WeightStream(instruct, _called(instruct), digests) as theirs,
     ):
         difference = Difference(ours, theirs)
         dtypes = {n: _dtype(n, theirs, dtype) for n in difference.names}
@@ -64,28 +66,25 @@ def make_delta(
         work = DeltaWriter(difference, dtypes, storage, keep, rank)
         tallies: dict[str, Tally] = {}
         progress = Progress(len(difference.names), "tensor")
-        with StreamWriter(delta, work.tensors(), {"format": "pt"}) as writer:
+        with StreamWriter(delta, work.tensors(), {"format": "pt"}, digests) as writer:
             for tensor in difference.names:
                 tallies[tensor] = work.write(tensor, writer)
                 progress.step(tensor)
-        found = {
-            "name": name,
-            "base": {**_named(base), "weights_sha256": _recorded(base) or ours.digest()},
-            "instruct": {
-                **_named(instruct),
-                "weights_sha256": _recorded(instruct) or theirs.digest(),
-            },
-            "delta_sha256": writer.sha256,
-            "keep": keep,
-            "rank": rank,
-            "config": settings,
-            **_description(difference, dtypes, storage, tallies),
-        }
-    try:
-        write_json(meta, found)
-    except BaseException:
-        delta.unlink(missing_ok=True)
-        raise
+        try:
+            found = {
+                "name": name,
+                "base": _origin(base, ours),
+                "instruct": _origin(instruct, theirs),
+                "delta_sha256": writer.sha256,
+                "keep": keep,
+                "rank": rank,
+                "config": settings,
+                **_description(difference, dtypes, storage, tallies),
+            }
+            write_json(meta, found)
+        except BaseException:
+            delta.unlink(missing_ok=True)
+            raise
 
 
 def _called(files: Sequence[Path]) -> str:
@@ -93,14 +92,19 @@ def _called(files: Sequence[Path]) -> str:
     return str(_named(files).get("name", files[0].parent.name))
 
 
-def _recorded(files: Sequence[Path]) -> str:
-    """The digest of the weights that base.json records, or nothing.
+def _origin(files: Sequence[Path], stream: WeightStream) -> dict[str, str]:
+    """Name and digest of one of the two models.
 
-    A job compares both files with their statements before anything reads them: hashing the
-    weights once more would take longer than all the rest.
+    :raises AtlasError: where its base.json records other weights.
     """
+    digest = stream.digest()
     record = by_name(files).get("base.json")
-    return str(read_json(record)["weights_sha256"]) if record else ""
+    if record and read_json(record)["weights_sha256"] != digest:
+        raise AtlasError(
+            f"{_called(files)}: its weights are not those that its base.json records; fetch the "
+            "base again."
+        )
+    return {**_named(files), "weights_sha256": digest}
 
 
 def _named(files: Sequence[Path]) -> dict[str, str]:
@@ -234,9 +238,9 @@ def identity(
     buffers = Buffers()
     known = read_json(meta)
     with (
-        WeightStream(base, _called(base)) as ours,
-        WeightStream(instruct, _called(instruct)) as theirs,
-        WeightStream([delta], known["name"]) as stored,
+        WeightStream(base, _called(base), hashed=False) as ours,
+        WeightStream(instruct, _called(instruct), hashed=False) as theirs,
+        WeightStream([delta], known["name"], hashed=False) as stored,
     ):
         deltas = DeltaFile(stored, known["tensors"])
         for name in deltas.names():
@@ -253,16 +257,19 @@ def identity(
                 exact += int(same.sum())
                 if not bool(same.all()):
                     step = goal - begin.float()
-                    bound = (_half_ulp(step, torch.float32) + _half_ulp(step, narrow)
-                             + _half_ulp(total, torch.float32) + _half_ulp(total, dtype))  # fmt: skip
+                    bound = (half_ulp(step, torch.float32) + half_ulp(step, narrow)
+                             + half_ulp(total, torch.float32) + half_ulp(total, dtype))  # fmt: skip
                     # Rounding may carry a value over a power of two: its own ulp is then the wider.
                     outside += int(((result.double() - goal.double()).abs() > bound * 1.0001).sum())
     return {"elements": elements, "bit_exact": exact, "share": exact / max(elements, 1),
             "outside_bound": outside}  # fmt: skip
 
 
-def _half_ulp(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def half_ulp(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Half a unit in the last place of these values in a dtype, float64."""
     limits = torch.finfo(dtype)
-    size = values.double().abs().clamp(min=limits.smallest_normal)
-    return torch.exp2(torch.floor(torch.log2(size))) * (limits.eps / 2)
+    sizes = values.double().abs().clamp_(min=limits.smallest_normal)
+    # The power of two at or below a number: its sign and exponent alone.
+    return (
+        sizes.view(torch.int64).bitwise_and_(0x7FF << 52).view(torch.float64).mul_(limits.eps / 2)
+    )

@@ -28,7 +28,7 @@ from atlas.files import link, read_json, write_json
 from atlas.instruction_deltas import by_name
 from atlas.model_cards import write_card
 from atlas.progress import Progress
-from atlas.streams import Buffers, StreamWriter, WeightStream, row_blocks
+from atlas.streams import Buffers, Digests, StreamWriter, WeightStream, row_blocks
 from atlas.tensor_kinds import kind
 from atlas.tensors import Kinds, check_finite, shard_groups, write_index
 
@@ -56,6 +56,7 @@ def apply_delta(
     tokenizer: Path,
     tokenizer_config: Path,
     card: Path,
+    digests: Digests | None = None,
 ) -> None:
     """Write model plus delta as a model folder that loads as it stands.
 
@@ -71,6 +72,7 @@ def apply_delta(
         base's (or, for an adapter, cannot be compared); its card then says so.
     :param address: what the card calls the base, and its revision.
     :param weight_names: final names of `weights`, the index last (or one name and no index).
+    :param digests: what knows the digests of files; without it they are taken on the way.
     :raises AtlasError: for a model of another base, tensors or shapes that differ, broken weights,
         a delta that is not what its description says. Nothing is left then.
     """
@@ -78,16 +80,17 @@ def apply_delta(
     known = read_json(meta)
     outputs = [*weights, config, tokenizer, tokenizer_config, card]
     try:
-        with Merge(model, model_base, delta, known) as merge:
-            warning = merge.check_origin(base, base_names, force)
-            merge.write(weights, weight_names)
-            digests = merge.digests()
+        with Merge(model, model_base, delta, known, digests) as merge:
+            recorded = merge.recorded_origin(base_names)
+            merge.write(weights, weight_names, None if recorded else base)
+            warning = "" if recorded else merge.judge_origin(force)
+            made_of = merge.digests()
         _write_settings(merge.adapter is not None, model, model_base, known, config)
         _take_tokenizer(by_name(instruct), tokenizer, tokenizer_config)
         record = read_json(by_name(base)["base.json"])
         write_card(
             card, name=name, base=record, address=str(address[0]), revision=address[1],
-            adapter=False, folder="results/merged", digests=digests,
+            adapter=False, folder="results/merged", digests=made_of,
             sentence="\n\n".join(part for part in (sentence, warning) if part),
             origin=f"Made by Delta Atlas: {merge.what} plus the instruction delta {known['name']} "
                    f"({known['instruct']['name']} minus {known['base']['name']}).",
@@ -104,10 +107,12 @@ class AdapterStream:
     :raises AtlasError: for tensors that do not fit its configuration, before any is read.
     """
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Path], digests: Digests | None) -> None:
         named = adapter_files(files)
         config = read_json(named["adapter_config.json"])
-        self.stream = WeightStream([named["adapter_model.safetensors"]], files[0].parent.name)
+        self.stream = WeightStream(
+            [named["adapter_model.safetensors"]], files[0].parent.name, digests
+        )
         shapes = {name: torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
                   for name, tensor in self.stream.tensors.items()}  # fmt: skip
         try:
@@ -130,21 +135,69 @@ class AdapterStream:
         return adapter_from(self.stream.what, self.adapter.config, parts, {}).modules[name]
 
 
+class Distance:
+    """|model - base| / |base| over all matrices of a model whose blocks pass by.
+
+    :param meta: of the delta whose base this is.
+    """
+
+    def __init__(self, base: Sequence[Path], meta: dict[str, Any], digests: Digests | None) -> None:
+        self.base = WeightStream(base, str(meta["base"]["name"]), digests)
+        self._buffers = Buffers()
+        self._moved = self._norm = 0.0
+
+    def check(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Refuse a base that does not have the tensors of the delta.
+
+        :raises AtlasError: naming the tensor.
+        """
+        for name, shape in shapes.items():
+            if name not in self.base.tensors:
+                raise AtlasError(
+                    f"{self.base.what}: has no tensor {name}; it is not the delta's base."
+                )
+            refuse_shapes(name, shape, "the delta", self.base.tensors[name].shape, self.base.what)
+
+    def add(self, name: str, first: int, after: int, model: torch.Tensor) -> None:
+        """Take in rows of the model, (rows, columns) float32."""
+        stored = self.base.rows(name, first, after)
+        if kind(name, self.base.tensors[name].shape) in ("norm", "bias"):
+            return
+        begin = self._buffers.get("begin", stored.numel(), torch.float32).view(stored.shape)
+        begin.copy_(stored)
+        self._norm += square_sum(begin)
+        self._moved += square_sum(begin.sub_(model))
+
+    def finish(self, meta: dict[str, Any]) -> float:
+        """The distance, once all of the model was taken in.
+
+        :raises AtlasError: where the base is not that of the delta.
+        """
+        if self.base.digest() != meta["base"]["weights_sha256"]:
+            raise AtlasError(
+                f"{self.base.what}: is not the base that the delta {meta['name']} was made of; "
+                "give that base, or make the delta again."
+            )
+        return math.sqrt(self._moved / self._norm) if self._norm else 0.0
+
+
 class Merge:
     """A model, the base under it where it is an adapter, and a delta, read side by side."""
 
     def __init__(
-        self, model: Sequence[Path], model_base: Sequence[Path], delta: Path, meta: dict[str, Any]
-    ) -> None:
-        self.meta, self._model_base = meta, model_base
+        self, model: Sequence[Path], model_base: Sequence[Path], delta: Path, meta: dict[str, Any],
+        digests: Digests | None = None,
+    ) -> None:  # fmt: skip
+        self.meta, self._model_base, self._known = meta, model_base, digests
         self.what = model[0].parent.name
         self.adapter: Adapter | None = None
         self.patches: AdapterStream | None = None
         if "adapter_config.json" in by_name(model):
-            self.patches = AdapterStream(model)
+            self.patches = AdapterStream(model, digests)
             self.adapter = self.patches.adapter
-        self.network = WeightStream(model_base if self.adapter else model, self.what)
-        self.stored = WeightStream([delta], str(meta["name"]))
+        self.network = WeightStream(model_base if self.adapter else model, self.what, digests)
+        self.stored = WeightStream([delta], str(meta["name"]), digests)
+        self._distance: Distance | None = None
         self._buffers = Buffers()
         self._turn = 0
         self._written: dict[str, str] = {}
@@ -163,6 +216,8 @@ class Merge:
         self.stored.__exit__()
         if self.patches:
             self.patches.stream.__exit__()
+        if self._distance:
+            self._distance.base.__exit__()
 
     def _check_tensors(self) -> dict[str, str]:
         """Tensor of the model -> that whose delta it gets, where it is another's stored copy.
@@ -193,10 +248,11 @@ class Merge:
             check_fits(self.adapter, {name: t.shape for name, t in found.items()})
         return copies
 
-    def check_origin(self, base: Sequence[Path], base_names: Sequence[str], force: bool) -> str:
-        """Refuse a model that was not trained from the base of the delta.
+    def recorded_origin(self, base_names: Sequence[str]) -> bool:
+        """Whether the model records that it was trained from the base of the delta.
 
-        :returns: a warning for the card, or nothing.
+        :returns: False where it records nothing.
+        :raises AtlasError: where it records another base.
         """
         wanted = self.meta["base"]["weights_sha256"]
         record = read_json(by_name(self._model_base)["base.json"])
@@ -205,15 +261,23 @@ class Merge:
             check_base(self.adapter, record, base_names)
             if wanted not in origins:
                 raise self._stranger(record["weights_sha256"])
-            if self.adapter.metadata.get("base_sha256") or _is_name(self.adapter.config):
-                return ""
-            return self._forced(force, "it is an adapter, whose weights say nothing of their base")
+            return bool(self.adapter.metadata.get("base_sha256")) or _is_name(self.adapter.config)
         recorded = self.network.metadata.get("base_sha256")
-        if recorded is not None:
-            if recorded == wanted or (recorded == record["weights_sha256"] and wanted in origins):
-                return ""
+        if recorded is None:
+            return False
+        if recorded != wanted and (recorded != record["weights_sha256"] or wanted not in origins):
             raise self._stranger(recorded)
-        distance = self._distance(base)
+        return True
+
+    def judge_origin(self, force: bool) -> str:
+        """Whether a model that records no base may have the delta, once its weights were read.
+
+        :returns: a warning for the card, or nothing.
+        :raises AtlasError: for a model that is too far from the base of the delta, without force.
+        """
+        if self._distance is None:
+            return self._forced(force, "it is an adapter, whose weights say nothing of their base")
+        distance = self._distance.finish(self.meta)
         if distance <= RELATED:
             return ""
         return self._forced(
@@ -240,39 +304,17 @@ class Merge:
             "force is set."
         )
 
-    def _distance(self, base: Sequence[Path]) -> float:
-        """|model - base| / |base| over all matrices.
+    def write(
+        self, weights: Sequence[Path], names: Sequence[str], base: Sequence[Path] | None = None
+    ) -> None:
+        """Write the merged weights, in one file or in several and their index.
 
-        :raises AtlasError: where the base is not that of the delta.
+        :param base: of the delta, for a model that records none: they are compared on the way.
         """
-        moved = norm = 0.0
-        with WeightStream(base, str(self.meta["base"]["name"])) as other:
-            for name in self.delta.names():
-                if name not in other.tensors:
-                    raise AtlasError(
-                        f"{other.what}: has no tensor {name}; it is not the delta's base."
-                    )
-                shape = self.network.tensors[name].shape
-                if kind(name, shape) in ("norm", "bias"):
-                    continue
-                refuse_shapes(name, shape, self.what, other.tensors[name].shape, other.what)
-                for block in row_blocks(shape):
-                    # A copy: the block itself is being hashed.
-                    begin = other.rows(name, *block).to(torch.float32, copy=True)
-                    norm += square_sum(begin)
-                    moved += square_sum(begin.sub_(self.network.rows(name, *block)))
-            if other.digest() != self.meta["base"]["weights_sha256"]:
-                raise AtlasError(
-                    f"{other.what}: is not the base that the delta {self.meta['name']} was made of; "
-                    "give that base, or make the delta again."
-                )
-        if not math.isfinite(moved):
-            raise AtlasError(f"{self.what}: its weights have NaN or Inf; mend or replace them.")
-        return math.sqrt(moved / norm) if norm else 0.0
-
-    def write(self, weights: Sequence[Path], names: Sequence[str]) -> None:
-        """Write the merged weights, in one file or in several and their index."""
         found = self.network.tensors
+        if base is not None and self.adapter is None:
+            self._distance = Distance(base, self.meta, self._known)
+            self._distance.check(self.delta.shapes)
         sizes = {n: math.prod(t.shape) * t.dtype.itemsize for n, t in found.items()}
         shards = max(len(weights) - 1, 1)
         groups = shard_groups(sizes, shards)
@@ -280,7 +322,7 @@ class Merge:
         metadata = {"format": "pt", "delta_sha256": str(self.meta["delta_sha256"])}
         for path, final, group in zip(weights, names, groups, strict=False):
             kinds: Kinds = {n: (found[n].dtype, found[n].shape) for n in group}
-            with StreamWriter(path, kinds, metadata) as writer:
+            with StreamWriter(path, kinds, metadata, self._known) as writer:
                 for name in writer.order:
                     self._write_tensor(name, writer)
                     progress.step(name)
@@ -297,9 +339,10 @@ class Merge:
         dtype, shape = self.network.tensors[name].dtype, self.network.tensors[name].shape
         columns = self.network.tensors[name].columns
         for first, after, total in self._sums(name, shape):
-            self._turn = 1 - self._turn
-            result = self._buffers.get(f"result{self._turn}", total.numel(), dtype)
-            result.copy_(total.view(-1))
+            result = total.view(-1)
+            if dtype != torch.float32:
+                result = self._buffers.get(f"result{self._turn}", total.numel(), dtype)
+                result.copy_(total.view(-1))
             square = square_sum(total)
             if square >= torch.finfo(dtype).max ** 2 and not bool(torch.isfinite(result).all()):
                 raise self._blame(name, first, after)
@@ -308,18 +351,20 @@ class Merge:
             writer.write(name, first * columns, result)
 
     def _sums(self, name: str, shape: tuple[int, ...]) -> Iterator[tuple[int, int, torch.Tensor]]:
+        """First row, row after the last, and the sum of each block, valid until the next but one."""
         module = self.patches.module(name.removesuffix(".weight")) if self.patches else None
+        delta = self.copies.get(name, name)
         for first, after in row_blocks(shape):
+            self._turn = 1 - self._turn
             begin = self.network.rows(name, first, after)
-            total = self._buffers.get("total", begin.numel(), torch.float32).view(begin.shape)
+            key = f"total{self._turn}"
+            total = self._buffers.get(key, begin.numel(), torch.float32).view(begin.shape)
             total.copy_(begin)
             if module is not None:
                 total.add_(weight_delta(_rows(module, first, after), total))
-            yield (
-                first,
-                after,
-                total.add_(self.delta.block(self.copies.get(name, name), first, after)),
-            )
+            if self._distance is not None and name == delta:
+                self._distance.add(name, first, after, total)
+            yield first, after, total.add_(self.delta.block(delta, first, after))
 
     def _blame(self, name: str, first: int, after: int) -> AtlasError:
         """Why a sum is not finite."""

@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import torch
 
@@ -26,6 +27,16 @@ from atlas.tensors import NAMES, Kinds, Weights, safetensors_header
 BLOCK = 1 << 19  # elements of a row block: 2 MiB in float32, so that a block stays in the cache
 CHUNK = 1 << 20  # bytes read at a time where only a digest is wanted
 _DTYPES = {name: dtype for dtype, name in NAMES.items()}
+
+
+class Digests(Protocol):
+    """SHA-256 of files as a job knows them, so that no byte is hashed twice."""
+
+    def sha256(self, path: Path) -> str:
+        """SHA-256 of a file's bytes, in hexadecimal."""
+
+    def put(self, path: Path, digest: str) -> None:
+        """Take over the digest of a file that was hashed while it was written."""
 
 
 class Buffers:
@@ -50,16 +61,19 @@ class Beside:
         self._pool = ThreadPoolExecutor(1)
         self._pending: Future[None] | None = None
 
-    def do(self, work: Callable[[memoryview], None], data: memoryview) -> None:
-        """Start a piece of work once the one before is done."""
+    def do(self, work: Callable[..., None], *arguments: object) -> None:
+        """Start a piece of work once the one before is done.
+
+        :raises BaseException: what went wrong with the one before.
+        """
         self.wait()
-        self._pending = self._pool.submit(work, data)
+        self._pending = self._pool.submit(work, *arguments)
 
     def wait(self) -> None:
         """Until all is done."""
-        if self._pending is not None:
-            self._pending.result()
-            self._pending = None
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
 
     def end(self) -> None:
         """Wait, and let the thread go."""
@@ -69,26 +83,22 @@ class Beside:
 class FollowingDigest:
     """SHA-256 of an open file, fed by those of its reads or writes that come in the file's order.
 
-    What came out of order is read once more at the end. The hashing is done beside the caller's
-    own work; a block must stay as it is until the next but one is fed.
+    What came out of order is read once more at the end.
     """
 
-    def __init__(self, descriptor: int, beside: Beside) -> None:
-        self._descriptor, self._beside = descriptor, beside
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._hash = hashlib.sha256()
         self._at = 0
 
     def feed(self, offset: int, data: memoryview) -> None:
         """Take in bytes that stand at this place of the file."""
-        if offset == self._at and len(data):
+        if offset == self._at:
+            self._hash.update(data)
             self._at += len(data)
-            self._beside.do(self._hash.update, data)
-        else:
-            self._beside.wait()
 
     def finish(self) -> str:
         """The digest, of the file from its first to its last byte."""
-        self._beside.wait()
         buffer = memoryview(bytearray(CHUNK))
         while count := os.preadv(self._descriptor, [buffer], self._at):
             self._hash.update(buffer[:count])
@@ -137,13 +147,17 @@ class WeightStream:
 
     :param files: weights and index, under their final names.
     :param what: how messages call the model.
-    :param hashed: whether a digest is taken of what is read.
+    :param digests: what knows the digests of these files; without it they are taken of what is read.
+    :param hashed: whether a digest will be asked for.
     :raises AtlasError: for a pickle, a damaged file, an index that does not fit its files, tensors
         of integers.
     """
 
-    def __init__(self, files: Sequence[Path], what: str, *, hashed: bool = True) -> None:
-        self.what, self._hashed = what, hashed
+    def __init__(
+        self, files: Sequence[Path], what: str, digests: Digests | None = None, *,
+        hashed: bool = True,
+    ) -> None:  # fmt: skip
+        self.what, self._known, self._hashed = what, digests, hashed and digests is None
         files = [f for f in files if ".safetensors" in f.name or f.suffix in PICKLES]
         if not any(f.name.endswith(".safetensors") or f.suffix in PICKLES for f in files):
             raise AtlasError(f"{what}: has no safetensors weights.")
@@ -160,7 +174,7 @@ class WeightStream:
 
     def _open(self, file: Path) -> None:
         descriptor = self._descriptors[file] = os.open(file, os.O_RDONLY)
-        digest = self._digests[file] = FollowingDigest(descriptor, self._beside)
+        digest = self._digests[file] = FollowingDigest(descriptor)
         start = os.pread(descriptor, 8, 0)
         size = int.from_bytes(start, "little")
         start += os.pread(descriptor, size, 8)
@@ -190,7 +204,7 @@ class WeightStream:
         """Elements of a tensor, counted through the whole of it, as they are stored.
 
         The block is valid until the next but one is read with the same key, and not to be changed:
-        it is being hashed.
+        it may be being hashed.
 
         :raises AtlasError: where the file became shorter.
         """
@@ -210,7 +224,7 @@ class WeightStream:
                 raise AtlasError(f"{tensor.file}: became shorter while it was read.")
             done += count
         if self._hashed:
-            self._digests[tensor.file].feed(offset, view)
+            self._beside.do(self._digests[tensor.file].feed, offset, view)
         return block
 
     def rows(self, name: str, first: int, after: int, key: str = "") -> torch.Tensor:
@@ -229,6 +243,9 @@ class WeightStream:
 
         What was not hashed on the way is read for it now.
         """
+        if self._known is not None:
+            return joint_digest({file.name: self._known.sha256(file) for file in self._digests})
+        self._beside.wait()
         return joint_digest({file.name: d.finish() for file, d in self._digests.items()})
 
     def tied_copies(self) -> dict[str, str]:
@@ -258,20 +275,25 @@ class WeightStream:
 class StreamWriter:
     """A safetensors file that is written in blocks, hashed on the way and brought to the disk.
 
-    Used as a context; where the work fails, the file is gone.
+    Writing and hashing are done beside the caller's own work. Used as a context; where the work
+    fails, the file is gone.
 
     :param tensors: name -> dtype and shape of all that will be written.
+    :param digests: what is told the digest.
     """
 
-    def __init__(self, path: Path, tensors: Kinds, metadata: Mapping[str, str]) -> None:
-        self.path, self._tensors = path, tensors
+    def __init__(
+        self, path: Path, tensors: Kinds, metadata: Mapping[str, str],
+        digests: Digests | None = None,
+    ) -> None:  # fmt: skip
+        self.path, self._tensors, self._known = path, tensors, digests
         start, places = safetensors_header(tensors, metadata)
         self._offsets = {name: len(start) + at for name, (at, _) in places.items()}
         self._missing = sum(size for _, size in places.values())
         self.order = list(places)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         self._beside = Beside()
-        self._digest = FollowingDigest(self._descriptor, self._beside)
+        self._digest = FollowingDigest(self._descriptor)
         self.sha256 = ""
         self._write(0, memoryview(start))
 
@@ -291,7 +313,7 @@ class StreamWriter:
             raise TypeError(f"{name} is declared as {dtype}, and {values.dtype} was given")
         if values.numel():
             view = memoryview(values.reshape(-1).view(torch.uint8).numpy())
-            self._write(self._offsets[name] + first * dtype.itemsize, view)
+            self._beside.do(self._write, self._offsets[name] + first * dtype.itemsize, view)
             self._missing -= len(view)
 
     def __enter__(self) -> StreamWriter:
@@ -303,10 +325,13 @@ class StreamWriter:
     ) -> None:  # fmt: skip
         try:
             if kind is None:
+                self._beside.wait()
                 if self._missing:
                     raise RuntimeError(f"{self.path}: {self._missing} bytes were not written")
                 os.fsync(self._descriptor)
                 self.sha256 = self._digest.finish()
+                if self._known is not None:
+                    self._known.put(self.path, self.sha256)
         except BaseException:
             self.path.unlink(missing_ok=True)
             raise

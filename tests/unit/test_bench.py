@@ -100,13 +100,25 @@ def test_help(script):
     assert "two ways" in run(script, "--help")
 
 
-def test_instruction_delta():
-    shown = run("instruction_delta.py", "--shapes", "tiny", "--rounds", "1")
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_instruction_delta(dtype):
+    shown = run("instruction_delta.py", "--shapes", "tiny", "--rounds", "1", "--dtype", dtype)
+    number = r"[\d.]+"
     for step in ("make", "apply"):
-        for way in ("copy", "ours", "published"):
-            assert re.search(rf"^{step} +{way} +[\d.]+ s +\d+ MB +-?\d+ MB$", shown, re.MULTILINE)
-        assert re.search(
-            rf"^{step} +ours / published: time [\d.]+, peak [\d.]+$", shown, re.MULTILINE
+        for way in ("ours", "alone", "copy", "published"):
+            line = rf"^{step} +{way} +{number} s +{number} s +\d+ MB +-?\d+ MB$"
+            assert re.search(line, shown, re.MULTILINE)
+        ratio = rf"^{step} +ours / published: seconds {number}, processor {number}, peak {number}$"
+        assert re.search(ratio, shown, re.MULTILINE)
+    found = {
+        way: (float(deviation), float(identical), int(beyond))
+        for way, deviation, identical, beyond in re.findall(
+            r"^merged (\S+) +.* answer (\S+); of ours (\S+)% identical, (\d+) beyond", shown,
+            re.MULTILINE,
         )
-    found = re.search(r"^merged +distance .*: ours (\S+), published (\S+)$", shown, re.MULTILINE)
-    assert 0 < float(found[1]) <= float(found[2]) * 1.001
+    }  # fmt: skip
+    assert set(found) == {"ours", "alone", "published"}
+    assert found["ours"] == found["alone"]
+    assert found["ours"][1:] == (100.0, 0)
+    assert 0 < found["ours"][0] <= found["published"][0] * 1.001
+    assert found["published"][2] == 0

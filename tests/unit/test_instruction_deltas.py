@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from atlas.delta_blocks import DeltaFile
 from atlas.digests import sha256_file, weights_digest
 from atlas.errors import AtlasError
+from atlas.files import read_json, write_json
 from atlas.instruction_deltas import identity
 from atlas.streams import WeightStream
 from atlas.tensor_kinds import kind, layer
@@ -96,6 +97,11 @@ def test_underflow_is_counted(tmp_path):
     zero = tensors(base)
     zero[name].view(-1)[:8] = 0
     write(base, zero)
+    with pytest.raises(AtlasError, match=r"^base: its weights are not those that its base\.json"):
+        delta_of(base, base, tmp_path / "d", "float16")
+    assert list((tmp_path / "d").iterdir()) == []
+    record = {**read_json(base / "base.json"), "weights_sha256": weights_digest(files(base))}
+    write_json(base / "base.json", record)
     instruct = moved(base, tmp_path / "small", 1, change=change)
     meta = json.loads(delta_of(base, instruct, tmp_path / "d", "float16")[1].read_text())
     found = meta["tensors"][name]
