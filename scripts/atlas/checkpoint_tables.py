@@ -150,7 +150,7 @@ def _distance_page(rows: Sequence[dict[str, Any]]) -> list[str]:
     lines = ["## Distance of the models, before and after the delta", "",
              "| space | delta | one | other | 1 - cosine |", "|---|---|---|---|--:|"]  # fmt: skip
     for row in rows:
-        shown = "–" if row["distance"] is None else f"{row['distance']:.4f}"
+        shown = f"– ({row['reason']})" if row["reason"] else f"{row['distance']:.4f}"
         lines.append(f"| {row['space']} | {row['delta'] or 'none'} | {row['one']} | {row['other']} "
                      f"| {shown} |")  # fmt: skip
     return [*lines, ""]

@@ -75,8 +75,11 @@ def embed(
 ) -> None:
     """Embed a pool: the mean over probes of the encoded sentences, (n, dim) float32.
 
+    Where every model ends each answer at once there is nothing to compare, and the reason is
+    stored instead.
+
     :param sentences: what the shards wrote. :param encoder: files of the encoder.
-    :raises AtlasError: where a model wrote nothing at all.
+    :raises AtlasError: where no sentence of a model was generated.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -86,10 +89,17 @@ def embed(
     texts: dict[str, list[str]] = {model["name"]: [] for model in models}
     for row in rows:
         texts[row["model"]].append(row["text"])
-    vectors = []
     for name, written in texts.items():
         if not written:
             raise AtlasError(f"{name}: no output sentences were generated.")
+    if not any(text.strip() for written in texts.values() for text in written):
+        reason = "no model of the pool writes anything to the probes"
+        write_embeddings(
+            embeddings, Embeddings("output_sentences", dimension=0, reason=reason, **about(models))
+        )
+        return
+    vectors = []
+    for written in texts.values():
         found = network.encode(
             written, batch_size=len(written), show_progress_bar=False, convert_to_numpy=True,
             normalize_embeddings=False,

@@ -91,10 +91,20 @@ def test_the_mean_of_encoded_sentences(tmp_path, encoder):
 def test_a_model_that_ends_at_once(tmp_path, encoder):
     """Empty sentences are sentences: an encoder has an embedding for them too."""
     rows = [{"model": "a", "probe": i, "text": ""} for i in range(2)]
-    write_jsonl(tmp_path / "s", rows)
-    embed(sentences=[tmp_path / "s"], encoder=encoder, models=described(["a"]),
+    write_jsonl(tmp_path / "s", [*rows, {"model": "b", "probe": 0, "text": "x"}])
+    embed(sentences=[tmp_path / "s"], encoder=encoder, models=described(["a", "b"]),
           embeddings=tmp_path / "e.npz")  # fmt: skip
     assert np.isfinite(read_embeddings(tmp_path / "e.npz").embeddings).all()
+
+
+def test_models_that_all_end_at_once_are_not_called_alike(tmp_path, encoder):
+    rows = [{"model": name, "probe": i, "text": " "} for name in "ab" for i in range(2)]
+    write_jsonl(tmp_path / "s", rows)
+    embed(sentences=[tmp_path / "s"], encoder=encoder, models=described(["a", "b"]),
+          embeddings=tmp_path / "e.npz")  # fmt: skip
+    found = read_embeddings(tmp_path / "e.npz")
+    assert found.embeddings is None
+    assert found.reason == "no model of the pool writes anything to the probes"
 
 
 def test_a_model_without_sentences(tmp_path, encoder):
