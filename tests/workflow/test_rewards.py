@@ -72,7 +72,7 @@ def test_the_slope_of_the_table_is_that_of_the_curve(made):
     for row in read_csv(made / "results/tables/geometry.csv"):
         assert float(row["reward_slope"]) == pytest.approx(slope, abs=1e-9)
         assert (row["sft_stages"], row["rl_stages"]) == (
-            "by-solutions: pre-training, sft", "by-rewards: pre-training, grpo",
+            "by-solutions: sft", "by-rewards: grpo",
         )  # fmt: skip
 
 
