@@ -80,7 +80,7 @@ def test_one_key_trains_them_instead(plain):
     ("table", "trained"),
     [("additive", 15), ("robustness", 65), ("fewshot", 60), ("preference", 12),
      ("instructions", 45), ("cross_checkpoint", 30), ("cross_architecture", 30), ("spaces", 15),
-     ("outputs", 45)],
+     ("outputs", 45), ("selection", 27)],
 )  # fmt: skip
 def test_experiments_are_planned_at_full_size(plain, table, trained):
     jobs, seconds = dry(plain, table=table)
