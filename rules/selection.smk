@@ -56,7 +56,9 @@ rule retrieve_models:
         gpu=0,
     params:
         code=code("atlas.ranking:find_models"),
-        queries=lambda w: [m.name for m in PLAN.pools[retrieval_pool(w.retrieval)].models],
+        queries=lambda w: [
+            m.name for m in PLAN.pools[retrieval_pool(w.retrieval)].models
+        ],
         name="{retrieval}",
     message:
         "look up the models for {wildcards.retrieval}"
@@ -100,7 +102,9 @@ rule compose_models:
     input:
         base=task_base_files,
         pool=lambda w: [
-            file for m in PLAN.pools[task_selection(w).pool].models for file in m.files()
+            file
+            for m in PLAN.pools[task_selection(w).pool].models
+            for file in m.files()
         ],
         ranking="results/selection/{task}/models.csv",
         examples=lambda w: f"results/models/{selection_model(w.task)}/rows.jsonl",
