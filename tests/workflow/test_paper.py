@@ -80,12 +80,18 @@ def test_one_key_trains_them_instead(plain):
     ("table", "trained"),
     [("additive", 15), ("robustness", 65), ("fewshot", 60), ("preference", 12),
      ("instructions", 45), ("cross_checkpoint", 30), ("cross_architecture", 30), ("spaces", 15),
-     ("outputs", 45), ("selection", 27)],
+     ("outputs", 45)],
 )  # fmt: skip
 def test_experiments_are_planned_at_full_size(plain, table, trained):
     jobs, seconds = dry(plain, table=table)
     assert seconds < 30
     assert jobs.get("train_adapter", 0) + jobs.get("train_full_temporary", 0) == trained
+
+
+def test_selection_is_planned_at_full_size(plain):
+    jobs, _ = dry(plain, table="selection")
+    assert (jobs["fetch_adapter"], jobs["train_adapter"]) == (196, 27)
+    assert jobs["compose_models"] == 27 * 3 * 5
 
 
 def test_the_temporal_study_is_planned_at_full_size(plain):
