@@ -22,6 +22,7 @@ from atlas.config import SPACES
 from atlas.errors import AtlasError
 from atlas.plan import build, source_params
 from atlas.planned import weight_names
+from atlas.task_entries import retrieval_pool, selection_model, selection_pool
 from atlas.validation import validate
 
 # Files of a sentence encoder, in the order of atlas.encoders.FILES (which imports torch).
@@ -484,6 +485,70 @@ def table_models(wildcards):
     ]
 
 
+DELTA_ACTIVATIONS = "delta_activations/embeddings.npz"
+SELECTION_TASKS = {
+    task: name
+    for name, selection in PLAN.config.selections.items()
+    for task in selection.tasks
+}
+
+
+def task_selection(wildcards):
+    """The selection that a task belongs to."""
+    return PLAN.config.selections[SELECTION_TASKS[wildcards.task]]
+
+
+def task_base(wildcards):
+    """The base of the models that are composed for a task."""
+    return PLAN.pools[task_selection(wildcards).pool].bases[0]
+
+
+def task_base_files(wildcards):
+    """Its files."""
+    return PLAN.base_files(task_base(wildcards))
+
+
+def task_size(wildcards):
+    """Bytes of that base."""
+    return base_bytes(task_base(wildcards))
+
+
+def selection_runs(wildcards):
+    """Task, strategy and seed of each file of answers of a table, and its path."""
+    found = []
+    for name in PLAN.config.tables[wildcards.table].selections:
+        entry = PLAN.config.selections[name]
+        runs = [(None, None)]
+        runs += [
+            (s, seed) for s in entry.strategies for seed in range(1, entry.seeds + 1)
+        ]
+        found += [
+            {
+                "selection": name,
+                "task": task,
+                "strategy": strategy,
+                "seed": seed,
+                "answers": f"results/selection/{task}/"
+                + (f"{strategy}-{seed}/" if strategy else "")
+                + "answers.csv",
+            }
+            for task in entry.tasks
+            for strategy, seed in runs
+        ]
+    return found
+
+
+def retrieval_figure():
+    """The figure of a retrieval as SVG, which the report shows, and as PNG."""
+    shown = report(
+        "results/retrieval/{retrieval}/models.svg",
+        caption="../resources/captions/retrieve_models.rst",
+        category="Experiments",
+        labels={"table": "{retrieval}", "figure": "similarity"},
+    )
+    return [shown, "results/retrieval/{retrieval}/models.png"]
+
+
 def figure(kind, title, subcategory):
     """A figure as SVG, which the report shows, and as PNG."""
     path = f"results/pools/{{pool}}/figures/{kind}_{{space}}"
@@ -628,6 +693,7 @@ FOLDERS = (
     "pushed",
     "comparisons",
     "evaluations",
+    "retrieval",
     "selection",
     "tables",
     "figures",

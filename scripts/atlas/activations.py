@@ -1,7 +1,9 @@
 """Activations of bases and models on the probes, shard by shard.
 
 The activation of a probe is the last element of ``hidden_states`` (after the final norm where
-the architecture has one) at the last token, in float32.
+the architecture has one) at the last token, in float32. A sequence-to-sequence model reads the
+probe in its encoder; its activation is that of its decoder at the first token (our reading: the
+published work does not say).
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ class Probe:
     def __init__(self, folder: Path, prompts: Sequence[str], network: Any) -> None:
         tokens = Tokens(folder)
         self.ids = [tokens.prompt(prompt) for prompt in prompts]
+        if network.config.is_encoder_decoder:
+            self.ids = [tokens.encoder(ids) for ids in self.ids]
         device = next(network.parameters()).device
         exact = next(network.parameters()).dtype == torch.float32 and device.type == "cpu"
         self.inputs: list[tuple[list[int], torch.Tensor, torch.Tensor]] = []
@@ -44,14 +48,27 @@ class Probe:
         """
         rows: list[torch.Tensor | None] = [None] * len(self.ids)
         for group, tokens, ends in self.inputs:
-            hidden = network.base_model(input_ids=tokens, use_cache=False).last_hidden_state
-            picked = hidden[torch.arange(len(group), device=hidden.device), ends].float()
+            picked = _last_hidden_state(network, tokens, ends).float()
             for i, row in zip(group, picked, strict=True):
                 rows[i] = row
         found = torch.stack([row for row in rows if row is not None]).cpu().numpy()
         if not np.isfinite(found).all():
             raise AtlasError(f"{where}: its activations have NaN or Inf.")
         return np.asarray(found, dtype=np.float32)
+
+
+def _last_hidden_state(network: Any, tokens: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+    """The last hidden state (n, d) at the last token, or at the first one of a decoder."""
+    if network.config.is_encoder_decoder:
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        start = network.config.decoder_start_token_id
+        output = network(
+            input_ids=tokens, attention_mask=(places <= ends[:, None]).long(), use_cache=False,
+            decoder_input_ids=torch.full_like(tokens[:, :1], start), output_hidden_states=True,
+        )  # fmt: skip
+        return output.decoder_hidden_states[-1][:, 0]
+    hidden = network.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+    return hidden[torch.arange(len(ends), device=hidden.device), ends]
 
 
 def compute_shard(
@@ -73,7 +90,7 @@ def compute_shard(
     prompts = read_probes(probes)
     found_bases: dict[str, Array] = {}
     found: dict[str, Array] = {}
-    for base in loaded_bases(bases, weights, models, dtypes, base_names):
+    for base in loaded_bases(bases, weights, models, dtypes, base_names, seq2seq=True):
         probe = Probe(base.folder, prompts, base.network)
         found_bases[base.name] = probe.last_token(base.network, base.name)
         for name in base.models():

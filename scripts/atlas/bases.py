@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from atlas import hub, packages
+from atlas.architectures import loader
 from atlas.digests import weights_digest
 from atlas.errors import AtlasError
 from atlas.files import copy, link, read_json, write_json
@@ -199,13 +200,15 @@ def _from_folder(folder: Path, place: Path, names: list[str]) -> None:
 
 
 def _from_seed(source: Mapping[str, Any], dtype: str, place: Path, names: list[str]) -> None:
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     settings = {"vocab_size": BYTE_VOCABULARY, **source["config"]}
     settings |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    if AutoConfig.for_model(source["architecture"]).is_encoder_decoder:
+        settings.setdefault("decoder_start_token_id", settings["pad_token_id"])
     config = AutoConfig.for_model(source["architecture"], **settings)
     torch.manual_seed(source["seed"])
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model = loader(config.is_encoder_decoder).from_config(config, dtype=torch.float32)
     model = model.to(getattr(torch, dtype))
     model.config.dtype = dtype
     _write_model(model, place, names)

@@ -590,6 +590,7 @@ class Table(Entry):
         "instruct",
         "temporal",
         "geometry",
+        "selection",
     ] = Field(
         default="main",
         description="main: silhouettes of all spaces with their mean over pools; silhouettes: of "
@@ -598,14 +599,19 @@ class Table(Entry):
         "activations, by layer and by number of probes; outputs: what models write; instruct: bases, "
         "models, instruct and merged models side by side; temporal: the same, with the distances of "
         "the models of `pools` before and after the delta; geometry: models trained with rewards "
-        "against models fine-tuned on solutions, of `comparisons`.",
+        "against models fine-tuned on solutions, of `comparisons`; selection: how well composed "
+        "models do, of `selections`.",
     )
     pools: list[Name] = Field(
         default=[],
-        description="Pools of the table, in its order (all kinds but instruct and geometry).",
+        description="Pools of the table, in its order (all kinds but instruct, geometry and "
+        "selection).",
     )
     comparisons: list[Name] = Field(
         default=[], description="Comparisons of the table, in its order (geometry)."
+    )
+    selections: list[Name] = Field(
+        default=[], description="Selections of the table, in its order (selection)."
     )
     models: list[Name] = Field(
         default=[], description="Models to which the deltas are added (instruct, temporal)."
@@ -640,9 +646,63 @@ class Table(Entry):
     )
     published: dict[Name, str] = Field(
         default={},
-        description="Pool -> the published figure that stands beside it: a family of main "
+        description="Pool (or selection) -> the published figure that stands beside it: a family of main "
         "(llama, gemma, qwen), or a setting of resources/published_experiments.csv.",
     )
+
+
+class Selection(Entry):
+    """Models of a pool that are chosen for held-out tasks, and composed (LoraHub)."""
+
+    pool: Name = Field(
+        description="Pool of adapters of one base, with the space delta_activations."
+    )
+    tasks: list[Name] = Field(
+        min_length=1,
+        description="Datasets of completions that no model of the pool is trained on. The examples "
+        "are drawn from their region; the answers to the rows after it are matched.",
+    )
+    recipe: Name = Field(
+        description="Recipe of the model that is trained on the examples of a task; its delta "
+        "activations say which models are similar to the task."
+    )
+    strategies: list[Literal["random", "similar", "similar+random"]] = Field(
+        default=["random", "similar", "similar+random"],
+        min_length=1,
+        description="Which models are composed: at random; the most similar; the most similar one, "
+        "the others at random.",
+    )
+    size: int = Field(default=20, ge=1, description="Models in a composition.")
+    examples: int = Field(default=5, ge=1, description="Examples of a task.")
+    seeds: int = Field(
+        default=5, ge=1, description="Repetitions, each with other draws of models and order."
+    )
+    budget: int = Field(default=40, ge=1, description="Evaluations of a search.")
+    bound: Number = Field(default=1.5, gt=0, description="Largest absolute weight of a model.")
+    penalty: Number = Field(
+        default=0.05, ge=0, description="Factor of the mean absolute weight in the score."
+    )
+    merges: list[Literal["average", "ties", "dare"]] = Field(
+        default=["average", "ties", "dare"],
+        description="PEFT's own merges of the same models, for comparison.",
+    )
+    density: Share = Field(
+        default=0.2, description="Share of the elements that ties and dare keep."
+    )
+    rows: int | None = Field(
+        default=None, ge=1, description="Held-out rows of a task, the first ones (default: all)."
+    )
+    new_tokens: int = Field(default=16, ge=1, description="Longest answer, in tokens.")
+
+
+class Retrieval(Entry):
+    """Models of a pool by their similarity to a task that is known by a few examples."""
+
+    pool: Name = Field(description="Pool with the space delta_activations.")
+    dataset: Name = Field(description="Dataset with the examples.")
+    split: Name = Field(default="region", description="Split of the dataset that is read.")
+    rows: int | None = Field(default=None, ge=1, description="Draw so many rows (default: all).")
+    recipe: Name = Field(description="Recipe of the model that is trained on the examples.")
 
 
 class Perplexity(Entry):
@@ -781,6 +841,12 @@ class Config(Entry):
     encoders: dict[Name, Encoder] = Field(default={}, description="Sentence encoders.")
     deltas: dict[Name, Delta] = Field(
         default={}, description="Instruction deltas: instruct model minus base."
+    )
+    selections: dict[Name, Selection] = Field(
+        default={}, description="Models composed for held-out tasks."
+    )
+    retrievals: dict[Name, Retrieval] = Field(
+        default={}, description="Models looked up by a few examples."
     )
     pushes: dict[Name, Push] = Field(default={}, description="Uploads to a hub.")
     comparisons: dict[Name, Comparison] = Field(

@@ -25,6 +25,7 @@ def write_card(
     digests: Mapping[str, str] | None = None,
     sentence: str = "",
     folder: str = "results/models",
+    seq2seq: bool = False,
 ) -> None:
     """Write README.md of a model.
 
@@ -35,7 +36,9 @@ def write_card(
     :param settings: recipe and seed.
     :param digests: what it is made of, name -> SHA-256.
     :param folder: where the model's own folder stands.
+    :param seq2seq: whether it is a sequence-to-sequence model.
     """
+    loader = "AutoModelForSeq2SeqLM" if seq2seq else "AutoModelForCausalLM"
     head: dict[str, Any] = {
         "base_model": address,
         "library_name": "peft" if adapter else "transformers",
@@ -53,14 +56,14 @@ def write_card(
     if adapter:
         lines += [
             "```python", "from peft import PeftModel",
-            "from transformers import AutoModelForCausalLM", "",
-            f'base = AutoModelForCausalLM.from_pretrained("{address}")',
+            f"from transformers import {loader}", "",
+            f'base = {loader}.from_pretrained("{address}")',
             f'model = PeftModel.from_pretrained(base, "{folder}/{name}")', "```", "",
         ]  # fmt: skip
     else:
         lines += [
-            "```python", "from transformers import AutoModelForCausalLM", "",
-            f'model = AutoModelForCausalLM.from_pretrained("{folder}/{name}")', "```", "",
+            "```python", f"from transformers import {loader}", "",
+            f'model = {loader}.from_pretrained("{folder}/{name}")', "```", "",
         ]  # fmt: skip
     if settings:
         lines += ["## Training", "", "| key | value |", "|---|---|"]

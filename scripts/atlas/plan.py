@@ -32,6 +32,7 @@ from atlas.push_checks import check_pushes
 from atlas.recipe_checks import check_rewards
 from atlas.sheets import read_sheet
 from atlas.table_checks import check_comparison, check_table
+from atlas.task_entries import task_models, task_pools
 from atlas.validation import validate
 
 KINDS = {
@@ -227,6 +228,16 @@ def build(data: Mapping[str, Any], *, root: Path | None = None) -> Plan:
         name: _pool(config, name, pool, models, merged, sheets[name])
         for name, pool in config.pools.items()
     }
+    for name, entry in task_models(config, pools, implicit):
+        if name in models:
+            raise AtlasError(
+                f"models.{name}: the name is that of a model of a task's examples; choose another."
+            )
+        models[name] = _resolve(config, entries, implicit, name, entry)
+    for name, pool in task_pools(config, models, pools).items():
+        if name in pools:
+            raise AtlasError(f"pools.{name}: the name is kept for a selection or a retrieval.")
+        pools[name] = pool
     for name, table in config.tables.items():
         for pool_name in table.pools:
             known(pool_name, pools, f"tables.{name}.pools", "pool")

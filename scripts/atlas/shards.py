@@ -70,12 +70,15 @@ def loaded_bases(
     models: Sequence[dict[str, Any]],
     dtypes: dict[str, str],
     base_names: dict[str, list[str]],
+    *,
+    seq2seq: bool = False,
 ) -> Iterator[LoadedBase]:
     """The bases of a shard, one in memory at a time.
 
     :param bases: files of all bases. :param weights: files of all models.
     :param models: name and base of each model, in any order.
     :param dtypes: base -> precision. :param base_names: base -> names that adapters may record.
+    :param seq2seq: whether sequence-to-sequence bases may be among them.
     """
     device = devices.prepare()
     base_files, model_files = by_folder(bases), by_folder(weights)
@@ -84,6 +87,6 @@ def loaded_bases(
         folder = base_files[base][0].parent
         say(f"loads {base} on {device}")
         files = {m["name"]: model_files[m["name"]] for m in models if m["base"] == base}
-        network = load_base(folder, dtypes[base], device)
+        network = load_base(folder, dtypes[base], device, seq2seq=seq2seq)
         yield LoadedBase(base, folder, network, files, base_names[base], progress)
         del network

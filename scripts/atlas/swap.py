@@ -15,15 +15,20 @@ from typing import Any
 import torch
 
 from atlas.adapters import Adapter, Ia3Module, LoraModule, check_fits
+from atlas.architectures import is_seq2seq, loader, refuse_seq2seq
 from atlas.errors import AtlasError
 from atlas.tensors import Weights, check_finite
 
 
-def load_base(folder: Path, dtype: str, device: torch.device) -> Any:
-    """A base in evaluation mode; remote code is never run."""
-    from transformers import AutoModelForCausalLM
+def load_base(folder: Path, dtype: str, device: torch.device, *, seq2seq: bool = False) -> Any:
+    """A base in evaluation mode; remote code is never run.
 
-    network = AutoModelForCausalLM.from_pretrained(
+    :param seq2seq: whether it may be a sequence-to-sequence model.
+    :raises AtlasError: where it is one and may not be.
+    """
+    if not seq2seq:
+        refuse_seq2seq(folder)
+    network = loader(is_seq2seq(folder)).from_pretrained(
         folder, dtype=getattr(torch, dtype), trust_remote_code=False
     )
     return network.to(device).eval().requires_grad_(False)

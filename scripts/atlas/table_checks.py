@@ -25,6 +25,12 @@ def check_table(
     if table.kind == "geometry":
         _check_geometry(config, where, table)
         return
+    if table.kind == "selection":
+        if not table.selections:
+            raise AtlasError(f"{where}.selections: a table of the kind selection names some.")
+        for selection in table.selections:
+            known(selection, config.selections, f"{where}.selections", "selection")
+        return
     if not table.pools and table.kind != "instruct":
         raise AtlasError(f"{where}.pools: a table of the kind {table.kind} names its pools.")
     if table.kind in ("instruct", "temporal"):

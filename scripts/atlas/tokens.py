@@ -76,6 +76,13 @@ class Tokens:
             ids = ids[:-1]
         return ids
 
+    def encoder(self, prompt: list[int]) -> list[int]:
+        """Tokens of a prompt as an encoder reads it: closed where the tokenizer closes texts."""
+        if self._closes is None:
+            ids = self._backend.encode("a", add_special_tokens=True).ids
+            self._closes = ids[-1] == self.end
+        return [*prompt, self.end] if self._closes else prompt  # type: ignore[list-item]
+
     def text(self, text: str, *, close: bool) -> list[int]:
         """Tokens of a text without start token, closed by the end token when `close`."""
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
@@ -114,6 +121,7 @@ class Tokens:
         return bool(self._chat.chat_template)
 
     _chat: Any = None
+    _closes: bool | None = None
 
 
 def batches(lengths: Sequence[int], exact: bool) -> list[list[int]]:

@@ -11,12 +11,19 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import IA3Config, LoraConfig, PeftConfig, get_peft_model_state_dict
-from transformers import AutoModelForCausalLM, TrainerCallback, set_seed
+from peft import IA3Config, LoraConfig, PeftConfig, get_peft_model, get_peft_model_state_dict
+from transformers import (
+    DataCollatorForSeq2Seq,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    TrainerCallback,
+    set_seed,
+)
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from atlas import device as devices
 from atlas.adapters import write_adapter
+from atlas.architectures import is_seq2seq, loader
 from atlas.bases import own_tensors
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
@@ -24,7 +31,7 @@ from atlas.files import read_json, read_jsonl, write_csv
 from atlas.model_cards import write_card
 from atlas.progress import Progress, say
 from atlas.tensors import check_finite, write_safetensors
-from atlas.tokens import load_tokenizer
+from atlas.tokens import Tokens, load_tokenizer
 
 COMPLETE = "complete"
 # Columns of training.csv -> keys of the trainer's log.
@@ -72,7 +79,12 @@ def train(
     folder = base[0].parent
     data = read_jsonl(rows)
     set_seed(seed)
-    network = AutoModelForCausalLM.from_pretrained(
+    if is_seq2seq(folder) and recipe["objective"] != "sft":
+        raise AtlasError(
+            f"{model}: its base is a sequence-to-sequence model, which is trained with the "
+            f"objective sft, not {recipe['objective']}."
+        )
+    network = loader(is_seq2seq(folder)).from_pretrained(
         folder, dtype=getattr(torch, dtype), trust_remote_code=False
     )
     trainer = (build or _trainer)(network, folder, data, recipe, seed, scratch, device)
@@ -107,6 +119,7 @@ def train(
         settings={**{k: v for k, v in recipe.items() if k not in ("lora", "ia3", "grpo")},
                   **recipe.get("grpo", {}),
                   **(recipe.get(recipe["parameters"]) or {}), "seed": seed},
+        seq2seq=is_seq2seq(folder),
     )  # fmt: skip
 
 
@@ -123,19 +136,20 @@ def _write_full(
         target.write_bytes((folder / name).read_bytes())
 
 
-def peft_config(recipe: dict[str, Any]) -> PeftConfig | None:
+def peft_config(recipe: dict[str, Any], *, seq2seq: bool = False) -> PeftConfig | None:
     """The PEFT configuration of a recipe, or None for full training."""
+    task_type = "SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM"
     if recipe["parameters"] == "lora":
         lora = recipe["lora"]
         return LoraConfig(
             r=lora["r"], lora_alpha=lora["alpha"], lora_dropout=lora["dropout"],
-            target_modules=list(lora["targets"]), bias="none", task_type="CAUSAL_LM",
+            target_modules=list(lora["targets"]), bias="none", task_type=task_type,
         )  # fmt: skip
     if recipe["parameters"] == "ia3":
         ia3 = recipe["ia3"]
         return IA3Config(
             target_modules=list(ia3["targets"]), feedforward_modules=list(ia3["feedforward"]),
-            task_type="CAUSAL_LM",
+            task_type=task_type,
         )  # fmt: skip
     return None
 
@@ -194,6 +208,8 @@ def _trainer(
         "callbacks": [Watch(steps)],
     }
     say(f"{len(data)} rows, {steps} steps of {per_step} rows on {device}")
+    if is_seq2seq(folder):
+        return _encoded_trainer(shared, folder, data, recipe, arguments)
     if recipe["objective"] == "dpo":
         keys = ("prompt_ids", "chosen_ids", "rejected_ids")
         dataset = Dataset.from_list([{key: row[key] for key in keys} for row in data])
@@ -202,6 +218,28 @@ def _trainer(
         )
     dataset = Dataset.from_list([_labelled(row) for row in data])
     return _Supervised(args=SFTConfig(packing=False, **arguments), train_dataset=dataset, **shared)
+
+
+def _encoded_trainer(
+    shared: dict[str, Any], folder: Path, data: list[dict[str, Any]], recipe: dict[str, Any],
+    arguments: dict[str, Any],
+) -> Any:  # fmt: skip
+    """A trainer of an encoder, which reads the prompt, and a decoder, which writes the completion."""
+    tokens = Tokens(folder)
+    adapter = peft_config(recipe, seq2seq=True)
+    if adapter is not None:
+        shared["model"] = get_peft_model(shared["model"], adapter)
+    rows = [
+        {"input_ids": tokens.encoder(row["input_ids"][: row["completion_start"]]),
+         "labels": row["input_ids"][row["completion_start"] :]}
+        for row in data
+    ]  # fmt: skip
+    arguments = {key: value for key, value in arguments.items() if key != "max_length"}
+    return _Encoded(
+        args=Seq2SeqTrainingArguments(**arguments), train_dataset=Dataset.from_list(rows),
+        data_collator=DataCollatorForSeq2Seq(shared["processing_class"]),
+        **{key: value for key, value in shared.items() if key != "peft_config"},
+    )  # fmt: skip
 
 
 def _labelled(row: dict[str, Any]) -> dict[str, list[int]]:
@@ -251,6 +289,10 @@ class _Supervised(_Counts, SFTTrainer):  # type: ignore[misc]
         return torch.nn.functional.cross_entropy(
             logits[picked].float(), labels[:, positions][picked], reduction="sum"
         ) / torch.as_tensor(count).clamp(min=1)
+
+
+class _Encoded(_Counts, Seq2SeqTrainer):  # type: ignore[misc]
+    """Its tokens are those that the encoder reads."""
 
 
 class _Preference(_Counts, DPOTrainer):  # type: ignore[misc]

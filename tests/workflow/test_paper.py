@@ -88,6 +88,12 @@ def test_experiments_are_planned_at_full_size(plain, table, trained):
     assert jobs.get("train_adapter", 0) + jobs.get("train_full_temporary", 0) == trained
 
 
+def test_selection_is_planned_at_full_size(plain):
+    jobs, _ = dry(plain, table="selection")
+    assert (jobs["fetch_adapter"], jobs["train_adapter"]) == (196, 27)
+    assert jobs["compose_models"] == 27 * 3 * 5
+
+
 def test_the_temporal_study_is_planned_at_full_size(plain):
     done = snakemake(
         plain, "results/tables/temporal.csv", "-n", "--cores", "2", config="config/temporal.yaml",

@@ -1,0 +1,34 @@
+"""The README's section on finding models, followed to the letter."""
+
+import csv
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from main.test_main_experiment import near
+from micro import checkout, environment
+
+pytestmark = pytest.mark.main
+BLOCK = re.compile(r"<!-- retrieval: (?P<place>.+?) -->\n```\w+\n(?P<text>.*?)```", re.DOTALL)
+
+
+def test_examples_find_models_of_their_domain(main_run, tmp_path):
+    folder = checkout(tmp_path / "checkout")
+    for part in ("results", ".snakemake/metadata"):
+        shutil.copytree(main_run / part, folder / part, copy_function=near, symlinks=True)
+    blocks = {b["place"]: b["text"] for b in BLOCK.finditer((main_run / "README.md").read_text())}
+    assert set(blocks) == {"examples.jsonl", "run"}
+    (folder / "examples.jsonl").write_text(blocks["examples.jsonl"])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", blocks["run"]], cwd=folder, env=environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:]
+    trained = re.findall(r"^Job \d+: (train .*)$", done.stdout, re.MULTILINE)
+    assert trained == ["train retrieval-examples"]
+    with (folder / "results/retrieval/examples/models.csv").open(newline="") as handle:
+        found = list(csv.DictReader(handle))
+    assert len(found) == 15
+    assert found[0]["domain"] == "math"
