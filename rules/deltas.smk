@@ -91,8 +91,8 @@ for shards in sorted({merged.shards for merged in PLAN.merged.values()}):
             "../envs/atlas.yaml"
         threads: 1
         resources:
-            mem_mb=memory(2000, delta_size, 0.5),
-            runtime=minutes(30, delta_size, 10),
+            mem_mb=memory(2000, merged_size, 0.5),
+            runtime=minutes(30, merged_size, 10),
             gpu=0,
         params:
             code=code("atlas.merged_models:apply_delta"),
