@@ -172,6 +172,7 @@ def ours(step: str, place: Path, out: Path, digests: Digests | None) -> None:
         delta=place / "ours" / "delta.safetensors", meta=place / "ours" / "delta_meta.json",
         force=False, address=["base", None], sentence="", weight_names=["model.safetensors"],
         weights=[out / "model.safetensors"], config=out / "config.json",
+        generation=out / "generation_config.json",
         tokenizer=out / "tokenizer.json", tokenizer_config=out / "tokenizer_config.json",
         card=out / "README.md", digests=digests,
     )  # fmt: skip

@@ -78,6 +78,7 @@ for shards in sorted({merged.shards for merged in PLAN.merged.values()}):
                 f"results/merged/{{merged}}/{name}" for name in weight_names(shards)
             ],
             config="results/merged/{merged}/config.json",
+            generation="results/merged/{merged}/generation_config.json",
             tokenizer="results/merged/{merged}/tokenizer.json",
             tokenizer_config="results/merged/{merged}/tokenizer_config.json",
             card="results/merged/{merged}/README.md",

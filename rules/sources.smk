@@ -11,6 +11,7 @@ for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
                     "config.json",
                     "tokenizer.json",
                     "tokenizer_config.json",
+                    "generation_config.json",
                     *weight_names(PLAN.config.bases[w.base].shards),
                 ],
             ),

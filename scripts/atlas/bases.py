@@ -18,6 +18,9 @@ from atlas.errors import AtlasError
 from atlas.files import copy, link, read_json, write_json
 from atlas.tensors import Weights, check_finite, refuse_pickle, write_shards
 from atlas.tokens import BYTE_VOCABULARY, byte_tokenizer
+from atlas.vocabularies import TOKEN_IDS
+
+GENERATION = "generation_config.json"
 
 
 def fetch_base(
@@ -41,7 +44,8 @@ def fetch_base(
     :param dtype: precision of weights that are made here (pypi, random).
     :param weight_names: final names of `weights`, the index last.
     :param chat_template: Jinja template of conversations, for a tokenizer that has none.
-    :param record: where the origin goes (base.json): digests, source, licence.
+    :param record: where the origin goes (base.json): digests, source, licence, and what the
+        source's generation_config.json says, where it has one.
     :raises AtlasError: for a digest that differs, a pickle, NaN or Inf, a wrong number of shards.
     """
     with hub.beside(cache) as folder:
@@ -63,8 +67,22 @@ def fetch_base(
                 "dtype": dtype,
                 "licence": licence,
                 "origin": origin,
+                **_generation(name, place / GENERATION),
             },
         )
+
+
+def _generation(name: str, file: Path) -> dict[str, Any]:
+    """How a base wants to generate (ends, sampling), for models that are made of it.
+
+    :raises AtlasError: for a file that holds something else.
+    """
+    if not file.is_file():
+        return {}
+    found = read_json(file)
+    if not isinstance(found, dict):
+        raise AtlasError(f"{name}: its {GENERATION} is not a JSON object; mend or remove it.")
+    return {"generation": found}
 
 
 def _size(shape: Sequence[int]) -> int:
@@ -174,7 +192,7 @@ def _from_hub(
         )
     optional = ["tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json",
                 "merges.txt", "special_tokens_map.json", "added_tokens.json",
-                "chat_template.jinja"]  # fmt: skip
+                "chat_template.jinja", GENERATION]  # fmt: skip
     for file in ["config.json", *names, *(n for n in optional if n in present)]:
         link(hub.fetch(repo, commit, file, cache), place / file)
     return {"repo": repo, "revision": source["revision"], "commit": commit}
@@ -271,6 +289,10 @@ def base_from_model(
             [p for p in model if "safetensors" in p.name], weights, strict=True
         ):
             link(source, target)
+    if "generation" in known:
+        ours, theirs = read_json(origin["config.json"]), read_json(files["config.json"])
+        changed = {k: theirs.get(k) for k in TOKEN_IDS if theirs.get(k) != ours.get(k)}
+        known["generation"] |= changed
     digest = weights_digest(weights)
     write_json(
         record,

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 
 from atlas.errors import AtlasError
+from atlas.files import read_json
 from atlas.streams import Buffers, StoredTensor, WeightStream, rows_and_columns
 from atlas.tensor_kinds import kind
 
@@ -26,6 +28,28 @@ PARTS: dict[Storage, tuple[str, ...]] = {
     "sparse": (".col_indices", ".crow_indices", ".values"),
     "low_rank": (".lora_A", ".lora_B"),
 }
+
+
+def read_description(meta: Path) -> dict[str, Any]:
+    """What delta_meta.json says of a delta.
+
+    :raises AtlasError: where something is missing that applying the delta needs.
+    """
+    known = read_json(meta)
+    try:
+        whole = (
+            isinstance(known["config"], dict)
+            and all(isinstance(known[role]["weights_sha256"], str) for role in ("base", "instruct"))
+            and all(isinstance(known[role]["name"], str) for role in ("base", "instruct"))
+            and all(isinstance(known[key], str) for key in ("name", "delta_sha256"))
+            and all(entry["storage"] in PARTS and all(side >= 0 for side in entry["shape"])
+                    for entry in known["tensors"].values())
+        )  # fmt: skip
+    except (KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise AtlasError(f"{meta}: is not the description of a delta; make the delta again.")
+    return dict(known)
 
 
 def square_sum(values: torch.Tensor) -> float:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from atlas import device
-from atlas.delta_blocks import DeltaFile, Difference, Storage
+from atlas.delta_blocks import DeltaFile, Difference, Storage, read_description
 from atlas.delta_writers import DeltaWriter, Tally
 from atlas.errors import AtlasError
 from atlas.files import read_json, write_json
@@ -236,7 +236,7 @@ def identity(
     """
     elements = exact = outside = 0
     buffers = Buffers()
-    known = read_json(meta)
+    known = read_description(meta)
     with (
         WeightStream(base, _called(base), hashed=False) as ours,
         WeightStream(instruct, _called(instruct), hashed=False) as theirs,

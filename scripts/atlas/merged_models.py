@@ -21,7 +21,7 @@ from atlas.adapters import (
     check_fits,
     weight_delta,
 )
-from atlas.delta_blocks import DeltaFile, refuse_dtype, refuse_shapes, square_sum
+from atlas.delta_blocks import DeltaFile, read_description, refuse_dtype, refuse_shapes, square_sum
 from atlas.digests import joint_digest
 from atlas.errors import AtlasError
 from atlas.files import link, read_json, write_json
@@ -31,6 +31,7 @@ from atlas.progress import Progress
 from atlas.streams import Buffers, Digests, StreamWriter, WeightStream, row_blocks
 from atlas.tensor_kinds import kind
 from atlas.tensors import Kinds, check_finite, shard_groups, write_index
+from atlas.vocabularies import TOKEN_IDS
 
 # |model - base| / |base| over all matrices. Fine-tuning moves weights by some hundredths, long
 # continued pre-training by some tenths; two models trained apart are 1.4 away from each other.
@@ -53,6 +54,7 @@ def apply_delta(
     weight_names: list[str],
     weights: list[Path],
     config: Path,
+    generation: Path,
     tokenizer: Path,
     tokenizer_config: Path,
     card: Path,
@@ -61,7 +63,8 @@ def apply_delta(
     """Write model plus delta as a model folder that loads as it stands.
 
     An adapter is merged first, in float32; sums are in float32, rounded once to the dtype of the
-    model. Configuration: the model's, with what the instruct model changed of its base's.
+    model. Configuration: the model's, with what the instruct model changed of its base's; ends and
+    sampling of generation: those of the instruct model.
 
     :param model: files of the model: full weights (and index, config.json), or an adapter.
     :param model_base: files of the base that the model was trained from.
@@ -77,8 +80,8 @@ def apply_delta(
         a delta that is not what its description says. Nothing is left then.
     """
     device.set_threads()
-    known = read_json(meta)
-    outputs = [*weights, config, tokenizer, tokenizer_config, card]
+    known = read_description(meta)
+    outputs = [*weights, config, generation, tokenizer, tokenizer_config, card]
     try:
         with Merge(model, model_base, delta, known, digests) as merge:
             recorded = merge.recorded_origin(base_names)
@@ -86,6 +89,7 @@ def apply_delta(
             warning = "" if recorded else merge.judge_origin(force)
             made_of = merge.digests()
         _write_settings(merge.adapter is not None, model, model_base, known, config)
+        _write_generation(by_name(instruct), config, generation)
         _take_tokenizer(by_name(instruct), tokenizer, tokenizer_config)
         record = read_json(by_name(base)["base.json"])
         write_card(
@@ -438,6 +442,14 @@ def _write_settings(
         else:
             settings[key] = value
     write_json(config, settings)
+
+
+def _write_generation(instruct: dict[str, Path], config: Path, generation: Path) -> None:
+    """generation_config.json: the instruct model's own, else one with the ids of config.json."""
+    record = read_json(instruct["base.json"]) if "base.json" in instruct else {}
+    settings = read_json(config)
+    ids = {key: settings[key] for key in TOKEN_IDS if settings.get(key) is not None}
+    write_json(generation, record.get("generation", {"_from_model_config": True, **ids}))
 
 
 def _take_tokenizer(instruct: dict[str, Path], tokenizer: Path, tokenizer_config: Path) -> None:

@@ -153,7 +153,8 @@ class Plan:
                 f"results/deltas/{name}/{file}" for file in ("delta.safetensors", "delta_meta.json")
             ]
         model = (self.merged if kind == "merged" else self.models)[name]
-        return [*model.files(), f"{model.folder}/README.md"]
+        others = ["README.md", *(["generation_config.json"] if kind == "merged" else [])]
+        return [*model.files(), *(f"{model.folder}/{other}" for other in others)]
 
     def sides(self, comparison: str) -> dict[str, list[str]]:
         """Models of a comparison: those fine-tuned on solutions (sft), and with rewards (rl)."""

@@ -8,6 +8,8 @@ from typing import Any
 from atlas.errors import AtlasError
 from atlas.files import read_json
 
+TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")  # keys of config.json
+
 
 def refuse_other_vocabulary(base: Path, instruct: Path) -> None:
     """Refuse an instruct model whose tokens are not those of its base.

@@ -68,20 +68,22 @@ def family(place: Path, source=UNTIED, dtype="float32", shards=1, base_shards=1)
     return place / "base", instruct, model
 
 
-def delta_of(base: Path, instruct: Path, out: Path, dtype="float32", keep=None, rank=None):
+def delta_of(
+    base: Path, instruct: Path, out: Path, dtype="float32", keep=None, rank=None, digests=None
+):
     """Make a delta and return its two files."""
     out.mkdir(exist_ok=True)
     found = out / "delta.safetensors", out / "delta_meta.json"
     make_delta(
         name=out.name, base=files(base), instruct=files(instruct), dtype=dtype, keep=keep, rank=rank,
-        delta=found[0], meta=found[1],
+        delta=found[0], meta=found[1], digests=digests,
     )  # fmt: skip
     return found
 
 
 def merge(
     model: Path, base: Path, instruct: Path, delta: tuple[Path, Path], out: Path, shards=1,
-    force=False, model_base: Path | None = None, names=("base",),
+    force=False, model_base: Path | None = None, names=("base",), digests=None,
 ) -> Path:  # fmt: skip
     """Apply a delta and return the folder of the merged model."""
     out.mkdir(exist_ok=True)
@@ -91,7 +93,8 @@ def merge(
         base_names=list(names), base=files(base), instruct=files(instruct), delta=delta[0],
         meta=delta[1], force=force, address=["base", None], sentence="", weight_names=final,
         weights=[out / name for name in final], config=out / "config.json",
+        generation=out / "generation_config.json",
         tokenizer=out / "tokenizer.json", tokenizer_config=out / "tokenizer_config.json",
-        card=out / "README.md",
+        card=out / "README.md", digests=digests,
     )  # fmt: skip
     return out

@@ -88,6 +88,28 @@ def test_a_local_base(tiny_base, tmp_path):
     assert record["weights_sha256"] == json.loads(tiny_base[0].read_text())["weights_sha256"]
 
 
+def test_how_a_source_generates_is_kept(copy, tmp_path):
+    assert "generation" not in json.loads((make_base(tmp_path / "a")[0]).read_text())
+    settings = {"eos_token_id": [2, 9], "temperature": 0.6, "do_sample": True}
+    (copy / "generation_config.json").write_text(json.dumps(settings))
+    source = {"local": str(copy)}
+    files = make_base(tmp_path / "b", source)
+    assert json.loads(files[0].read_text())["generation"] == settings
+    model = tmp_path / "m"
+    model.mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"):
+        (model / name).write_bytes((copy / name).read_bytes())
+    same = derive(files, sorted(model.iterdir()), False, tmp_path / "c")
+    assert json.loads(same[0].read_text())["generation"] == settings
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "eos_token_id": 7}))
+    other = derive(files, sorted(model.iterdir()), False, tmp_path / "d")
+    assert json.loads(other[0].read_text())["generation"] == {**settings, "eos_token_id": 7}
+    (copy / "generation_config.json").write_text("[]")
+    with pytest.raises(AtlasError, match=r"^e: its generation_config\.json is not a JSON object"):
+        make_base(tmp_path / "e", source)
+
+
 @pytest.fixture
 def copy(base_folder, tmp_path):
     """A folder with a model that tests may spoil."""

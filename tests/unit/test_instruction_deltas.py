@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 
 import numpy as np
@@ -15,10 +16,10 @@ from atlas.digests import sha256_file, weights_digest
 from atlas.errors import AtlasError
 from atlas.files import read_json, write_json
 from atlas.instruction_deltas import identity
-from atlas.streams import WeightStream
+from atlas.streams import FollowingDigest, WeightStream
 from atlas.tensor_kinds import kind, layer
-from atlas.tensors import Weights
-from unit.instruction_models import TIED, delta_of, family, files, moved, tensors, write
+from atlas.tensors import Weights, write_safetensors
+from unit.instruction_models import TIED, delta_of, family, files, merge, moved, tensors, write
 
 
 @pytest.fixture(scope="module")
@@ -320,6 +321,31 @@ def index_of_another(folder):
     file.write_text(json.dumps(index))
 
 
+def index_beyond_its_shard(folder):
+    write(folder, tensors(folder), 2)
+    file = folder / "model.safetensors.index.json"
+    index = json.loads(file.read_text())
+    index["weight_map"]["model.layers.9.mlp.up_proj.weight"] = "model-00001-of-00002.safetensors"
+    file.write_text(json.dumps(index))
+
+
+def tensor_in_two_shards(folder):
+    weights = tensors(folder)
+    write(folder, weights, 2)
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    names = [n for n, place in index["weight_map"].items() if "00002" in place]
+    write_safetensors(
+        folder / "model-00002-of-00002.safetensors",
+        {name: weights[name] for name in (*names, "lm_head.weight")}, {"format": "pt"},
+    )  # fmt: skip
+
+
+def cut_shard(folder):
+    write(folder, tensors(folder), 3)
+    file = folder / "model-00002-of-00003.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+
+
 def shard_gone(folder):
     write(folder, tensors(folder), 2)
     (folder / "model-00002-of-00002.safetensors").unlink()
@@ -365,6 +391,15 @@ REFUSED = {
         index_of_another,
         r"into model-00003-of-00003\.safetensors, and it stands",
     ),
+    "truncated shard": (cut_shard, r"model-00002-of-00003\.safetensors: not a whole safetensors"),
+    "index beyond its shard": (
+        index_beyond_its_shard,
+        r"puts model\.layers\.9\.mlp\.up_proj\.weight into model-00001\S+, and it stands in no file",
+    ),
+    "tensor in two shards": (
+        tensor_in_two_shards,
+        r"the tensor lm_head\.weight stands in another file too",
+    ),
     "shard gone": (shard_gone, r"it stands in no file"),
     "pickle": (pickled, r"a pickle, which may run code"),
     "pickle.bin": (pickled_bin, r"a pickle, which may run code"),
@@ -383,6 +418,58 @@ def test_refused(models, tmp_path, case):
         delta_of(base, instruct, tmp_path / "d", "float16")
     assert str(error.value).rstrip(".").count(". ") == 0
     assert list((tmp_path / "d").iterdir()) == []
+
+
+class Told:
+    """Digests as a job knows them."""
+
+    def __init__(self):
+        self.asked, self.found = [], {}
+
+    def sha256(self, path):
+        self.asked.append(path)
+        return self.found.get(path) or sha256_file(path)
+
+    def put(self, path, digest):
+        self.found[path] = digest
+
+
+def test_what_a_job_knows_is_not_hashed_again(tmp_path, monkeypatch):
+    base, instruct, model = family(tmp_path, shards=2)
+    wanted = delta_of(base, instruct, tmp_path / "d")
+    merged = merge(model, base, instruct, wanted, tmp_path / "m", 2)
+    told = Told()
+    (tmp_path / "k").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("atlas.streams.FollowingDigest.finish", only_of_writers(tmp_path / "k"))
+        found = delta_of(base, instruct, tmp_path / "k" / "d", digests=told)
+        again = merge(model, base, instruct, found, tmp_path / "k" / "m", 2, digests=told)
+    for one, two in zip(
+        files(tmp_path / "d") + files(merged), [*sorted(found), *files(again)], strict=True
+    ):
+        assert one.read_bytes() == two.read_bytes()
+    written = [f for f in [*found, *files(again)] if f.suffix == ".safetensors"]
+    assert told.found == {file: sha256_file(file) for file in written}
+    assert {f.parent.name for f in told.asked} == {"base", "instruct", "model", "d"}
+    told.found[base / "model.safetensors"] = "0" * 64
+    with pytest.raises(AtlasError, match=r"^base: its weights are not those"):
+        delta_of(base, instruct, tmp_path / "e", digests=told)
+    assert list((tmp_path / "e").iterdir()) == []
+    told.found[found[0]] = "0" * 64
+    with pytest.raises(AtlasError, match="is not the file that its delta_meta"):
+        merge(model, base, instruct, found, tmp_path / "f", digests=told)
+    assert list((tmp_path / "f").iterdir()) == []
+
+
+def only_of_writers(folder):
+    """A digest's end that fails for files that are read."""
+    finish = FollowingDigest.finish
+
+    def ending(self):
+        assert os.readlink(f"/proc/self/fd/{self._descriptor}").startswith(str(folder))
+        return finish(self)
+
+    return ending
 
 
 def test_special_tokens_may_be_renamed(models, tmp_path):

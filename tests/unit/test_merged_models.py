@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from atlas.digests import sha256_file, weights_digest
 from atlas.errors import AtlasError
 from atlas.files import read_json, write_json
+from atlas.tensor_kinds import kind
 from atlas.tensors import Weights, write_safetensors
 from unit.conftest import make_base, make_ia3, make_lora
 from unit.instruction_models import (
@@ -85,6 +86,29 @@ def test_the_folder_loads_as_it_stands(tmp_path, source, shards, dtype):
     shown = one.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
     assert shown == two.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
     assert "hi" in shown
+
+
+def test_generation_is_that_of_the_instruct_model(copied, tmp_path):
+    base, instruct, model, delta = copied
+    derived = merge(model, base, instruct, delta, tmp_path / "a")
+    ids = torch.tensor([[1, 70, 80, 90]])
+    found = load(derived)
+    said = found.generate(ids, max_new_tokens=4, do_sample=False)
+    assert found.generation_config.eos_token_id == 3
+    without = shutil.copytree(derived, tmp_path / "without")
+    (without / "generation_config.json").unlink()
+    plain = load(without)
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        assert getattr(found.generation_config, key) == getattr(plain.generation_config, key)
+    assert torch.equal(said, plain.generate(ids, max_new_tokens=4, do_sample=False))
+    settings = {"eos_token_id": [2, 3], "do_sample": True, "temperature": 0.6}
+    record = read_json(base / "base.json")
+    digest = weights_digest(files(instruct))
+    write_json(instruct / "base.json", {
+        **record, "name": "instruct", "weights_sha256": digest, "generation": settings,
+    })  # fmt: skip
+    own = load(merge(model, base, instruct, delta, tmp_path / "b")).generation_config
+    assert {key: getattr(own, key) for key in settings} == settings
 
 
 def test_model_is_base_gives_the_instruct_model(models, tmp_path):
@@ -327,6 +351,90 @@ def test_broken_files_are_refused(copied, tmp_path):
     refused(copied, tmp_path / "m", "model: has no safetensors weights")
 
 
+DESCRIPTIONS = {
+    "no digest": lambda meta: meta.pop("delta_sha256"),
+    "no base": lambda meta: meta.pop("base"),
+    "a base without its digest": lambda meta: meta["base"].pop("weights_sha256"),
+    "no tensors": lambda meta: meta.pop("tensors"),
+    "a tensor without shape": lambda meta: meta["tensors"][Q].pop("shape"),
+    "an unknown storage": lambda meta: meta["tensors"][Q].update(storage="zip"),
+    "a list": lambda meta: meta.update(tensors=[1]),
+}
+
+
+@pytest.mark.parametrize("case", DESCRIPTIONS)
+def test_a_description_of_something_else_is_refused(copied, tmp_path, case):
+    meta = read_json(copied[3][1])
+    DESCRIPTIONS[case](meta)
+    write_json(copied[3][1], meta)
+    refused(copied, tmp_path / "m", r"delta_meta\.json: is not the description of a delta")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda m: m.update(delta_sha256="0" * 64), "is not the file that its delta_meta.json"),
+        (lambda m: m["tensors"].pop(Q), rf"has a tensor {Q}, which its delta_meta\.json does not"),
+        (lambda m: m["tensors"].update({Q + "x": m["tensors"][Q]}), rf"has no tensor {Q}x, which"),
+        (lambda m: m["tensors"][Q].update(storage="sparse"), rf"has (no|a) tensor {Q}"),
+        (lambda m: m["tensors"][Q].update(shape=[8, 32]), rf"the delta of {Q} does not have"),
+        (lambda m: m["base"].update(weights_sha256="0" * 64), r"was trained from a base with the"),
+    ],
+)
+def test_an_altered_description_is_refused(copied, tmp_path, change, sentence):
+    meta = read_json(copied[3][1])
+    change(meta)
+    write_json(copied[3][1], meta)
+    refused(copied, tmp_path / "m", sentence)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_sums_are_as_near_as_the_published_way_or_nearer(tmp_path, dtype):
+    """Delta in float16 throughout, loaded whole, added in float32, rounded to the model's dtype."""
+    base, instruct, model = family(tmp_path, dtype=dtype)
+    exact = merge(model, base, instruct, delta_of(base, instruct, tmp_path / "e"), tmp_path / "m")
+    short = delta_of(base, instruct, tmp_path / "d", "float16")
+    found = tensors(merge(model, base, instruct, short, tmp_path / "n"))
+    ours, theirs, whole, wide = (tensors(f) for f in (base, instruct, model, exact))
+    for name, value in found.items():
+        delta = theirs[name].float() - ours[name].float()
+        if dtype == "float32":
+            assert torch.equal(wide[name], whole[name] + delta), name
+        published = (whole[name].float() + delta.half().float()).to(value.dtype)
+        answer = whole[name].double() + (theirs[name].double() - ours[name].double())
+        off, other = (float((x.double() - answer).norm()) for x in (value, published))
+        assert off <= other * (1 + 1e-3), name
+        if kind(name, value.shape) == "matrix":
+            assert torch.equal(value, published), name
+        half = torch.finfo(torch.float16)
+        steps = [delta.double().abs().clamp(min=half.smallest_normal) * half.eps / 2,
+                 answer.abs() * torch.finfo(value.dtype).eps]  # fmt: skip
+        assert bool(((value.double() - answer).abs() <= sum(steps) + 1e-12).all()), name
+
+
+@pytest.mark.parametrize("source", [UNTIED, TIED], ids=["untied", "tied"])
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_merged_adapter_loads_as_it_stands(tmp_path, source, shards):
+    from peft import PeftModel
+
+    base, instruct, _ = family(tmp_path, source)
+    adapter = tmp_path / "adapter"
+    make_lora(base, adapter, 4, ["q_proj", "down_proj"], 5)
+    record_base(adapter, base)
+    delta = delta_of(base, instruct, tmp_path / "d")
+    network = load(merge(adapter, base, instruct, delta, tmp_path / "adapter+d", shards))
+    plain = PeftModel.from_pretrained(load(base), adapter).merge_and_unload()
+    change = Weights([delta[0]])
+    with torch.no_grad():
+        for name, parameter in plain.named_parameters():
+            parameter.add_(change[name])
+        ids = torch.tensor([[1, 70, 80, 90]])
+        assert torch.allclose(network(ids).logits, plain(ids).logits, atol=1e-5)
+    assert (network.lm_head.weight.data_ptr() == network.model.embed_tokens.weight.data_ptr()) == (
+        source is TIED
+    )
+
+
 def test_overflow_of_a_sum_is_refused(tmp_path):
     base, instruct, model = family(tmp_path, dtype="float16")
     delta = delta_of(base, moved(base, tmp_path / "far", 1, change=lambda w: w[Q].fill_(6e4)),
@@ -435,6 +543,7 @@ def test_memory_does_not_grow_with_the_model(tmp_path):
         "base": files(base), "instruct": files(model), "delta": delta, "meta": meta,
         "force": False, "address": ["base", None], "sentence": "",
         "weight_names": ["model.safetensors"], "weights": [out / "model.safetensors"],
+        "generation": out / "generation_config.json",
         "config": out / "config.json", "tokenizer": out / "tokenizer.json",
         "tokenizer_config": out / "tokenizer_config.json", "card": out / "README.md",
     })  # fmt: skip

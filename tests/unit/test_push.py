@@ -368,8 +368,7 @@ def test_files_of_each_kind_of_upload():
     assert plan.push_files("a") == [
         "results/deltas/chat/delta.safetensors", "results/deltas/chat/delta_meta.json",
     ]  # fmt: skip
-    assert {f"results/{merged}/{n}" for n in ("README.md", "config.json", "tokenizer.json")} < set(
-        plan.push_files("b")
-    )
+    names = ("README.md", "config.json", "generation_config.json", "tokenizer.json")
+    assert {f"results/{merged}/{n}" for n in names} < set(plan.push_files("b"))
     assert plan.push_files("c")[-1] == "results/models/micro-beta-first/README.md"
     assert all(push.private for push in plan.config.pushes.values())
