@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 
 from atlas.comparison_figures import draw_comparison, draw_rewards
-from atlas.comparisons import LAYER_COLUMNS, comparison_tests, prompt_means
+from atlas.comparisons import (
+    LAYER_COLUMNS,
+    comparison_layers,
+    comparison_quality,
+    comparison_tests,
+    prompt_means,
+)
+from atlas.errors import AtlasError
 from atlas.files import read_csv, write_csv
 from atlas.geometry_tables import COLUMNS, comparison_rows, geometry_table, rewards
+from atlas.stream_files import hook_names, write_streams
 
 TASKS, MODELS = ("coding", "math"), ("base", "sft-a", "sft-b", "rl-a")
 
@@ -213,3 +221,54 @@ def test_figures(tmp_path):
     assert drawn(tmp_path / "three")[:6] == first[:6]
     svg = (tmp_path / "three" / "reward.svg").read_bytes()
     assert svg != first[6]
+
+
+def streams(path, broken=None, missing=None):
+    draw = np.random.default_rng(len(path.name))
+    arrays = []
+    for hook in hook_names(2):
+        array = draw.normal(size=(4, 8)).astype(np.float16)
+        if hook == "blocks.1.hook_resid_mid" and broken is not None:
+            array[2, 3] = broken
+        if hook != missing:
+            arrays.append((hook, array))
+    path.parent.mkdir(exist_ok=True)
+    write_streams(path, list("abcd"), [3] * 4, "last_token", arrays)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [({"broken": np.nan}, r"model/a\.h5: blocks\.1\.hook_resid_mid: the check not_finite failed: 1,"),
+     ({"broken": np.inf}, r"model/a\.h5: blocks\.1\.hook_resid_mid: the check not_finite failed: 1,"),
+     ({"missing": "blocks.0.hook_resid_post"}, r"model/a\.h5: the check hooks failed: 3, and 4 to 4"),
+     ({}, "")],
+)  # fmt: skip
+def test_a_broken_file_stops_what_follows(tmp_path, fault, sentence):
+    """Named are file, hook and check; the checks themselves are written down first."""
+    files = [streams(tmp_path / "base" / "a.h5"), streams(tmp_path / "model" / "a.h5", **fault)]
+    (tmp_path / "config.json").write_text('{"num_hidden_layers": 2}')
+    quality = tmp_path / "quality.csv"
+    comparison_quality(
+        activations=files, config=tmp_path / "config.json", low=0.1, high=100, quality=quality
+    )
+    assert {row["passed"] for row in read_csv(quality)} == ({"0", "1"} if fault else {"1"})
+    common = {"quality": quality, "activations": files, "curvature": [], "trajectories": [],
+              "entries": [["base", "t"], ["model", "t"]], "layers": tmp_path / "layers.csv",
+              "spectra": tmp_path / "s.npz"}  # fmt: skip
+    if not fault:
+        comparison_layers(**common)
+        assert len(read_csv(tmp_path / "layers.csv")) == 2 * 4 * 2
+        return
+    with pytest.raises(AtlasError, match=sentence):
+        comparison_layers(**common)
+    assert not (tmp_path / "layers.csv").exists()
+
+
+def test_a_file_that_is_cut_off_is_named(tmp_path):
+    file = streams(tmp_path / "model" / "a.h5")
+    file.write_bytes(file.read_bytes()[:-200])
+    (tmp_path / "config.json").write_text('{"text_config": {"num_hidden_layers": 2}}')
+    with pytest.raises(AtlasError, match=r"model/a\.h5: not a whole HDF5 file"):
+        comparison_quality(activations=[file], config=tmp_path / "config.json", low=0.1, high=100,
+                           quality=tmp_path / "quality.csv")  # fmt: skip
