@@ -31,13 +31,13 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 import numpy as np
 import scipy.linalg
 
-from atlas.geometry import SUBSPACE, Geometry, comparison, decompose
+from atlas.geometry import CENTRINGS, SUBSPACE, Geometry, comparison, decompose
+from atlas.job import keep_memory
 from atlas.spectra import measures, numerical_rank
 from atlas.stream_files import StreamFile, hook_names, write_streams
 from atlas.subspaces import linear_cka
 
 Array = np.ndarray[Any, Any]
-CENTRINGS = ("uncentred", "centred")
 
 
 def write_file(path: Path, hooks: Sequence[str], prompts: int, width: int, seed: int) -> None:
@@ -213,6 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--prompts", type=int, default=500)
     parser.add_argument("--width", type=int, default=4096)
     options = parser.parse_args(arguments)
+    keep_memory()  # as every job of the workflow
     hooks = hook_names((options.hooks + 1) // 2)[: options.hooks]
     with tempfile.TemporaryDirectory() as place:
         files = [Path(place) / f"{k}.h5" for k in range(options.models)]

@@ -115,19 +115,25 @@ def _effective_rank(rows: list[dict[str, str]], name: str, places: list[Path]) -
 
 
 def _spectra(rows: list[dict[str, str]], spectra: Path, name: str, places: list[Path]) -> None:
-    """Singular values by the largest, of the middle layer and the first task, on log axes."""
+    """Singular values by the largest, of the first, middle and last layer and the first task."""
     models = list(dict.fromkeys(r["model"] for r in rows))
     layers = sorted({int(r["layer"]) for r in rows})
-    layer, task = layers[len(layers) // 2], rows[0]["task"]
+    shown = sorted({layers[0], layers[len(layers) // 2], layers[-1]})
+    task = rows[0]["task"]
     with np.load(spectra) as stored, plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-        for k, model in enumerate(models):
-            values = stored[f"{task}/{model}/{STREAM}.{layer}/{CENTRING}"]
-            values = values[values > 0]
-            axes.loglog(range(1, len(values) + 1), values / values[0], label=model,
-                        color=PALETTE[k % len(PALETTE)], linestyle=LINES[k % len(LINES)])  # fmt: skip
-        axes.set_xlabel(f"Index (layer {layer}, {task})")
-        axes.set_ylabel("Singular value / largest")
-        axes.set_title(name, loc="left")
-        figure.legend(loc="outside lower center", ncols=2, frameon=False)
+        figure, grid = plt.subplots(
+            1, len(shown), figsize=(7.2, 3.2), sharey=True, layout="constrained", squeeze=False
+        )
+        for layer, axes in zip(shown, grid[0], strict=True):
+            for k, model in enumerate(models):
+                values = stored[f"{task}/{model}/{STREAM}.{layer}/{CENTRING}"]
+                values = values[values > 0]
+                axes.loglog(range(1, len(values) + 1), values / values[0],
+                            label=model if layer == shown[0] else None,
+                            color=PALETTE[k % len(PALETTE)], linestyle=LINES[k % len(LINES)])  # fmt: skip
+            axes.set_title(f"Layer {layer}", fontsize=9)
+        grid[0][len(shown) // 2].set_xlabel("Index")
+        grid[0][0].set_ylabel("Singular value / largest")
+        figure.suptitle(f"{name}, {task}", x=0.01, ha="left")
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
         save(figure, *places)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from atlas.eigenpairs import leading_eigenpairs
+from atlas.eigenpairs import leading_eigenpairs, nested_eigenpairs
 from atlas.errors import AtlasError
 from atlas.spectra import measures, numerical_rank
 from atlas.stream_files import StreamFile, hook_place
@@ -34,6 +34,9 @@ COLUMNS = (
 # Eigenvalues of a Gram matrix have errors of about epsilon times the largest: where the smallest
 # one is below this share of the largest, its root would be off by more than about 1e-6.
 GRAM_LIMIT = 1e-9
+# Singular vectors of activations in half precision are computed in float32 down to this share of
+# the largest centred singular value: their errors are then 1e-4 at most, those of cosines 1e-8.
+HALF_LIMIT = 1e3
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,19 @@ class Decomposition:
 
     ``singular_values``: descending, (min(n, d),) float64, or (min(n - 1, d),) where the matrix was
     centred, since a centred matrix has no more. ``rank``: how many are not zero.
-    ``right``: the first k right singular vectors, (d, min(k, rank)) float64, orthonormal.
-    ``gram``: Gram matrix of the rows, (n, n) float64.
+    ``right``: the first k right singular vectors, (d, min(k, rank)), orthonormal; float64, or
+    float32 where the matrix was float16.
+    ``gram``: Gram matrix of the rows, (n, n) float64, or None where there are more rows than
+    columns: then ``matrix`` is the matrix as it was given, and ``mean`` what is taken off its rows.
     """
 
     singular_values: Array
     rank: int
     right: Array
-    gram: Array
+    rows: int
+    gram: Array | None = None
+    matrix: Array | None = None
+    mean: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -72,60 +80,112 @@ def decompose(activations: Array, subspace: int = SUBSPACE) -> Geometry:
             f"activations of the shape {activations.shape} have no geometry; a matrix with two "
             "rows or more has."
         )
-    rows = len(activations)
-    centred = np.array(activations, dtype=np.float64)
-    mean = centred.mean(axis=0)
-    if not np.isfinite(mean).all():
-        raise AtlasError("activations with NaN or Inf have no geometry.")
-    centred -= mean
-    gram = centred @ centred.T
-    # The Gram matrix of the matrix itself follows from it by two products with vectors; the other
-    # way round, small eigenvalues of the centred one would drown in those of the mean.
-    across = centred @ mean
-    whole = gram + (across + mean @ mean)[:, None] + across
-    nothing = np.zeros_like(mean)
+    rows, columns = activations.shape
+    return (_wide if rows <= columns else _tall)(activations, subspace)
+
+
+def _wide(activations: Array, subspace: int) -> Geometry:
+    """By the Gram matrix of the rows, one for both: no centred matrix is formed for it."""
+    rows, matrix = len(activations), activations.astype(np.float64)
+    gram = matrix @ matrix.T
+    _refuse_broken(gram.trace())
+    (whole, left), (squares, left_centred) = nested_eigenpairs(gram, min(subspace, rows))
+    if min(whole[-1], squares[-1]) <= GRAM_LIMIT * whole[0]:
+        return Geometry(*_apart(matrix, gram, whole, left, subspace))
+    values, centred = np.sqrt(whole), np.sqrt(squares)
+    left = left / values[: left.shape[1]]
+    left_centred = left_centred / centred[: left_centred.shape[1]]
+    both = np.concatenate([left, left_centred], axis=1)
+    kept = min(values[left.shape[1] - 1], centred[left_centred.shape[1] - 1])
+    if activations.dtype == np.float16 and centred[0] < HALF_LIMIT * kept:
+        mean = matrix.mean(axis=0)
+        right = (matrix - mean).astype(np.float32).T @ both.astype(np.float32)
+        right[:, : left.shape[1]] += np.outer(mean, left.sum(axis=0))
+    else:
+        right = matrix.T @ both
+    means = gram.mean(axis=0)
+    gram_centred = gram - means - (means - means.mean())[:, None]
     return Geometry(
-        _decomposition(centred, mean, whole, rows, subspace),
-        _decomposition(centred, nothing, gram, rows - 1, subspace),
+        Decomposition(values, rows, right[:, : left.shape[1]], rows, gram=gram),
+        Decomposition(centred, rows - 1, right[:, left.shape[1] :], rows, gram=gram_centred),
     )
 
 
-def _decomposition(
-    centred: Array, mean: Array, gram: Array, most: int, subspace: int
-) -> Decomposition:
-    """Of the matrix centred + mean, which is only formed where it has to be.
+def _apart(
+    matrix: Array, gram: Array, squares: Array, left: Array, subspace: int
+) -> Iterator[Decomposition]:
+    """The two, each for itself: where what is small would drown in rounding errors.
 
-    :param gram: of its rows. :param most: the rank that the number of rows allows.
+    :param gram, squares, left: of the matrix as it is.
     """
-    rows, columns = centred.shape
-    count, wide = min(most, columns), rows <= columns
-    square = gram if wide else centred.T @ centred + rows * np.outer(mean, mean)
-    keep = min(subspace, count)
-    squares, vectors = leading_eigenpairs(square, keep)
-    squares = squares[:count]
-    if squares[-1] > GRAM_LIMIT * squares[0]:
-        values, rank, right = np.sqrt(squares), count, vectors
-        if wide:
-            right = (centred.T @ vectors + np.outer(mean, vectors.sum(axis=0))) / values[:keep]
-    else:
-        values, right = _directly(centred + mean)
-        values = values[:count]
-        rank = numerical_rank(values, centred.shape)
-        right = right[:, : min(subspace, rank)]
-    return Decomposition(values, rank, np.ascontiguousarray(right), gram)
+    rows = len(matrix)
+    for count in (rows, rows - 1):
+        if squares[-1] > GRAM_LIMIT * squares[0]:
+            values = np.sqrt(squares)
+            right = matrix.T @ (left / values[: left.shape[1]])
+            yield Decomposition(values, count, right, rows, gram=gram)
+        else:
+            yield _from_matrix(matrix, count, subspace, gram)
+        if count == rows:
+            matrix = matrix - matrix.mean(axis=0)
+            gram = matrix @ matrix.T
+            squares, left = leading_eigenpairs(gram, min(subspace, rows - 1))
+            squares = squares[:-1]
 
 
-def _directly(matrix: Array) -> tuple[Array, Array]:
-    """Singular values and right singular vectors, without squaring the condition number.
+def _from_matrix(matrix: Array, count: int, subspace: int, gram: Array) -> Decomposition:
+    """Without squaring the condition number, by the triangular factor of the shorter side."""
+    basis, triangle = np.linalg.qr(matrix.T)
+    left, values, _ = np.linalg.svd(triangle)
+    values = values[:count]
+    rank = numerical_rank(values, matrix.shape)
+    right = basis @ left[:, : min(subspace, rank)]
+    return Decomposition(values, rank, right, len(matrix), gram=gram)
 
-    By the triangular factor of the shorter side, so that the decomposition is of min(n, d) squared.
-    """
-    if matrix.shape[0] <= matrix.shape[1]:
-        basis, triangle = np.linalg.qr(matrix.T)
-        left, values, _ = np.linalg.svd(triangle)
-        return values, basis @ left
-    _, values, right = np.linalg.svd(np.linalg.qr(matrix, mode="r"))
-    return values, right.T
+
+def _tall(activations: Array, subspace: int) -> Geometry:
+    """By the products of the columns, a block of rows at a time."""
+    rows, columns = activations.shape
+    mean = activations.mean(axis=0, dtype=np.float64)
+    _refuse_broken(mean.sum())
+    products = np.zeros((columns, columns))
+    for block in _blocks(activations, mean):
+        products += block.T @ block
+    nothing = np.zeros_like(mean)
+    found = []
+    for offset, square, most in (
+        (nothing, products + rows * np.outer(mean, mean), rows),
+        (mean, products, rows - 1),
+    ):
+        count = min(most, columns)
+        squares, right = leading_eigenpairs(square, min(subspace, count))
+        squares = squares[:count]
+        if squares[-1] > GRAM_LIMIT * squares[0]:
+            values, rank = np.sqrt(squares), count
+        else:
+            triangle = np.zeros((0, columns))
+            for block in _blocks(activations, offset):
+                triangle = np.linalg.qr(np.concatenate([triangle, block]), mode="r")
+            _, values, turned = np.linalg.svd(triangle)
+            values = values[:count]
+            rank = numerical_rank(values, activations.shape)
+            right = turned.T[:, : min(subspace, rank)]
+        right = np.ascontiguousarray(right)
+        found.append(Decomposition(values, rank, right, rows, matrix=activations, mean=offset))
+    return Geometry(*found)
+
+
+def _blocks(matrix: Array | None, mean: Array | None) -> Iterator[Array]:
+    """Its rows in float64, their mean taken off, so many at a time as there are columns."""
+    assert matrix is not None
+    step = matrix.shape[1]
+    for start in range(0, len(matrix), step):
+        yield matrix[start : start + step] - mean
+
+
+def _refuse_broken(total: float) -> None:
+    if not np.isfinite(total):
+        raise AtlasError("activations with NaN or Inf have no geometry.")
 
 
 def comparison(base: Decomposition, model: Decomposition) -> dict[str, float | int | None]:
@@ -133,17 +193,27 @@ def comparison(base: Decomposition, model: Decomposition) -> dict[str, float | i
 
     :raises AtlasError: where the two are of different numbers of prompts.
     """
-    if len(base.gram) != len(model.gram):
+    if base.rows != model.rows:
         raise AtlasError(
-            f"activations of {len(base.gram)} and {len(model.gram)} rows cannot be compared; both "
+            f"activations of {base.rows} and {model.rows} rows cannot be compared; both "
             "have to be of the same prompts."
         )
     kept = min(base.right.shape[1], model.right.shape[1])
     cosines = principal_cosines(base.right[:, :kept], model.right[:, :kept])
     return {
         "subspace_dimensions": kept, "subspace_preservation": subspace_preservation(cosines),
-        "projection_score": projection_score(cosines), "cka": linear_cka(base.gram, model.gram),
+        "projection_score": projection_score(cosines), "cka": _alignment(base, model),
     }  # fmt: skip
+
+
+def _alignment(base: Decomposition, model: Decomposition) -> float | None:
+    """CKA, by the products of the columns where there are more rows than columns."""
+    if base.gram is not None and model.gram is not None:
+        return linear_cka(base.gram, model.gram)
+    blocks = [_blocks(d.matrix, d.mean) for d in (base, model)]
+    across = sum(one.T @ other for one, other in zip(*blocks, strict=True))
+    norms = np.prod([np.linalg.norm(d.singular_values**2) for d in (base, model)])
+    return float(np.linalg.norm(across) ** 2 / norms) if norms > 0 else None
 
 
 def measure_layers(

@@ -53,7 +53,7 @@ def geometry_table(
         own = rewards(entry["rewarded"], curves)
         rows += [{**_models(entry), **row, **own} for row in comparison_rows(read_csv(file))]
     write_csv(table, COLUMNS, rows)
-    write_bytes(page, "\n".join(_page(rows, name, comparisons)).encode())
+    write_bytes(page, "\n".join(_page(rows, comparisons)).encode())
     shown = {
         f"{row['comparison']}, {row['task']}": (
             float(row["difference"]), float(row["low"]), float(row["high"]), None,
@@ -106,10 +106,8 @@ def _models(entry: dict[str, Any]) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _page(
-    rows: Sequence[dict[str, Any]], name: str, comparisons: Sequence[dict[str, Any]]
-) -> list[str]:
-    lines = [f"# Geometry: {name.replace('_', ' ')}", ""]
+def _page(rows: Sequence[dict[str, Any]], comparisons: Sequence[dict[str, Any]]) -> list[str]:
+    lines = ["# Geometry: trained with rewards (RL) against fine-tuned on solutions (SFT)", ""]
     for entry in comparisons:
         own = [row for row in rows if row["comparison"] == entry["name"]]
         lines += [f"## {entry['name']}", "", "| model | side | training stages |", "|---|---|---|"]

@@ -1,7 +1,8 @@
 """Residual streams as they are stored: one HDF5 file per model and task.
 
 ``/blocks.{i}.hook_resid_mid`` and ``/blocks.{i}.hook_resid_post``, named as TransformerLens names
-them, float16 or float32, compressed without loss. For the positions ``last_token`` and ``mean``
+them, float16 or float32, and contiguous: compression would save a seventh of the bytes, and take
+seven times as long to read. For the positions ``last_token`` and ``mean``
 they are (n_prompts, d), a row per prompt; for ``all`` they are (n_tokens, d), the tokens of the
 prompts one after the other, and prompt i has the rows ``offsets[i]`` to ``offsets[i + 1]``.
 Beside them: ``/prompts`` (n_prompts,) text, ``/tokens`` (n_prompts,) int64, the length of each
@@ -23,7 +24,6 @@ from atlas.errors import AtlasError
 Array = np.ndarray[Any, Any]
 POSITIONS = ("last_token", "mean", "all")
 STREAMS = ("resid_mid", "resid_post")
-CHUNK_BYTES = 1 << 20
 _HOOK = re.compile(r"blocks\.(\d+)\.hook_(resid_mid|resid_post)")
 
 
@@ -70,12 +70,7 @@ def write_streams(
                 values = np.asarray(numbers, dtype=np.int64)
                 file.create_dataset(name, data=values, track_times=False)
             for hook, array in arrays:
-                rows = max(1, min(len(array), CHUNK_BYTES // array[0].nbytes))
-                # The bytes of a float16 hardly compress further at a higher level.
-                file.create_dataset(
-                    hook, data=array, chunks=(rows, array.shape[1]), compression="gzip",
-                    compression_opts=1, shuffle=True, track_times=False,
-                )  # fmt: skip
+                file.create_dataset(hook, data=array, track_times=False)
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -14,10 +14,10 @@ def principal_cosines(one: Array, other: Array) -> Array:
 
     A. Björck and G. H. Golub, Math. Comp. 27 (1973).
 
-    :param one: (d, k) with orthonormal columns. :param other: likewise, k' columns.
+    :param one: (d, k) with orthonormal columns, any float type. :param other: likewise, k' columns.
     :returns: (min(k, k'),) float64, from 0 to 1.
     """
-    found = np.linalg.svd(one.T @ other, compute_uv=False)
+    found = np.linalg.svd((one.T @ other).astype(np.float64), compute_uv=False)
     return np.asarray(np.clip(found, 0.0, 1.0))
 
 

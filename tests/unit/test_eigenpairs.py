@@ -6,11 +6,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import atlas.eigenpairs as module
-from atlas.eigenpairs import leading_eigenpairs
+from atlas.eigenpairs import leading_eigenpairs, nested_eigenpairs
 
 
 def check(matrix, count):
-    values, vectors = leading_eigenpairs(matrix, count)
+    """Of a matrix, and of its centred one, whether it is asked for by itself or beside it."""
+    _check(matrix, *leading_eigenpairs(matrix, count), count)
+    if len(matrix) > 1 and count:
+        whole, centred = nested_eigenpairs(matrix, count)
+        _check(matrix, *whole, count)
+        size = len(matrix)
+        taken = np.eye(size) - 1 / size
+        inner = taken @ matrix @ taken
+        inner = (inner + inner.T) / 2
+        # The eigenvalue of (1, ..., 1), which is 0, is left out.
+        values, vectors = centred
+        assert values.shape == (size - 1,)
+        largest = max(np.abs(np.linalg.eigvalsh(matrix)).max(), 1e-300)
+        expected = np.delete(np.linalg.eigvalsh(inner), np.abs(np.linalg.eigvalsh(inner)).argmin())
+        np.testing.assert_allclose(values, expected[::-1], atol=1e-13 * largest)
+        less = min(count, size - 1)
+        assert vectors.shape == (size, less)
+        np.testing.assert_allclose(vectors.T @ vectors, np.eye(less), atol=1e-12)
+        np.testing.assert_allclose(vectors.sum(axis=0), 0, atol=1e-12)
+        product = vectors * values[:less]
+        np.testing.assert_allclose(inner @ vectors, product, atol=1e-12 * largest)
+
+
+def _check(matrix, values, vectors, count):
     size = max(np.abs(values).max(), 1e-300)
     np.testing.assert_allclose(values, np.linalg.eigvalsh(matrix)[::-1], atol=1e-13 * size)
     assert vectors.shape == (len(matrix), count)
@@ -39,13 +62,23 @@ def test_the_matrix_is_left_as_it_is():
     matrix += matrix.T
     before = matrix.copy()
     leading_eigenpairs(matrix, 5)
+    nested_eigenpairs(matrix, 5)
     assert (matrix == before).all()
 
 
 def test_where_inverse_iteration_fails(monkeypatch):
     matrix = np.random.default_rng(3).normal(size=(12, 12))
     matrix += matrix.T
-    expected = leading_eigenpairs(matrix, 3)
+    expected, nested = leading_eigenpairs(matrix, 3), nested_eigenpairs(matrix, 3)
     monkeypatch.setattr(module.lapack, "dstein", lambda d, *_: (np.zeros((len(d), 3)), 1))
     for one, other in zip(leading_eigenpairs(matrix, 3), expected, strict=True):
         np.testing.assert_allclose(np.abs(one), np.abs(other), atol=1e-12)
+    for pairs, others in zip(nested_eigenpairs(matrix, 3), nested, strict=True):
+        for one, other in zip(pairs, others, strict=True):
+            np.testing.assert_allclose(np.abs(one), np.abs(other), atol=1e-12)
+
+
+def test_a_mean_of_zero():
+    """Then the reflected matrix falls apart into its mean and the rest."""
+    rows = np.random.default_rng(4).normal(size=(12, 30))
+    check((rows - rows.mean(axis=0)) @ (rows - rows.mean(axis=0)).T, 3)

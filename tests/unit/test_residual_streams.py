@@ -13,10 +13,11 @@ from atlas.files import write_jsonl
 from atlas.residual_streams import extract_streams, grouped, length_batches, read_streams, streams
 from atlas.stream_files import StreamFile, hook_names
 from atlas.tokens import Tokens
-from unit.conftest import LLAMA, load, make_base
+from unit.conftest import LLAMA, load, make_base, randomize
 
 ARCHITECTURES = {
-    "llama": {}, "qwen2": {}, "qwen3": {"head_dim": 4}, "gemma2": {"head_dim": 4},
+    "llama": {}, "mistral": {}, "smollm3": {"pad_token_id": 0}, "qwen2": {},
+    "qwen3": {"head_dim": 4}, "gemma": {"head_dim": 4}, "gemma2": {"head_dim": 4},
     "gemma3_text": {"head_dim": 4}, "olmo2": {}, "olmo3": {},
 }  # fmt: skip
 PROMPTS = ["Two and two?", "Name a colour.", "Say it.", "Explain why water is wet, in short."]
@@ -101,9 +102,17 @@ def test_the_same_as_a_llama_written_by_hand(bases):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @torch.inference_mode()
 def test_streams_of_each_architecture(bases, name):
-    """resid_post against hidden_states; resid_mid plus the MLP's part gives resid_post."""
+    """resid_post against hidden_states; before it, what attention and MLP add to the stream."""
     network = load(bases[name][0].parent)
+    randomize(network, 6, 0.3, lambda parameter: "norm" in parameter)
     body = network.base_model
+    assert set(ARCHITECTURES) == set(module.BEFORE_MLP)
+    attention = {}
+    for i, block in enumerate(body.layers):
+        block.self_attn.register_forward_hook(
+            lambda _, inputs, output, i=i: attention.__setitem__(i, output[0][0])
+        )
+    normed_after = name.startswith("olmo") or name in ("gemma2", "gemma3_text")
     for number, row in enumerate(ids_of(bases[name])):
         found = read_streams(network, [row], "all")
         output = body(input_ids=torch.tensor([row]), output_hidden_states=True, use_cache=False)
@@ -117,7 +126,7 @@ def test_streams_of_each_architecture(bases, name):
                                            rtol=0, atol=1e-6)  # fmt: skip
             mid = found[f"blocks.{i}.hook_resid_mid"][0]
             part = mid
-            if name.startswith("gemma"):
+            if name in ("gemma2", "gemma3_text"):
                 part = block.post_feedforward_layernorm(
                     block.mlp(block.pre_feedforward_layernorm(part))
                 )
@@ -126,9 +135,12 @@ def test_streams_of_each_architecture(bases, name):
             else:
                 part = block.mlp(block.post_attention_layernorm(part))
             torch.testing.assert_close(mid + part, post, rtol=0, atol=1e-6)
-            before = body.get_input_embeddings()(torch.tensor(row)) if i == 0 else output[
-                "hidden_states"][i][0]  # fmt: skip
-            assert (mid - before).abs().max() > 1e-4, number
+            added = attention[i]
+            if normed_after:
+                added = block.post_attention_layernorm(added)
+            before = output.hidden_states[i][0]
+            torch.testing.assert_close(before + added, mid, rtol=0, atol=1e-6)
+            assert added.abs().max() > 1e-4, number
 
 
 @torch.inference_mode()

@@ -84,3 +84,12 @@ def test_names_of_hooks():
 def test_equal_arrays_give_equal_bytes(tmp_path):
     one, other = stored(tmp_path / "a.h5"), stored(tmp_path / "b.h5")
     assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_file_is_no_larger_than_its_values(tmp_path, dtype):
+    draw = np.random.default_rng(1)
+    arrays = [(hook, draw.normal(size=(100, 512)).astype(dtype)) for hook in hook_names(4)]
+    write_streams(tmp_path / "a.h5", ["a prompt"] * 100, [9] * 100, "last_token", arrays)
+    raw = sum(array.nbytes for _, array in arrays)
+    assert raw < (tmp_path / "a.h5").stat().st_size < 1.05 * raw
