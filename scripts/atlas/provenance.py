@@ -33,7 +33,7 @@ OUTSIDE = frozenset(
      "atlas.plan", "atlas.deathwatch", "atlas.attempts", "atlas.digest_cache", "atlas.completeness",
      "atlas.execution", "atlas.validation", "atlas.names", "atlas.planned", "atlas.grids",
      "atlas.sheets", "atlas.table_checks", "atlas.push_checks", "atlas.batch_system",
-     "atlas.job_sizes", "atlas"}
+     "atlas.job_sizes", "atlas.gpu_share", "atlas"}
 )  # fmt: skip
 
 # Import name -> distribution, where the two differ.
