@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from atlas import attempts, deathwatch, progress
+from atlas import attempts, deathwatch, gpu_share, progress
 from atlas.attempts import Attempt
 from atlas.errors import AtlasError
 from atlas.execution import WORK, Execution
@@ -51,6 +51,8 @@ def run(snakemake: Any, target: str, *, network: bool = False) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
     keep_memory()
     os.environ["DELTA_ATLAS_DEVICE"] = snakemake.config.get("device", "auto")
+    if snakemake.resources.get("gpu", 0):
+        gpu_share.take_one_of_several(WORK / "gpus")
     log = Path(str(snakemake.log[0]))
     log.parent.mkdir(parents=True, exist_ok=True)
     label = " ".join([snakemake.rule, *map(str, snakemake.wildcards)])

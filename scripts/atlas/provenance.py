@@ -32,8 +32,8 @@ OUTSIDE = frozenset(
     {"atlas.job", "atlas.provenance", "atlas.progress", "atlas.errors", "atlas.config",
      "atlas.plan", "atlas.deathwatch", "atlas.attempts", "atlas.digest_cache", "atlas.completeness",
      "atlas.execution", "atlas.validation", "atlas.names", "atlas.planned", "atlas.grids",
-     "atlas.sheets", "atlas.table_checks", "atlas.task_entries", "atlas.push_checks",
-     "atlas.batch_system", "atlas.job_sizes", "atlas"}
+     "atlas.sheets", "atlas.table_checks", "atlas.task_entries", "atlas.recipe_checks",
+     "atlas.push_checks", "atlas.batch_system", "atlas.job_sizes", "atlas.gpu_share", "atlas"}
 )  # fmt: skip
 
 # Import name -> distribution, where the two differ.
