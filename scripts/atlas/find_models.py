@@ -96,7 +96,7 @@ def _template(examples: Path, as_is: bool) -> dict[str, Any]:
             )
     frame = "{{ input }}" if as_is else FRAME
     return {
-        "columns": {"prompt": "prompt", "completion": "completion"},
+        "columns": {"prompt": "prompt", "completion": "completion"}, "cut": "prompt",
         "template": {"input": "{{ prompt }}", "variants": {"own": frame},
                      "completion": "{{ completion }}" if as_is else " {{ completion | trim }}"},
     }  # fmt: skip
