@@ -344,6 +344,14 @@ def pool_embeddings(wildcards):
     ]
 
 
+def pool_maps(wildcards):
+    """map.csv of all spaces of a pool."""
+    return [
+        f"results/pools/{wildcards.pool}/{space}/map.csv"
+        for space in PLAN.pools[wildcards.pool].settings.spaces
+    ]
+
+
 def pool_figures(pools):
     """All figures of pools."""
     return [
