@@ -12,8 +12,8 @@ rule map_models:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000),
+        runtime=minutes(60),
         gpu=0,
     params:
         code=code("atlas.maps:map_models"),
