@@ -20,7 +20,7 @@ from atlas import (
 )
 from atlas.config import SPACES
 from atlas.errors import AtlasError
-from atlas.plan import build, source_params
+from atlas.plan import build, described, source_params
 from atlas.planned import weight_names
 from atlas.task_entries import retrieval_pool, selection_model, selection_pool
 from atlas.validation import validate
@@ -36,6 +36,9 @@ ENCODER_FILES = (
     "config_sentence_transformers.json",
     "1_Pooling/config.json",
 )
+
+# Parts of the navigator's script, in the order in which they stand on its page.
+NAVIGATOR_SCRIPTS = ("data", "looks", "map", "list", "details", "page")
 
 
 def checked_plan():
@@ -342,6 +345,47 @@ def pool_embeddings(wildcards):
         f"results/pools/{wildcards.pool}/{space}/embeddings.npz"
         for space in PLAN.pools[wildcards.pool].settings.spaces
     ]
+
+
+def pool_maps(wildcards):
+    """map.csv of all spaces of a pool."""
+    return [
+        f"results/pools/{wildcards.pool}/{space}/map.csv"
+        for space in PLAN.pools[wildcards.pool].settings.spaces
+    ]
+
+
+def navigator_models(wildcards):
+    """Models of a pool with what the navigator says of where they are from."""
+    return [
+        {
+            "name": m.name,
+            "base": m.base,
+            "domain": m.domain,
+            "recipe": m.recipe,
+            "seed": m.seed if m.trained else None,
+            "variant": m.variant,
+            "data": [d.model_dump() for d in m.data],
+            "origin": m.origin or described(m.source),
+            "delta": m.delta,
+            "file": m.files()[0],
+        }
+        for m in PLAN.pools[wildcards.pool].models
+    ]
+
+
+def navigator_datasets(wildcards):
+    """Datasets that models of a pool were trained on: domain, licence, where they are from."""
+    used = {d.dataset for m in PLAN.pools[wildcards.pool].models for d in m.data}
+    entries = {name: PLAN.config.datasets[name] for name in sorted(used)}
+    return {
+        name: {
+            "domain": entry.domain,
+            "licence": entry.licence,
+            "source": described(source_params(entry.source)),
+        }
+        for name, entry in entries.items()
+    }
 
 
 def pool_figures(pools):
@@ -711,7 +755,7 @@ def crate_artefact(wildcards):
 
 
 def crate_companions(wildcards):
-    """What belongs to a table without being behind it: figures and neighbours of its pools."""
+    """What belongs to a table without being behind it: figures, neighbours, navigators of its pools."""
     tables = {
         f"results/tables/{table}.csv": PLAN.table_pools(table)
         for table in PLAN.config.tables
@@ -722,7 +766,11 @@ def crate_companions(wildcards):
     return (
         drawn
         + pool_figures(pools)
-        + [f"results/pools/{pool.name}/neighbours.csv" for pool in pools]
+        + [
+            f"results/pools/{pool.name}/{name}"
+            for pool in pools
+            for name in ("neighbours.csv", "navigator.html")
+        ]
     )
 
 

@@ -1,7 +1,32 @@
-# Figures of a pool in one space, in SVG and PNG.
+# Figures of a pool in one space, in SVG and PNG, and the map that they and the navigator show.
+rule map_models:
+    input:
+        embeddings="results/pools/{pool}/{space}/embeddings.npz",
+    output:
+        points="results/pools/{pool}/{space}/map.csv",
+    log:
+        "logs/map_models/{pool}-{space}.log",
+    benchmark:
+        "benchmarks/map_models/{pool}-{space}.tsv"
+    conda:
+        "../envs/atlas.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        code=code("atlas.maps:map_models"),
+    message:
+        "map {wildcards.pool} by {wildcards.space}"
+    script:
+        "../scripts/map_models.py"
+
+
 rule draw_figures:
     input:
         embeddings="results/pools/{pool}/{space}/embeddings.npz",
+        points="results/pools/{pool}/{space}/map.csv",
     output:
         tsne=figure("tsne", "t-SNE", "Maps"),
         similarity=figure("similarity", "heat map", "Similarities"),

@@ -4,8 +4,8 @@ rule analyse:
         embeddings=pool_embeddings,
         silhouette="results/pools/{pool}/silhouette.csv",
         neighbours="results/pools/{pool}/neighbours.csv",
-        # The page itself: a change in it runs it again.
-        companions="notebooks/analysis.ipynb",
+        # The page itself, a change in which runs it again, and the maps that it shows.
+        companions=lambda w: ["notebooks/analysis.ipynb", *pool_maps(w)],
     output:
         analysis="results/pools/{pool}/analysis.csv",
     log:

@@ -10,8 +10,9 @@ rule main_table:
         companions=ancient(
             lambda w: pool_figures(PLAN.table_pools(w.table))
             + [
-                f"results/pools/{pool.name}/neighbours.csv"
+                f"results/pools/{pool.name}/{name}"
                 for pool in PLAN.table_pools(w.table)
+                for name in ("neighbours.csv", "navigator.html")
             ]
         ),
     output:

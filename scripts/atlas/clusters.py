@@ -92,12 +92,19 @@ def neighbours(*, embeddings: list[Path], neighbours: Path) -> None:
             samples = silhouette_samples(matrix, found.domains, metric="precomputed")
             scores = [float(s) for s in samples]
         for i, name in enumerate(names):
-            others = sorted((j for j in range(len(names)) if j != i),
-                            key=lambda j: (-similarity[i, j], names[j]))  # fmt: skip
-            for rank, j in enumerate(others[:RANKS], start=1):
+            for rank, j in enumerate(_nearest(similarity[i], i, names), start=1):
                 rows.append({
                     "space": found.space, "model": name, "domain": found.domains[i],
                     "silhouette": scores[i], "rank": rank, "neighbour": names[j],
                     "neighbour_domain": found.domains[j], "similarity": float(similarity[i, j]),
                 })  # fmt: skip
     write_csv(neighbours, NEIGHBOUR_COLUMNS, rows)
+
+
+def _nearest(similarity: np.ndarray[Any, Any], i: int, names: Sequence[str]) -> list[int]:
+    """The ten models nearest to model i, from its similarities (n,); equal ones by name."""
+    row = similarity.copy()
+    row[i] = -np.inf
+    least = np.partition(row, -RANKS)[-RANKS] if len(row) > RANKS else -2.0
+    near = np.flatnonzero((row >= least) & np.isfinite(row))
+    return sorted(near.tolist(), key=lambda j: (-row[j], names[j]))[:RANKS]

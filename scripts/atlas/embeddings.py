@@ -48,12 +48,20 @@ def cosine(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
     return float(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
 
 
-def cosine_similarity(vectors: np.ndarray[Any, Any], names: Sequence[str]) -> np.ndarray[Any, Any]:
-    """Cosine similarities of the rows, float64, with a diagonal of exactly 1."""
+def unit_vectors(vectors: np.ndarray[Any, Any], names: Sequence[str]) -> np.ndarray[Any, Any]:
+    """The rows at length 1, float64.
+
+    :raises AtlasError: where a row is zero.
+    """
     rows = np.asarray(vectors, dtype=np.float64)
     norms = np.linalg.norm(rows, axis=1)
     _refuse_zero(norms, names)
-    unit = rows / norms[:, None]
+    return np.asarray(rows / norms[:, None])
+
+
+def cosine_similarity(vectors: np.ndarray[Any, Any], names: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Cosine similarities of the rows, float64, with a diagonal of exactly 1."""
+    unit = unit_vectors(vectors, names)
     similarity = unit @ unit.T
     np.fill_diagonal(similarity, 1.0)
     return np.asarray((similarity + similarity.T) / 2)

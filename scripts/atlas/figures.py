@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,12 @@ matplotlib.use("agg")
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_samples
 
 from atlas.clusters import distance, no_silhouette
 from atlas.embeddings import Embeddings, read_embeddings
+from atlas.looks import TITLES, looks
+from atlas.maps import no_map, read_map
 
 STYLE = {
     "svg.hashsalt": "delta-atlas",
@@ -30,15 +30,6 @@ STYLE = {
     "savefig.dpi": 200,
 }
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo", "***")
-TITLES = {
-    "delta_activations": "Delta activations",
-    "flattened_weights": "Flattened weights",
-    "salient_mask": "Salient mask",
-    "output_sentences": "Output sentences",
-    "delta_logits": "Delta logits",
-    "delta_weighted": "Delta weighted",
-    "delta_meaning": "Delta meaning",
-}
 
 
 def save(figure: Figure, svg: Path, png: Path) -> None:
@@ -48,30 +39,10 @@ def save(figure: Figure, svg: Path, png: Path) -> None:
     plt.close(figure)
 
 
-def looks(
-    domains: Sequence[str], palette: Sequence[str], markers: Sequence[str]
-) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each domain; both repeat only when they have all been used together."""
-    names = sorted(set(domains))
-    return {
-        name: (palette[i % len(palette)], markers[(i + i // len(palette)) % len(markers)])
-        for i, name in enumerate(names)
-    }
-
-
-def tsne_points(found: Embeddings) -> np.ndarray[Any, Any]:
-    """A map of the pool (n, 2): t-SNE of cosine distances, perplexity min(2, n - 1), seed 42."""
-    matrix = distance(found.cosine_similarity(), "cosine")
-    perplexity = min(2, len(matrix) - 1)
-    model = TSNE(
-        n_components=2, perplexity=perplexity, random_state=42, metric="precomputed", init="random"
-    )
-    return np.asarray(model.fit_transform(matrix))
-
-
 def draw(
     *,
     embeddings: Path,
+    points: Path,
     pool: str,
     palette: list[str],
     markers: list[str],
@@ -81,22 +52,27 @@ def draw(
 ) -> None:
     """Draw a pool in one space: its map, its similarities, its silhouettes.
 
+    :param points: map.csv of the space.
     :param tsne, similarity, silhouette: where each goes, as SVG and as PNG.
     """
     found = read_embeddings(embeddings)
     look = looks(found.domains, palette, markers)
     title = f"{TITLES[found.space]} of {pool}"
     with plt.rc_context(STYLE):
-        save(tsne_figure(found, title, look), *tsne)
+        save(tsne_figure(found, read_map(points)[1], title, look), *tsne)
         save(similarity_figure(found, title), *similarity)
         save(silhouette_figure(found, title, look), *silhouette)
 
 
-def tsne_figure(found: Embeddings, title: str, look: dict[str, tuple[str, str]]) -> Figure:
-    """The map of a pool; colour and marker are the domain."""
-    if found.reason or len(found.model_names) < 3:
-        return note(title, found.reason or "a map needs at least three models")
-    points = tsne_points(found)
+def tsne_figure(
+    found: Embeddings,
+    points: np.ndarray[Any, Any],
+    title: str,
+    look: dict[str, tuple[str, str]],
+) -> Figure:
+    """The map of a pool (n, 2); colour and marker are the domain."""
+    if reason := no_map(found):
+        return note(title, reason)
     figure, axes = plt.subplots(figsize=(5.6, 4.2), layout="constrained")
     labels = np.array(found.domains)
     for domain, (colour, marker) in look.items():

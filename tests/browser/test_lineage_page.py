@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import time
-
 import pytest
 
 from atlas.lineage.graph import Graph
 from atlas.lineage.page import arrange, write_page
+from browser.conftest import addresses, needs_browser, wait
 from unit.lineage.test_page import big_graph
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+pytest.importorskip("selenium", reason="selenium is not installed")
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (BROWSER and DRIVER),
-        reason="no Chromium with its driver here (Debian: apt-get install chromium chromium-driver)",
-    ),
-]
-QUIET = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--force-prefers-reduced-motion", "--window-size=1400,900",
-]  # fmt: skip
+pytestmark = [pytest.mark.browser, needs_browser]
 
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
     return big_graph()
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in [*QUIET, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield found
-    found.quit()
 
 
 @pytest.fixture
@@ -65,13 +37,6 @@ def node(page, graph, label):
     """The element of a job, and its place in the order of the page."""
     (at,) = [k for k, i in enumerate(arrange(graph)) if graph.nodes[i].label == label]
     return page.find_element(By.ID, f"n{at}"), at
-
-
-def wait(check, seconds=5.0):
-    end = time.monotonic() + seconds
-    while not check() and time.monotonic() < end:
-        time.sleep(0.05)
-    assert check()
 
 
 def lit(page) -> set[str]:
@@ -106,9 +71,7 @@ def test_the_page_opens_and_asks_for_nothing(page):
     assert 0 <= at["x"] < size["width"]
     assert 0 <= at["y"] < size["height"]
     assert page.execute_script("return performance.getEntriesByType('resource').length") == 0
-    events = [json.loads(e["message"])["message"] for e in page.get_log("performance")]
-    sent = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
-    asked = [r["request"]["url"] for r in sent if r["documentURL"].startswith("file:")]
+    asked = addresses(page)
     assert page.current_url in asked
     assert [url for url in asked if url != page.current_url and not url.startswith("data:")] == []
     sizes = page.execute_script(

@@ -17,6 +17,7 @@ from atlas.clusters import neighbours, silhouettes
 from atlas.embeddings import Embeddings, write_embeddings
 from atlas.errors import AtlasError
 from atlas.files import read_csv
+from atlas.maps import map_models
 from unit.lineage.conftest import Run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +37,7 @@ def pool(folder: Path) -> dict[str, Path | list[Path]]:
         file = folder / space / "embeddings.npz"
         file.parent.mkdir(parents=True)
         write_embeddings(file, Embeddings(space, **ABOUT, **more))
+        map_models(embeddings=file, points=file.with_name("map.csv"))
         files.append(file)
     silhouettes(embeddings=files, silhouette=folder / "silhouette.csv")
     neighbours(embeddings=files, neighbours=folder / "neighbours.csv")

@@ -60,7 +60,7 @@ def test_a_crate_is_valid_and_whole_zipped_and_unpacked_elsewhere(crated, tmp_pa
     assert complaints(elsewhere) <= set(LEFT)
     report = verify_crate(elsewhere)
     assert report.findings == []
-    assert report.statements == 30
+    assert report.statements == 35
     for file in crate_files(metadata(elsewhere / MAIN.rpartition("/")[2])):
         if file.included:
             data = (elsewhere / file.path).read_bytes()
@@ -91,7 +91,7 @@ def test_the_crate_of_the_table_holds_the_whole_run(crated):
 def test_each_job_is_an_action_with_what_it_read_and_wrote(crated):
     graph = {e["@id"]: e for e in metadata(crated / MAIN)["@graph"]}
     actions = [e for e in graph.values() if e["@type"] == "CreateAction"]
-    assert len(actions) == 1 + 30
+    assert len(actions) == 1 + 35
     (train,) = [a for a in actions if a["name"] == "train_adapter micro-beta-first"]
     folder = "results/models/micro-beta-first/"
     assert {r["@id"] for r in train["result"]} == {

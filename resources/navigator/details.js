@@ -1,0 +1,69 @@
+/* One model: its neighbours, where it is from, its card. */
+const say = text => { one("#status").textContent = text; };
+
+function neighboursTable(pool, space, i, go, chip) {
+  const rows = [];
+  for (let k = i * space.ranks; k < (i + 1) * space.ranks; k++) {
+    const j = space.neighbours[k];
+    rows.push(row([[String(k - i * space.ranks + 1), "number"], [go(j)], [chip(j)], [signed(space.similarities[k] / STEP, 4), "number"]]));
+  }
+  return table(`Nearest by ${space.title.toLowerCase()} (cosine similarity)`,
+    [{ text: "#", kind: "number" }, "Model", "Domain", { text: "Similarity", kind: "number" }], rows);
+}
+
+function step(title, ...lines) {
+  return put(make("li"), make("b", title), ...lines.filter(Boolean).map(line => make("span", line)));
+}
+function digest(text) { return text ? `SHA-256 ${text}` : ""; }
+function originOf(record) {
+  const { origin = {} } = record;
+  if (origin.pypi) return origin.pypi.files.map(f => `${f.name}: ${f.member}`).join(", ");
+  if (origin.hub) return `${origin.hub.repo}, commit ${origin.hub.commit}`;
+  if (origin.model) return `the model ${origin.model}`;
+  return Object.keys(origin).join(", ");
+}
+function lineage(pool, behind, i, space) {
+  const model = behind.models[i], name = pool.names[i], record = behind.bases[pool.base.labels[pool.base.of[i]]];
+  const steps = [step(`Base ${record.name}`, originOf(record), record.licence ? `licence ${record.licence}` : "", digest(record.weights_sha256))];
+  for (const part of model.data || []) {
+    const dataset = behind.datasets[part.dataset], parts = [`split ${part.split}`];
+    if (part.share !== 1 && part.share !== undefined) parts.push(`share ${part.share}`);
+    if (part.rows) parts.push(`${part.rows} rows`);
+    steps.push(step(`Dataset ${part.dataset}`, dataset.source, [dataset.domain, ...parts, `licence ${dataset.licence}`].join(", ")));
+  }
+  const recipe = pool.recipe.labels[pool.recipe.of[i]];
+  if (model.delta) steps.push(step(`Merged`, `the model ${model.origin} plus the instruction delta ${model.delta}`));
+  else if (model.origin) steps.push(step("Fetched", model.origin));
+  else steps.push(step(`Recipe ${recipe}`, [model.variant && model.variant !== "own" ? `prompt ${model.variant}` : "", `seed ${model.seed}`].filter(Boolean).join(", ")));
+  steps.push(step(`Model ${name}`, model.file));
+  steps.push(step(space.title, `results/pools/${pool.pool}/${space.space}/embeddings.npz`));
+  const ask = make("p", "What stands behind each, byte by byte: ", "soft");
+  return [put(make("ol", null, "lineage"), ...steps), put(ask, make("code", `python scripts/lineage.py trace ${model.file}`))];
+}
+
+/* The Markdown that cards are written in: headings, tables, code, paragraphs. Text stays text. */
+function inline(into, text) {
+  text.split(/`([^`]+)`/).forEach((part, k) => into.append(k % 2 ? make("code", part) : part));
+  return into;
+}
+function cardBody(text) {
+  const lines = text.split("\n"), body = make("div", null, "text");
+  const until = stop => { const from = lines.splice(0, lines.findIndex(stop) < 0 ? lines.length : lines.findIndex(stop)); lines.shift(); return from; };
+  if (lines[0] === "---") {
+    lines.shift();
+    body.append(put(make("pre"), make("code", until(line => line === "---").join("\n"))));
+  }
+  while (lines.length) {
+    const line = lines.shift();
+    if (line.startsWith("```")) body.append(put(make("pre"), make("code", until(l => l.startsWith("```")).join("\n"))));
+    else if (/^#+ /.test(line)) body.append(make("h4", line.replace(/^#+ /, "")));
+    else if (line.startsWith("|")) {
+      const cells = [line];
+      while (lines.length && lines[0].startsWith("|")) cells.push(lines.shift());
+      const split = l => l.slice(1, l.lastIndexOf("|")).split("|").map(c => c.trim());
+      const rows = cells.slice(2).map(l => put(make("tr"), ...split(l).map(c => inline(make("td"), c))));
+      body.append(put(make("table"), put(make("thead"), put(make("tr"), ...split(cells[0]).map(c => make("th", c)))), put(make("tbody"), ...rows)));
+    } else if (line.trim()) body.append(inline(make("p"), line));
+  }
+  return body;
+}

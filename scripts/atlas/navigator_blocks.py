@@ -1,0 +1,64 @@
+"""Blocks of the navigator's page: packed by gzip, written in base64.
+
+A block of a space is a row of little-endian arrays over its models, in the order of their names:
+
+* x, y: uint16, from the left (lower) end of the map to the right (upper) one;
+* silhouette: int16, in ten-thousandths, -32768 where there is none;
+* neighbours: uint16 (uint32 in pools of more than 65,536), one row of ``ranks`` per model;
+* similarities: int16, in ten-thousandths; that of the first neighbour, then how much less each of
+  the others has than the one before.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+STEP = 10_000  # silhouettes and similarities are kept to four decimals
+NONE = -32768
+
+
+def pack(data: bytes) -> str:
+    """Gzip without a time, as base64."""
+    return base64.b64encode(gzip.compress(data, compresslevel=9, mtime=0)).decode()
+
+
+def json_block(value: Any) -> str:
+    """A value as JSON, packed."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return pack(text.encode())
+
+
+def space_block(
+    places: np.ndarray[Any, Any] | None, ranked: Mapping[str, Any] | None
+) -> tuple[str, dict[str, Any]]:
+    """One space, packed, and what its block holds.
+
+    :param places: places on the map (n, 2), or None where there is no map.
+    :param ranked: silhouettes and nearest models, or None where there are no embeddings.
+    :returns: the block; ``map`` (whether it has places) and ``ranks`` (neighbours per model).
+    """
+    parts: list[np.ndarray[Any, Any]] = []
+    if places is not None:
+        low, high = places.min(axis=0), places.max(axis=0)
+        # Both axes have one scale: distances on the map are what t-SNE made them.
+        span = max(float((high - low).max()), 1e-9)
+        grid = (places - (low + high) / 2) / span + 0.5
+        parts += [np.rint(grid.T * 65535).astype("<u2")]
+    ranks = 0
+    if ranked is not None:
+        scores = [NONE if s is None else round(s * STEP) for s in ranked["silhouettes"]]
+        parts.append(np.array(scores, dtype="<i2"))
+        ranks = len(ranked["nearest"][0])
+        index = np.array([[j for j, _ in row] for row in ranked["nearest"]])
+        parts.append(index.astype("<u2" if len(index) <= 65536 else "<u4"))
+        near = np.rint([[s * STEP for _, s in row] for row in ranked["nearest"]]).astype(np.int64)
+        less = np.concatenate([near[:, :1], near[:, :-1] - near[:, 1:]], axis=1)
+        parts.append(less.astype("<i2"))
+    data = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+    return pack(data), {"map": places is not None, "ranks": ranks}

@@ -1,0 +1,37 @@
+"""Cards of a pool without saying the same twenty thousand times.
+
+Cards of a pool differ in a few lines: in its name, which is replaced by a sign, and in lines of their own,
+such as digests. What is left is a template that many cards share.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+NAME = "\x00"  # stands for the model's name: no text file has it
+HOLE = None  # stands for a line that a card has of its own
+
+
+def compact(names: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
+    """Templates (lists of lines) and, per model, the number of its template and its own lines."""
+    split = [
+        text.replace(NAME, "").replace(name, NAME).split("\n")
+        for name, text in zip(names, texts, strict=True)
+    ]
+    seen = Counter(line for lines in split for line in set(lines))
+    templates: dict[tuple[str | None, ...], int] = {}
+    cards = []
+    for lines in split:
+        shape = tuple(line if seen[line] > 1 else HOLE for line in lines)
+        number = templates.setdefault(shape, len(templates))
+        cards.append([number, *(line for line in lines if seen[line] == 1)])
+    return {"templates": [list(shape) for shape in templates], "cards": cards}
+
+
+def expand(name: str, templates: Sequence[Sequence[str | None]], card: Sequence[Any]) -> str:
+    """The text of one card, as the page puts it together."""
+    own = iter(card[1:])
+    lines = (next(own) if line is HOLE else line for line in templates[card[0]])
+    return "\n".join(lines).replace(NAME, name)
