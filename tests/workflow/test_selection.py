@@ -20,7 +20,7 @@ T5 = {
 }  # fmt: skip
 STRATEGIES = ["similar", "similar+random"]
 METHODS = ["lorahub", "average", "ties", "dare"]
-SMALL = {"pool": "micro", "size": 2, "examples": 3, "seeds": 2, "budget": 6, "rows": 4,
+SMALL = {"pool": "micro", "size": 2, "examples": 3, "seeds": 2, "budget": 6, "rows": 4, "penalty": 0.0,
          "new_tokens": 3, "recipe": "few"}  # fmt: skip
 
 
@@ -155,6 +155,7 @@ def test_the_composed_adapter_is_the_weighted_sum_and_loads(made):
 
     folder = made / "results/selection/even-t5/random-1"
     chosen = rows(folder / "models.csv")
+    assert any(float(c["weight"]) for c in chosen)
     found = load_file(folder / "adapter_model.safetensors")
     parts = [load_file(made / f"results/models/{c['model']}/adapter_model.safetensors")
              for c in chosen]  # fmt: skip
