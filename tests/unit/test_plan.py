@@ -406,6 +406,7 @@ def test_a_model_has_not_the_name_of_a_merged_one():
         ({"rl": ["n"]}, "rl: there is no model of this comparison 'n'"),
         ({"tasks": ["plain"]}, "plain has rows of the kind text, without a prompt"),
         ({"tasks": ["dd"]}, "tasks: there is no dataset 'dd'"),
+        ({"prompts": 3}, "prompts: 3 prompts do not vary in 3 directions"),
     ],
 )
 def test_mistakes_in_comparisons(changes, message):
@@ -418,3 +419,51 @@ def test_mistakes_in_comparisons(changes, message):
         build(data)
     data["comparisons"] = {"c": right}
     build(data)
+
+
+def with_sides():
+    """A model trained on solutions, and a fetched one that was trained with rewards."""
+    data = with_delta()
+    data["bases"]["tiny"]["stages"] = ["pre-training"]
+    data["models"]["zero"] = {"base": "tiny", "source": {"local": "zero"}, "domain": "math",
+                              "kind": "full", "stages": ["rlvr"]}  # fmt: skip
+    data["comparisons"] = {"c": {
+        "base": "tiny", "models": ["zero", "m"], "rl": ["zero"], "tasks": ["d"],
+    }}  # fmt: skip
+    data["tables"] = {"g": {"kind": "geometry", "comparisons": ["c"]}}
+    return data
+
+
+def test_sides_and_training_stages():
+    plan = build(with_sides())
+    assert plan.sides("c") == {"sft": ["m"], "rl": ["zero"]}
+    assert plan.model_stages("zero") == ["pre-training", "rlvr"]
+    assert plan.model_stages("m") == ["pre-training", "sft"]
+    # Only what is trained here has a curve.
+    assert plan.rewarded("c") == []
+    data = with_sides()
+    data["comparisons"]["c"]["rl"] = ["m"]
+    assert build(data).rewarded("c") == ["m"]
+
+
+def test_stages_of_a_model_that_is_the_base_of_another():
+    data = with_sides()
+    data["models"]["later"] = {**data["models"]["m"], "base": {"model": "m"}}
+    assert build(data).model_stages("later") == ["pre-training", "sft", "sft"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d["tables"]["g"].update(comparisons=[]), "g.comparisons: a table of the kind"),
+        (lambda d: d["tables"]["g"].update(comparisons=["x"]), "there is no comparison 'x'"),
+        (lambda d: d["comparisons"]["c"].update(rl=[]), "'c' has models of one side only"),
+        (lambda d: d["comparisons"]["c"].update(rl=["zero", "m"]), "models of one side only"),
+        (lambda d: d["models"]["m"].update(stages=["sft"]), "the stage of a model that is trained"),
+    ],
+)
+def test_mistakes_in_tables_of_geometry(change, message):
+    data = with_sides()
+    change(data)
+    with pytest.raises(AtlasError, match=message):
+        build(data)
