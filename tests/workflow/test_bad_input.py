@@ -39,7 +39,7 @@ GRAMMAR = [
     (setting("recipes/quick/learning_rate", "fast"), r"recipes.quick.learning_rate: .*number.*fast"),
     (setting("recipes/quick/batch_size", 0), r"batch_size: .*greater than or equal to 1.*0"),
     (setting("recipes/quick/batch_size", 2.5), r"batch_size: .*integer.*2.5"),
-    (setting("recipes/quick/objective", "rlhf"), r"objective: .*'sft', 'dpo' or 'cpt'.*rlhf"),
+    (setting("recipes/quick/objective", "rlhf"), r"objective: .*'sft', 'dpo', 'cpt' or 'grpo'.*rlhf"),
     (setting("bases/mi cro", {"source": {"local": "x"}}), r"'mi cro' is not a name"),
     (setting("models/a√b", {"base": "micro", "source": {"local": "x"}, "domain": "d"}),
      r"'a√b' is not a name"),
