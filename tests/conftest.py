@@ -1,4 +1,4 @@
-"""Tests run side by side (`pytest -n 2 --dist loadgroup`): those of one file stay together."""
+"""Tests may run side by side (`pytest -n 2`): those of one file stay together."""
 
 import pytest
 
@@ -6,6 +6,7 @@ import pytest
 SHARED = ("main", "slurm")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items):
     for item in items:
         folder = item.path.parent.name
