@@ -165,7 +165,8 @@ def _tall(activations: Array, subspace: int) -> Geometry:
         else:
             triangle = np.zeros((0, columns))
             for block in _blocks(activations, offset):
-                triangle = np.linalg.qr(np.concatenate([triangle, block]), mode="r")
+                stacked = np.concatenate([triangle, block])
+                triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
             _, values, turned = np.linalg.svd(triangle)
             values = values[:count]
             rank = numerical_rank(values, activations.shape)
