@@ -70,7 +70,7 @@ def running(what: str = "") -> list[str]:
     return [number for number, comment in rows if comment.startswith(f"rule_{what}")]
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: int = 240) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: int = 1500) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited in vain for {what}"
@@ -81,7 +81,9 @@ def node_down_and_up() -> None:
     node = ask("sinfo", "-h", "-N", "-o", "%N").split()[0]
     ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     time.sleep(3)
-    ask("scontrol", "update", f"nodename={node}", "state=resume")
+    # It may have come back by itself: its daemon answers.
+    subprocess.run(["scontrol", "update", f"nodename={node}", "state=resume"], check=False)
+    wait_for(lambda: ask("sinfo", "-h", "-t", "idle,mixed,allocated"), "the node")
 
 
 def controller_away(seconds: int) -> None:

@@ -40,19 +40,25 @@ def broken(slurm, tmp_path_factory) -> Path:
     log = folder.parent / "first.log"
     process = start(folder, log)
 
-    def trains() -> bool:
+    def works(rule: str = "") -> bool:
         assert process.poll() is None, log.read_text()[-6000:]
-        return bool(cluster.running("train_adapter"))
+        return bool(cluster.running(rule))
 
-    wait_for(trains, "a training")
-    cluster.ask("scancel", cluster.running("train_adapter")[0])
-    wait_for(trains, "another training")
-    cluster.node_down_and_up()
-    wait_for(trains, "a training after the node came back", 400)
-    cluster.controller_away(20)
-    wait_for(trains, "a training after the controller came back", 400)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    def submitted_again() -> bool:
+        return log.read_text().count("slurm/rule_train_adapter/") > 4
+
+    try:
+        wait_for(lambda: works("train_adapter"), "a training")
+        cluster.ask("scancel", cluster.running("train_adapter")[0])
+        wait_for(works, "a job after the cancelled one")
+        cluster.controller_away(20)
+        wait_for(submitted_again, "the cancelled training")
+        wait_for(works, "a job after the controller came back")
+        cluster.node_down_and_up()
+        wait_for(works, "a job after the node came back")
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
 
     assert cluster.running(), "jobs go on without Snakemake"
     locked = snakemake(folder, *TARGETS, *CLUSTER, check=False)
@@ -64,7 +70,7 @@ def broken(slurm, tmp_path_factory) -> Path:
     assert f"scancel --name={run_id(log)}" in living.stdout
     cluster.ask("scancel", f"--name={run_id(log)}")
     wait_for(lambda: not cluster.ask("squeue", "-h"), "the jobs to end")
-    done = snakemake(folder, *TARGETS, *CLUSTER)
+    done = snakemake(folder, *TARGETS, *CLUSTER, timeout=3000)
     (folder.parent / "second.log").write_text(done.stdout)
     return folder
 
