@@ -70,7 +70,13 @@ def running(what: str = "") -> list[str]:
     return [number for number, comment in rows if comment.startswith(f"rule_{what}")]
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: int = 240) -> None:
+def went_on(numbers: list[str]) -> bool:
+    """Whether one of these submissions runs again, or has ended well."""
+    ended = {job.number for job in jobs() if job.state == "COMPLETED"}
+    return bool((ended | set(running())) & set(numbers))
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: int = 1500) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited in vain for {what}"
@@ -80,8 +86,9 @@ def wait_for(condition: Callable[[], object], what: str, seconds: int = 240) -> 
 def node_down_and_up() -> None:
     node = ask("sinfo", "-h", "-N", "-o", "%N").split()[0]
     ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-    time.sleep(3)
+    time.sleep(8)  # its jobs are killed meanwhile
     ask("scontrol", "update", f"nodename={node}", "state=resume")
+    wait_for(lambda: ask("sinfo", "-h", "-t", "idle,mixed,allocated"), "the node")
 
 
 def controller_away(seconds: int) -> None:
@@ -89,3 +96,4 @@ def controller_away(seconds: int) -> None:
     os.kill(pid, signal.SIGTERM)
     time.sleep(seconds)
     assert script("start_slurm.sh").returncode == 0
+    time.sleep(5)  # until nodes have told what runs on them

@@ -77,6 +77,8 @@ ClusterName=atlas
 SlurmctldHost=$node(127.0.0.1)
 SlurmUser=root
 AuthType=auth/munge
+# A job of a failed node is queued again after so many seconds (by default, 120).
+AuthInfo=cred_expire=15
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 StateSaveLocation=$state/ctld
 SlurmdSpoolDir=$state/spool
@@ -91,7 +93,7 @@ MailProg=/bin/true
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=512
-ReturnToService=2
+ReturnToService=1
 MinJobAge=3600
 KillWait=5
 # Without cgroups, the memory of a job is looked at every second.
