@@ -18,7 +18,8 @@ from sklearn.metrics import silhouette_samples
 from atlas.clusters import distance, no_silhouette
 from atlas.embeddings import Embeddings, read_embeddings
 from atlas.looks import TITLES, looks
-from atlas.maps import no_map, read_map
+from atlas.map_files import read_map
+from atlas.maps import no_map
 
 STYLE = {
     "svg.hashsalt": "delta-atlas",

@@ -17,9 +17,9 @@ from sklearn.manifold import TSNE
 
 from atlas.clusters import distance
 from atlas.embeddings import Embeddings, read_embeddings, unit_vectors
-from atlas.files import read_csv, write_csv
+from atlas.files import write_csv
+from atlas.map_files import COLUMNS
 
-COLUMNS = ("model", "x", "y", "method")
 SEED = 42
 EXACT = 5000  # models; the published procedure compares all pairs
 COMPONENTS, PERPLEXITY = 50, 30
@@ -82,10 +82,3 @@ def principal_components(found: Embeddings) -> np.ndarray[Any, Any]:
     count = min(COMPONENTS, n, unit.shape[1])
     pca = PCA(count, svd_solver="randomized", random_state=SEED)
     return np.asarray(pca.fit_transform(unit), dtype=np.float32)
-
-
-def read_map(path: Path) -> tuple[list[str], np.ndarray[Any, Any], str]:
-    """Names, places (n, 2) float64 and method of a map; no names where there is none."""
-    rows = read_csv(path)
-    places = np.array([[float(row["x"]), float(row["y"])] for row in rows]).reshape(-1, 2)
-    return [row["model"] for row in rows], places, rows[0]["method"] if rows else ""

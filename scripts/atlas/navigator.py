@@ -17,7 +17,7 @@ from bokeh.resources import Resources
 from atlas.errors import AtlasError
 from atlas.files import by_folder, read_csv, read_json, write_bytes
 from atlas.looks import TITLES, looks
-from atlas.maps import read_map
+from atlas.map_files import read_map
 from atlas.navigator_blocks import json_block, space_block
 from atlas.navigator_cards import compact
 

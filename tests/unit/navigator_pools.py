@@ -12,7 +12,8 @@ from atlas.clusters import NEIGHBOUR_COLUMNS, SILHOUETTE_COLUMNS, neighbours, si
 from atlas.config import Figures
 from atlas.embeddings import Embeddings, write_embeddings
 from atlas.files import write_csv, write_json
-from atlas.maps import COLUMNS, map_models
+from atlas.map_files import COLUMNS
+from atlas.maps import map_models
 from atlas.model_cards import write_card
 from atlas.navigator import write_navigator
 

@@ -7,7 +7,8 @@ from sklearn.manifold import TSNE
 from atlas import maps
 from atlas.embeddings import Embeddings, write_embeddings
 from atlas.files import read_csv
-from atlas.maps import map_models, places_of, principal_components, read_map
+from atlas.map_files import read_map
+from atlas.maps import map_models, places_of, principal_components
 
 
 def pool(n=6, dimension=4, **more):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from atlas.errors import AtlasError
 from atlas.files import read_csv
-from atlas.maps import read_map
+from atlas.map_files import read_map
 from atlas.navigator_blocks import NONE, STEP, space_block
 from atlas.navigator_cards import NAME, compact, expand
 from unit.navigator_pools import BASES, SPACES, described, real_pool, write

@@ -20,7 +20,9 @@ AFTER_MODELS = {
     "embed micro by output sentences", "measure how micro clusters",
     "find the neighbours in micro", "draw micro by delta_activations",
     "draw micro by flattened_weights", "draw micro by salient_mask",
-    "draw micro by output_sentences", "write the main table",
+    "draw micro by output_sentences", "map micro by delta_activations",
+    "map micro by flattened_weights", "map micro by salient_mask", "map micro by output_sentences",
+    "write the navigator of micro", "write the main table",
 }  # fmt: skip
 
 
@@ -63,18 +65,20 @@ def test_a_learning_rate_runs_its_models_again(copy):
     assert planned(copy, MAIN) == trained | AFTER_MODELS
 
 
-def test_a_colour_runs_the_figures_again_and_not_the_table(copy):
+def test_a_colour_runs_figures_and_navigator_again_and_not_the_table(copy):
     config = micro_config()
     config["figures"] = {"palette": ["#123456", "#654321"]}
     write_config(copy, config)
-    assert planned(copy, MAIN) == {m for m in AFTER_MODELS if m.startswith("draw")}
+    assert planned(copy, MAIN) == {
+        m for m in AFTER_MODELS if m.startswith(("draw", "write the navigator"))
+    }
 
 
 @pytest.mark.parametrize(
     ("module", "old", "new", "expected"),
     [
         ("figures", '"font.size": 9', '"font.size": 10', "draw"),
-        ("clusters", "RANKS = 10", "RANKS = 9", "draw|measure|find"),
+        ("clusters", "RANKS = 10", "RANKS = 9", "draw|measure|find|map"),
         ("probes", 'INPUT = "Input."', 'INPUT = "Input!"', "read|let|.* by output sentences"),
         ("salient_mask", "4 * self.count", "5 * self.count", "embed micro by salient masks"),
     ],
