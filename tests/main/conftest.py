@@ -5,8 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def alone():
+    """These files share one folder of results: one at a time where tests run side by side."""
+    with FileLock(ROOT / ".snakemake" / "main-tests.lock"):
+        yield
 
 
 @pytest.fixture(scope="session")
