@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module", autouse=True)
 def alone():
     """These files share one folder of results: one at a time where tests run side by side."""
-    with FileLock(ROOT / ".snakemake" / "main-tests.lock"):
+    lock = ROOT / ".snakemake" / "main-tests.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with FileLock(lock):
         yield
 
 
