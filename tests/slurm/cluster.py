@@ -33,10 +33,10 @@ class Job:
 
 
 def configuration() -> dict:
-    """Four models in two shards, and the one space whose jobs use a GPU."""
+    """Four models, which fall into two of four shards, and the one space whose jobs use a GPU."""
     config = micro_config()
     config["bases"]["micro"]["billions"] = 0.001
-    config["pools"]["micro"] |= {"spaces": ["delta_activations"], "shards": 2}
+    config["pools"]["micro"] |= {"spaces": ["delta_activations"], "shards": 4}
     del config["encoders"]
     return config
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 import cluster
 from cluster import TARGETS, configuration
@@ -12,13 +13,14 @@ from micro import micro, snakemake
 
 @pytest.fixture(scope="session")
 def slurm():
-    """Daemons of SLURM on this machine; removed afterwards."""
-    done = cluster.script("start_slurm.sh")
-    if done.returncode == cluster.CANNOT and os.environ.get("CI") != "true":
-        pytest.skip(f"no SLURM here: {done.stdout.strip().splitlines()[-1]}")
-    assert done.returncode == 0, done.stdout
-    yield
-    assert cluster.script("stop_slurm.sh").returncode == 0
+    """Daemons of SLURM on this machine; removed afterwards. Sessions side by side take turns."""
+    with FileLock(cluster.STATE.with_suffix(".lock")):
+        done = cluster.script("start_slurm.sh")
+        if done.returncode == cluster.CANNOT and os.environ.get("CI") != "true":
+            pytest.skip(f"no SLURM here: {done.stdout.strip().splitlines()[-1]}")
+        assert done.returncode == 0, done.stdout
+        yield
+        assert cluster.script("stop_slurm.sh").returncode == 0
 
 
 @pytest.fixture(scope="session")
