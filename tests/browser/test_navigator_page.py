@@ -9,6 +9,7 @@ from browser.conftest import addresses, needs_browser, wait
 from unit.navigator_pools import described, large_pool, real_pool, write
 
 pytest.importorskip("selenium", reason="selenium is not installed")
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -294,6 +295,19 @@ def test_the_list_is_sorted_and_labelled(page, pool):
     assert ask(page, "document.querySelector('#status').getAttribute('role')") == "status"
 
 
+def _open_first(page):
+    """Choose the first model of the list, which a change of looks draws anew."""
+
+    def clicked():
+        try:
+            page.find_element(By.CSS_SELECTOR, "#panel tbody .go").click()
+        except StaleElementReferenceException:
+            return False
+        return True
+
+    wait(clicked)
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_on_a_phone(page, dark):
     page.execute_cdp_cmd(
@@ -303,7 +317,7 @@ def test_on_a_phone(page, dark):
     scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
     try:
-        page.find_element(By.CSS_SELECTOR, "#panel tbody .go").click()
+        _open_first(page)
         wait(lambda: page.find_elements(By.CSS_SELECTOR, "#panel .lineage li"))
         assert ask(page, "document.documentElement.scrollWidth") == 390
         panel, view = (page.find_element(By.CSS_SELECTOR, c).rect for c in ("#panel", ".view"))

@@ -167,7 +167,7 @@ MERGED = "results/merged/micro-alpha-first+talkative"
 # A job in a child of its own for each point at which it is killed: before the n-th byte of its
 # weights is written, or before its n-th output gets its name.
 KILLED = """
-import hashlib, json, os, signal, sys
+import hashlib, json, os, signal, sys, traceback
 from pathlib import Path
 sys.path.insert(0, "scripts")
 from atlas import instruction_deltas, job, merged_models, provenance
@@ -189,7 +189,7 @@ for key in ("input", "output", "params", "wildcards"):
     setattr(snakemake, key, Named(given[key]))
 snakemake.params["code"] = provenance.closure(given["target"])
 snakemake.rule, snakemake.threads, snakemake.config = given["rule"], 1, {"device": "cpu"}
-snakemake.log = ["logs/killed.log"]
+snakemake.log, snakemake.resources = ["logs/killed.log"], {}
 pwrite, replace, seen = os.pwrite, os.replace, 0
 
 def die():
@@ -221,6 +221,7 @@ def attempt(kind=None, point=0):
         try:
             child(kind, point)
         except BaseException:
+            traceback.print_exc()
             os._exit(99)
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -312,7 +313,7 @@ def test_killed_at_any_byte_the_next_job_ends_in_the_same_bytes(made, tmp_path, 
     found = json.loads(done.stdout)
     assert len(found) == len(wanted)
     for (kind, point), entry in zip(wanted, found, strict=True):
-        assert entry["killed"] == -signal.SIGKILL, (kind, point)
+        assert entry["killed"] == -signal.SIGKILL, (kind, point, done.stderr[-3000:])
         if kind == "byte":
             assert entry["visible"] == {}
             assert entry["staged"] == point  # nothing else had been written yet
