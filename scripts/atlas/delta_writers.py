@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from atlas.delta_blocks import Difference, Storage, square_sum
+from atlas.delta_blocks import PARTS, Difference, Storage, square_sum
 from atlas.errors import AtlasError
 from atlas.streams import Buffers, StreamWriter, row_blocks, rows_and_columns
 from atlas.tensors import Kinds
@@ -78,6 +78,13 @@ class DeltaWriter:
                 found[f"{name}.lora_B"] = dtype, (rows, self._rank)
         return found
 
+    def order(self, parts: Sequence[str]) -> list[str]:
+        """Tensors in the order in which a file has their parts, so that it is hashed as it is written."""
+        place = {part: i for i, part in enumerate(parts)}
+        return sorted(
+            self._storage, key=lambda name: min(place[name + p] for p in PARTS[self._storage[name]])
+        )
+
     def write(self, name: str, writer: StreamWriter) -> Tally:
         """Write one tensor's delta.
 
@@ -117,20 +124,23 @@ class DeltaWriter:
         mask = self._buffers.get("mask", values.size, torch.bool).numpy()
         return int(np.count_nonzero(test(values, limit, out=mask)))
 
-    def _lost(self, tally: Tally, delta: torch.Tensor, stored: torch.Tensor) -> torch.Tensor:
-        """Count what left the range of a stored dtype of 16 bits, by the bits of its exponents."""
+    def _lost(self, tally: Tally, stored: torch.Tensor, zeros: int) -> None:
+        """Count what left the range of a stored dtype of 16 bits, by the bits of its exponents.
+
+        :param zeros: how many of these values were zero before they were rounded.
+        """
         if stored.dtype == torch.float32:
-            return stored
-        bits = self._buffers.get("bits", stored.numel(), torch.int16)
-        sizes = bits.copy_(stored.view(torch.int16)).numpy()
-        np.bitwise_and(sizes, 0x7FFF, out=sizes)
+            return
+        sizes = self._buffers.get("bits", stored.numel(), torch.int16).numpy()
+        np.bitwise_and(stored.view(torch.int16).numpy(), 0x7FFF, out=sizes)
         normal = 0x0400 if stored.dtype == torch.float16 else 0x0080  # smallest normal number
         infinite = 0x7C00 if stored.dtype == torch.float16 else 0x7F80
-        zeros = delta.numel() - self._true(np.not_equal, delta.reshape(-1).numpy(), 0.0)
-        tally.subnormal += self._true(np.less, sizes, normal) - zeros
-        tally.zeroed += self._true(np.equal, sizes, 0) - zeros
-        tally.overflowed += self._true(np.greater_equal, sizes, infinite)
-        return stored
+        below = self._true(np.less, sizes, normal) - zeros
+        if below:
+            tally.subnormal += below
+            tally.zeroed += self._true(np.equal, sizes, 0) - zeros
+        if sizes.max(initial=0) >= infinite:
+            tally.overflowed += self._true(np.greater_equal, sizes, infinite)
 
     def _stored(self, delta: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """Values as they are stored, in one of two buffers: a writer may still hash the other."""
@@ -139,9 +149,11 @@ class DeltaWriter:
         return stored.copy_(delta.reshape(-1))
 
     def _dense(self, name: str, writer: StreamWriter) -> Tally:
-        tally, dtype = Tally(), self._dtypes[name]
+        tally, dtype, seen = Tally(), self._dtypes[name], 0  # zeros of the blocks before
         for first, delta in self._blocks(name, tally):
-            stored = self._lost(tally, delta, self._stored(delta, dtype))
+            stored = self._stored(delta, dtype)
+            self._lost(tally, stored, tally.elements - tally.changed - seen)
+            seen = tally.elements - tally.changed
             writer.write(name, first * delta.shape[1], stored)
         return tally
 
@@ -162,7 +174,8 @@ class DeltaWriter:
                 ties -= len(tied)
             at = mask.view(-1).nonzero().view(-1)
             values = delta.view(-1)[at]
-            stored = self._lost(tally, values, values.to(dtype))
+            stored = values.to(dtype)
+            self._lost(tally, stored, int((values == 0).sum()))
             writer.write(f"{name}.col_indices", done, (at % columns).to(index))
             writer.write(f"{name}.values", done, stored)
             ends.append(mask.sum(dim=1, dtype=torch.int64).cumsum(0) + done)

@@ -67,7 +67,7 @@ def make_delta(
         tallies: dict[str, Tally] = {}
         progress = Progress(len(difference.names), "tensor")
         with StreamWriter(delta, work.tensors(), {"format": "pt"}, digests) as writer:
-            for tensor in difference.names:
+            for tensor in work.order(writer.order):
                 tallies[tensor] = work.write(tensor, writer)
                 progress.step(tensor)
         try:
@@ -79,7 +79,9 @@ def make_delta(
                 "keep": keep,
                 "rank": rank,
                 "config": settings,
-                **_description(difference, dtypes, storage, tallies),
+                **_description(
+                    difference, dtypes, storage, {n: tallies[n] for n in difference.names}
+                ),
             }
             write_json(meta, found)
         except BaseException:
