@@ -42,7 +42,7 @@ from atlas.activations import Probe
 from atlas.adapters import load_adapter
 from atlas.files import read_json
 from atlas.probes import read_probes
-from atlas.shards import model_applied
+from atlas.shards import applied, read_ahead, read_model
 from atlas.swap import adapter_applied, load_base
 
 RANDOM: dict[str, dict[str, Any]] = {
@@ -119,10 +119,16 @@ def one_by_one(network: Any, tokenizer: Any, case: Case) -> Array:
 def ours(case: Case) -> dict[str, Array]:
     """Activations (n_probes, d) of each adapter, as the workflow computes them."""
     probe = Probe(case.folder, case.prompts, case.network)
+    folders = {str(folder): folder for folder in case.models}
+    pin = case.device.type == "cuda"
+
+    def read(name: str) -> Any:
+        files = [folders[name] / file for file in FILES]
+        return read_model(files, case.record, case.names, pin=pin)
+
     found = {}
-    for folder in case.models:
-        files = [folder / name for name in FILES]
-        with model_applied(case.network, files, case.record, case.names):
+    for folder, model in zip(case.models, read_ahead(read, list(folders)), strict=True):
+        with applied(case.network, model, folder.name):
             found[folder.name] = probe.last_token(case.network, folder.name)
     return found
 

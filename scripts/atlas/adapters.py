@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +60,16 @@ class Adapter:
             else:
                 found[f"{name}.ia3_l"] = module.l
         return found
+
+    def pinned(self) -> Adapter:
+        """The same adapter in pinned memory."""
+        modules: dict[str, LoraModule | Ia3Module] = {}
+        for name, module in self.modules.items():
+            if isinstance(module, LoraModule):
+                modules[name] = replace(module, a=module.a.pin_memory(), b=module.b.pin_memory())
+            else:
+                modules[name] = replace(module, l=module.l.pin_memory())
+        return replace(self, modules=modules)
 
 
 def load_adapter(files: Sequence[Path]) -> Adapter:

@@ -1,41 +1,81 @@
-"""The models of one shard in memory, one after another: each base is loaded once."""
+"""The models of one shard in memory, one after another: each base is loaded once.
+
+While one model computes, the next one's adapter is read and checked on a thread.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from atlas import device as devices
-from atlas.adapters import check_base, load_adapter
+from atlas.adapters import Adapter, check_base, load_adapter
 from atlas.files import by_folder, read_json
 from atlas.progress import Progress, say
 from atlas.swap import adapter_applied, load_base, weights_applied
 from atlas.tensors import Weights
+
+Read = TypeVar("Read")
+
+
+def read_model(
+    files: Sequence[Path], record: dict[str, Any], base_names: Sequence[str], *, pin: bool = False
+) -> Adapter | Weights:
+    """A model: its adapter in memory, or its full weights, which are read as they are applied.
+
+    :param files: files of the model.
+    :param record: the record of the base (base.json).
+    :param pin: whether an adapter is laid into pinned memory, from which a GPU copies it by itself.
+    :raises AtlasError: where the model is not one of this base.
+    """
+    if "adapter_config.json" not in {file.name for file in files}:
+        return Weights([f for f in files if "safetensors" in f.name])
+    adapter = load_adapter(files)
+    check_base(adapter, record, base_names)
+    return adapter.pinned() if pin else adapter
+
+
+@contextlib.contextmanager
+def applied(network: Any, model: Adapter | Weights, name: str) -> Iterator[None]:
+    """Within this context, the base in memory computes as a model.
+
+    :raises AtlasError: where the model does not fit the base.
+    """
+    with (
+        adapter_applied(network, model)
+        if isinstance(model, Adapter)
+        else weights_applied(network, model, name)
+    ):
+        yield
 
 
 @contextlib.contextmanager
 def model_applied(
     network: Any, files: Sequence[Path], record: dict[str, Any], base_names: Sequence[str]
 ) -> Iterator[None]:
-    """Within this context, the base in memory computes as a model: adapter or full weights.
+    """Within this context, the base in memory computes as a model: read, then applied.
 
-    :param files: files of the model.
-    :param record: the record of the base (base.json).
-    :raises AtlasError: where the model is not one of this base.
+    :raises AtlasError: as :func:`read_model` and :func:`applied`.
     """
-    names = {file.name for file in files}
-    if "adapter_config.json" in names:
-        adapter = load_adapter(files)
-        check_base(adapter, record, base_names)
-        with adapter_applied(network, adapter):
-            yield
-    else:
-        weights = Weights([f for f in files if "safetensors" in f.name])
-        with weights_applied(network, weights, files[0].parent.name):
-            yield
+    with applied(network, read_model(files, record, base_names), files[0].parent.name):
+        yield
+
+
+def read_ahead(read: Callable[[str], Read], names: Sequence[str]) -> Iterator[Read]:
+    """What is read under each name, in order; the next is read while the caller works on one.
+
+    :raises BaseException: what went wrong with a name, when its turn comes.
+    """
+    with ThreadPoolExecutor(1, "read-ahead") as pool:
+        ahead = [pool.submit(read, name) for name in names[:1]]
+        for after in range(1, len(names) + 1):
+            found = ahead.pop().result()
+            ahead.extend(pool.submit(read, name) for name in names[after : after + 1])
+            yield found
 
 
 @dataclass
@@ -58,8 +98,14 @@ class LoadedBase:
         :raises AtlasError: where a model is not one of this base.
         """
         record = read_json(self.folder / "base.json")
-        for name in sorted(self.files):
-            with model_applied(self.network, self.files[name], record, self.recorded_names):
+        pin = self.network.device.type == "cuda"
+
+        def read(name: str) -> Adapter | Weights:
+            return read_model(self.files[name], record, self.recorded_names, pin=pin)
+
+        names = sorted(self.files)
+        for name, model in zip(names, read_ahead(read, names), strict=True):
+            with applied(self.network, model, self.files[name][0].parent.name):
                 yield name
             self.progress.step(name)
 

@@ -59,9 +59,13 @@ def adapter_applied(network: Any, adapter: Adapter) -> Iterator[None]:
             handle.remove()
 
 
+def _beside(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Values on the device and in the dtype of a weight; from pinned memory, nobody waits for it."""
+    return values.to(weight.device, non_blocking=values.is_pinned()).to(weight.dtype)
+
+
 def _lora(part: LoraModule, weight: torch.Tensor) -> Any:
-    a = part.a.to(weight.device, weight.dtype)
-    b = part.b.to(weight.device, weight.dtype)
+    a, b = _beside(part.a, weight), _beside(part.b, weight)
     scale = part.scale
     linear = torch.nn.functional.linear
 
@@ -76,7 +80,7 @@ def _lora(part: LoraModule, weight: torch.Tensor) -> Any:
 
 
 def _scale_input(part: Ia3Module, weight: torch.Tensor) -> Any:
-    factor = part.l.to(weight.device, weight.dtype).reshape(-1)
+    factor = _beside(part.l, weight).reshape(-1)
 
     def hook(module: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return (inputs[0] * factor, *inputs[1:])
@@ -85,7 +89,7 @@ def _scale_input(part: Ia3Module, weight: torch.Tensor) -> Any:
 
 
 def _scale_output(part: Ia3Module, weight: torch.Tensor) -> Any:
-    factor = part.l.to(weight.device, weight.dtype).reshape(-1)
+    factor = _beside(part.l, weight).reshape(-1)
 
     def hook(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         return output * factor
