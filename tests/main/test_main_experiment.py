@@ -1,4 +1,4 @@
-"""The README's section on adding an experiment, followed to the letter."""
+"""docs/extending.md, followed to the letter."""
 
 import csv
 import os
@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from documents import blocks, write_file
 from micro import checkout, environment
 
 pytestmark = pytest.mark.main
-BLOCK = re.compile(r"<!-- experiment: (?P<place>.+?) -->\n```\w+\n(?P<text>.*?)```", re.DOTALL)
-EXISTING = ("Snakefile",)
+EXISTING = ("Snakefile", "rules/embeddings.smk")
 
 
 def near(source, target) -> None:
@@ -31,22 +31,24 @@ def followed(main_run, tmp_path_factory) -> Path:
     folder = checkout(tmp_path_factory.mktemp("experiment") / "checkout")
     for part in ("results", ".snakemake/metadata"):
         shutil.copytree(main_run / part, folder / part, copy_function=near, symlinks=True)
-    blocks = list(BLOCK.finditer((main_run / "README.md").read_text()))
-    assert [block["place"] for block in blocks] == [
-        "mine.yaml", "run", "scripts/shift_norms.py", "rules/shift_norms.smk", "Snakefile", "run",
+    shown = [block for block in blocks("docs/extending.md") if block.mark]
+    assert [block.file or block.mark for block in shown] == [
+        "riddles.jsonl", "riddles.yaml", "run", "mine.yaml", "run", "scripts/shift_norms.py",
+        "rules/shift_norms.smk", "Snakefile", "run", "scripts/atlas/delta_median.py",
+        "scripts/embed_delta_median.py", "rules/embeddings.smk", "patch", "medians.yaml", "run",
     ]  # fmt: skip
-    for place, text in ((block["place"], block["text"]) for block in blocks):
-        if place == "run":
-            done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", text], cwd=folder, env=environment(), text=True,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-            )  # fmt: skip
-            assert done.returncode == 0, f"{text}:\n{done.stdout[-4000:]}"
-            assert not re.search(r"^Job \d+: train", done.stdout, re.MULTILINE)
-        else:
-            assert (folder / place).exists() == (place in EXISTING)
-            with (folder / place).open("a") as handle:
-                handle.write(text)
+    for block in shown:
+        if block.file:
+            assert (folder / block.file).exists() == (block.file in EXISTING)
+            write_file(block, folder)
+            continue
+        command = ["git", "apply", "-"] if block.mark == "patch" else ["bash", "-euo", "pipefail"]
+        done = subprocess.run(
+            command, input=block.text, cwd=folder, env=environment(), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{block.text}:\n{done.stdout[-4000:]}"
+        assert not re.search(r"^Job \d+: train", done.stdout, re.MULTILINE)
     return folder
 
 
@@ -70,3 +72,20 @@ def test_the_rule_makes_its_file(followed):
     assert [float(r["norm"]) for r in found] == sorted(
         (float(r["norm"]) for r in found), reverse=True
     )
+
+
+def test_the_rows_are_made(followed):
+    text = (followed / "results/datasets/riddles/first.jsonl").read_text()
+    assert "Solve the riddle." in text
+    assert " A piano." in text
+
+
+def test_the_space_is_measured(followed):
+    found = {r["space"] for r in rows(followed / "results/pools/smollm2/silhouette.csv")}
+    assert found == {"delta_activations", "delta_median"}
+    pool = followed / "results/pools/smollm2"
+    median = np.load(pool / "delta_median/embeddings.npz")["embeddings"]
+    mean = np.load(pool / "delta_activations/embeddings.npz")["embeddings"]
+    assert median.shape == mean.shape
+    assert not np.array_equal(median, mean)
+    assert "delta_median" in (followed / "config/README.md").read_text()

@@ -1,4 +1,4 @@
-"""The README's section on finding models, followed to the letter."""
+"""The section of docs/tasks.md on finding models, followed to the letter."""
 
 import csv
 import re
@@ -7,22 +7,24 @@ import subprocess
 
 import pytest
 
+from documents import blocks
 from main.test_main_experiment import near
 from micro import checkout, environment
 
 pytestmark = pytest.mark.main
-BLOCK = re.compile(r"<!-- retrieval: (?P<place>.+?) -->\n```\w+\n(?P<text>.*?)```", re.DOTALL)
 
 
 def test_examples_find_models_of_their_domain(main_run, tmp_path):
     folder = checkout(tmp_path / "checkout")
     for part in ("results", ".snakemake/metadata"):
         shutil.copytree(main_run / part, folder / part, copy_function=near, symlinks=True)
-    blocks = {b["place"]: b["text"] for b in BLOCK.finditer((main_run / "README.md").read_text())}
-    assert set(blocks) == {"examples.jsonl", "run"}
-    (folder / "examples.jsonl").write_text(blocks["examples.jsonl"])
+    shown = {
+        block.file or block.mark: block.text for block in blocks("docs/tasks.md") if block.mark
+    }
+    assert set(shown) == {"examples.jsonl", "run"}
+    (folder / "examples.jsonl").write_text(shown["examples.jsonl"])
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", blocks["run"]], cwd=folder, env=environment(), text=True,
+        ["bash", "-euo", "pipefail", "-c", shown["run"]], cwd=folder, env=environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,16 @@ def test_embedding_speed_says_what_is_missing(tmp_path):
     shown = run("embedding_speed.py", "--base", str(tmp_path), "--models", str(tmp_path / "x"),
                 status=1)  # fmt: skip
     assert "not there yet" in shown
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+def test_hashing():
+    shown = run("hashing.py", "--megabytes", "2", "--repetitions", "2")
+    assert (
+        len(re.findall(r"^ours +\d+ MB/s   openssl +\d+ MB/s   ratio [\d.]+$", shown, re.MULTILINE))
+        == 2
+    )
+    assert re.search(r"^median ratio \(above 1: ours is faster\) [\d.]+$", shown, re.MULTILINE)
 
 
 def test_salient_mask_memory():

@@ -20,7 +20,8 @@ from atlas.lineage.records import RESULTS, STATEMENTS, Records, Statement
 README = "README.md"  # a crate has one, also where the workflow has none
 # The workflow itself, as far as it is there.
 WORKFLOW = ("Snakefile", "rules", "scripts", "config", "profiles", "slurm", "resources", "envs",
-            "notebooks", README, "LICENSE")  # fmt: skip
+            "notebooks", "docs", README, "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff",
+            "LICENSE")  # fmt: skip
 NO_WORKFLOW = re.compile(r"__pycache__|.*\.pyc|\..*")
 CONFIGURATION = "configuration"
 MERGED = f"{CONFIGURATION}/merged.json"

@@ -35,6 +35,7 @@ FORMATS = {
     ".svg": "image/svg+xml", ".png": "image/png", ".npz": "application/x-npz",
     ".h5": "application/x-hdf5", ".safetensors": "application/x-safetensors",
     ".in": "text/plain", ".gz": "application/gzip", ".parquet": "application/vnd.apache.parquet",
+    ".cff": "application/yaml",
 }  # fmt: skip
 NAMED = {"Snakefile": "text/x-snakemake", "LICENSE": "text/plain"}
 SPDX = {
