@@ -98,8 +98,11 @@ def _wide(activations: Array, subspace: int) -> Geometry:
     both = np.concatenate([left, left_centred], axis=1)
     kept = min(values[left.shape[1] - 1], centred[left_centred.shape[1] - 1])
     if activations.dtype == np.float16 and centred[0] < HALF_LIMIT * kept:
-        mean = matrix.mean(axis=0)
-        right = (matrix - mean).astype(np.float32).T @ both.astype(np.float32)
+        # Without a large mean, which rounding errors would be relative to.
+        mean = matrix.mean(axis=0).astype(np.float32)
+        single = activations.astype(np.float32)
+        single -= mean
+        right = single.T @ both.astype(np.float32)
         right[:, : left.shape[1]] += np.outer(mean, left.sum(axis=0))
     else:
         right = matrix.T @ both
