@@ -12,6 +12,10 @@ configfile: "config/config.yaml"
 container: "envs/atlas.sif"
 
 
+# What a report begins with.
+report: "resources/captions/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/sources.smk"
 include: "rules/datasets.smk"
@@ -29,6 +33,7 @@ include: "rules/tables.smk"
 include: "rules/experiments.smk"
 include: "rules/selection.smk"
 include: "rules/comparisons.smk"
+include: "rules/summary.smk"
 include: "rules/notebooks.smk"
 include: "rules/crates.smk"
 include: "rules/push.smk"
@@ -38,6 +43,7 @@ rule all:
     default_target: True
     input:
         expand("results/tables/{table}.csv", table=PLAN.config.tables),
+        "results/summary.html",
     message:
         "everything that the configuration asks for is there"
 

@@ -3,7 +3,7 @@ rule silhouettes:
     input:
         embeddings=pool_embeddings,
     output:
-        silhouette="results/pools/{pool}/silhouette.csv",
+        silhouette=pool_table("silhouette", "Silhouettes", "silhouettes"),
     log:
         "logs/silhouettes/{pool}.log",
     benchmark:
@@ -29,7 +29,7 @@ rule neighbours:
     input:
         embeddings=pool_embeddings,
     output:
-        neighbours="results/pools/{pool}/neighbours.csv",
+        neighbours=pool_table("neighbours", "Neighbours"),
     log:
         "logs/neighbours/{pool}.log",
     benchmark:

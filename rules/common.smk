@@ -18,10 +18,11 @@ from atlas import (
     job_sizes,
     provenance,
 )
-from atlas.config import SPACES
+from atlas.config import SPACES, TABLE_KINDS
 from atlas.errors import AtlasError
 from atlas.plan import build, described, source_params
 from atlas.planned import weight_names
+from atlas.tables import SPACE_NAMES
 from atlas.task_entries import retrieval_pool, selection_model, selection_pool
 from atlas.validation import validate
 
@@ -36,6 +37,9 @@ ENCODER_FILES = (
     "config_sentence_transformers.json",
     "1_Pooling/config.json",
 )
+
+# Kind of table -> where the report has it, other than among the experiments.
+SUBCATEGORIES = {"main": "Main table"}
 
 # Parts of the navigator's script, in the order in which they stand on its page.
 NAVIGATOR_SCRIPTS = ("data", "looks", "map", "list", "details", "page")
@@ -398,26 +402,49 @@ def pool_figures(pools):
     ]
 
 
-def table_file(name, suffix, subcategory="Experiments"):
-    """A table as the report shows it."""
+def table_labels(**others):
+    """What the report calls a file of a table."""
+    return lambda wildcards: {"table": wildcards.table.replace("_", " "), **others}
+
+
+def table_file(kind, path="results/tables/{table}.csv", shown="raw CSV"):
+    """A table of a kind as the report offers it: its numbers, or its page."""
     return report(
-        f"results/tables/{{table}}.{suffix}",
-        caption=f"../resources/captions/{name}.rst",
+        path,
+        caption=f"../resources/captions/{kind}_table.rst",
         category="Tables",
-        subcategory=subcategory,
-        labels={"table": "{table}", "format": suffix.upper()},
+        subcategory=SUBCATEGORIES.get(kind, "Experiments"),
+        labels=table_labels(format=shown),
     )
 
 
-def table_figure(name):
+def table_figure(kind):
     """The figure of an experiment as SVG, which the report shows, and as PNG."""
     shown = report(
         "results/figures/{table}.svg",
-        caption=f"../resources/captions/{name}.rst",
-        category="Experiments",
-        labels={"table": "{table}", "figure": "summary"},
+        caption=f"../resources/captions/{kind}_table.rst",
+        category="Figures of experiments",
+        subcategory="Summaries of tables",
+        labels=table_labels(figure="summary"),
     )
     return [shown, "results/figures/{table}.png"]
+
+
+def summary_pools():
+    """Pools of the tables that the summary tells of, as plain values."""
+    pools = {
+        pool.name: pool for table in PLAN.summary for pool in PLAN.table_pools(table)
+    }
+    return [
+        {
+            "name": pool.name,
+            "models": len(pool.models),
+            "domains": sorted({model.domain for model in pool.models}),
+            "bases": pool.bases,
+            "recipes": sorted({model.recipe for model in pool.models if model.recipe}),
+        }
+        for pool in pools.values()
+    ]
 
 
 def table_pool_files(pattern, queries=False):
@@ -587,10 +614,22 @@ def retrieval_figure():
     shown = report(
         "results/retrieval/{retrieval}/models.svg",
         caption="../resources/captions/retrieve_models.rst",
-        category="Experiments",
+        category="Figures of experiments",
+        subcategory="Models for a task",
         labels={"table": "{retrieval}", "figure": "similarity"},
     )
     return [shown, "results/retrieval/{retrieval}/models.png"]
+
+
+def pool_table(name, subcategory, caption=None):
+    """A table of a pool, as the report offers it."""
+    return report(
+        f"results/pools/{{pool}}/{name}.csv",
+        caption=f"../resources/captions/{caption or name}.rst",
+        category="Pool {pool}",
+        subcategory=subcategory,
+        labels={"space": "all spaces", "figure": f"{name}.csv"},
+    )
 
 
 def figure(kind, title, subcategory):
@@ -601,7 +640,7 @@ def figure(kind, title, subcategory):
         caption=f"../resources/captions/{kind}.rst",
         category="Pool {pool}",
         subcategory=subcategory,
-        labels={"space": "{space}", "figure": title},
+        labels=lambda w: {"space": SPACE_NAMES[w.space], "figure": title},
     )
     return [shown, f"{path}.png"]
 
@@ -632,6 +671,17 @@ def two_sided_comparisons():
     return [name for name in PLAN.config.comparisons if all(PLAN.sides(name).values())]
 
 
+def comparison_table(name):
+    """A table of a comparison, as the report offers it."""
+    return report(
+        f"results/comparisons/{{comparison}}/{name}.csv",
+        caption=f"../resources/captions/comparison_{name}.rst",
+        category="Comparison {comparison}",
+        subcategory="Tables",
+        labels={"table": f"{name}.csv"},
+    )
+
+
 def comparison_figure(kind):
     """A figure of a comparison as SVG, which the report shows, and as PNG."""
     path = f"results/comparisons/{{comparison}}/figures/{kind}"
@@ -639,6 +689,7 @@ def comparison_figure(kind):
         f"{path}.svg",
         caption=f"../resources/captions/{kind}.rst",
         category="Comparison {comparison}",
+        subcategory="Figures",
         labels={"figure": kind.replace("_", " ")},
     )
     return [shown, f"{path}.png"]

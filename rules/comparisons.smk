@@ -109,7 +109,7 @@ rule comparison_quality:
         activations=comparison_files("activations.h5"),
         config=lambda w: f"results/sources/bases/{PLAN.config.comparisons[w.comparison].base}/config.json",
     output:
-        quality="results/comparisons/{comparison}/quality.csv",
+        quality=comparison_table("quality"),
     log:
         "logs/comparison_quality/{comparison}.log",
     benchmark:
@@ -140,7 +140,7 @@ rule comparison_layers:
         curvature=comparison_files("curvature.csv", "curvature"),
         trajectories=comparison_files("trajectories.csv", "trajectories"),
     output:
-        layers="results/comparisons/{comparison}/layers.csv",
+        layers=comparison_table("layers"),
         spectra="results/comparisons/{comparison}/spectra.npz",
     log:
         "logs/comparison_layers/{comparison}.log",
@@ -168,7 +168,7 @@ rule comparison_tests:
     input:
         layers="results/comparisons/{comparison}/layers.csv",
     output:
-        tests="results/comparisons/{comparison}/tests.csv",
+        tests=comparison_table("tests"),
     log:
         "logs/comparison_tests/{comparison}.log",
     benchmark:
@@ -266,9 +266,9 @@ rule geometry_table:
         # Drawn with the table, not read by it.
         companions=ancient(lambda w: comparison_figures(w.table)),
     output:
-        table=table_file("geometry_table", "csv"),
+        table=table_file("geometry"),
         page="results/tables/{table}.md",
-        figure=table_figure("geometry_table"),
+        figure=table_figure("geometry"),
     log:
         "logs/geometry_table/{table}.log",
     benchmark:

@@ -38,7 +38,13 @@ rule delta_layers:
         delta="results/deltas/{delta}/delta.safetensors",
         meta="results/deltas/{delta}/delta_meta.json",
     output:
-        table="results/deltas/{delta}/layers.csv",
+        table=report(
+            "results/deltas/{delta}/layers.csv",
+            caption="../resources/captions/delta_layers.rst",
+            category="Tables",
+            subcategory="Instruction deltas",
+            labels={"table": "{delta}", "format": "raw CSV"},
+        ),
         check="results/deltas/{delta}/identity.json",
     log:
         "logs/delta_layers/{delta}.log",

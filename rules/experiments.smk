@@ -5,9 +5,9 @@ rule silhouettes_table:
         perplexities=table_perplexities,
         published="resources/published_experiments.csv",
     output:
-        table=table_file("silhouettes_table", "csv"),
+        table=table_file("silhouettes"),
         page="results/tables/{table}.md",
-        figure=table_figure("silhouettes_table"),
+        figure=table_figure("silhouettes"),
     log:
         "logs/silhouettes_table/{table}.log",
     benchmark:
@@ -38,9 +38,9 @@ rule additive_table:
         embeddings=table_pool_files("delta_activations/embeddings.npz"),
         published="resources/published_experiments.csv",
     output:
-        table=table_file("additive_table", "csv"),
+        table=table_file("additive"),
         page="results/tables/{table}.md",
-        figure=table_figure("additive_table"),
+        figure=table_figure("additive"),
     log:
         "logs/additive_table/{table}.log",
     benchmark:
@@ -70,9 +70,9 @@ rule retrieval_table:
         queries=table_pool_files("delta_activations/embeddings.npz", queries=True),
         published="resources/published_experiments.csv",
     output:
-        table=table_file("retrieval_table", "csv"),
+        table=table_file("retrieval"),
         page="results/tables/{table}.md",
-        figure=table_figure("retrieval_table"),
+        figure=table_figure("retrieval"),
     log:
         "logs/retrieval_table/{table}.log",
     benchmark:
@@ -105,7 +105,7 @@ rule outputs_table:
             for shard in pool.shards
         ],
     output:
-        table=table_file("outputs_table", "csv"),
+        table=table_file("outputs"),
         page="results/tables/{table}.md",
     log:
         "logs/outputs_table/{table}.log",
@@ -134,9 +134,9 @@ rule spaces_table:
         silhouettes=table_pool_files("silhouette.csv"),
         curves=table_pool_files("curves.csv"),
     output:
-        table=table_file("spaces_table", "csv"),
+        table=table_file("spaces"),
         page="results/tables/{table}.md",
-        figure=table_figure("spaces_table"),
+        figure=table_figure("spaces"),
     log:
         "logs/spaces_table/{table}.log",
     benchmark:
@@ -163,7 +163,7 @@ rule instruct_table:
     input:
         evaluations=table_evaluations,
     output:
-        table=table_file("instruct_table", "csv"),
+        table=table_file("instruct"),
         page="results/tables/{table}.md",
     log:
         "logs/instruct_table/{table}.log",
@@ -192,10 +192,16 @@ rule temporal_table:
         evaluations=table_evaluations,
         embeddings=lambda w: [file for _, file in table_embeddings(w)],
     output:
-        table=table_file("temporal_table", "csv"),
-        distances="results/tables/{table}_distances.csv",
+        table=table_file("temporal"),
+        distances=report(
+            "results/tables/{table}_distances.csv",
+            caption="../resources/captions/temporal_distances.rst",
+            category="Tables",
+            subcategory="Distances",
+            labels=table_labels(format="raw CSV"),
+        ),
         page="results/tables/{table}.md",
-        figure=table_figure("temporal_table"),
+        figure=table_figure("temporal"),
     log:
         "logs/temporal_table/{table}.log",
     benchmark:

@@ -143,7 +143,7 @@ rule layer_curves:
     input:
         features=pool_shards(".features.h5"),
     output:
-        curves="results/pools/{pool}/curves.csv",
+        curves=pool_table("curves", "Layers and probes"),
     log:
         "logs/layer_curves/{pool}.log",
     benchmark:

@@ -12,7 +12,13 @@ rule navigator:
         style="resources/navigator/style.css",
         scripts=[f"resources/navigator/{name}.js" for name in NAVIGATOR_SCRIPTS],
     output:
-        page="results/pools/{pool}/navigator.html",
+        page=report(
+            "results/pools/{pool}/navigator.html",
+            caption="../resources/captions/navigator.rst",
+            category="Pool {pool}",
+            subcategory="Navigator",
+            labels={"space": "all spaces", "figure": "navigator"},
+        ),
     log:
         "logs/navigator/{pool}.log",
     benchmark:

@@ -7,7 +7,7 @@ rule analyse:
         # The page itself, a change in which runs it again, and the maps that it shows.
         companions=lambda w: ["notebooks/analysis.ipynb", *pool_maps(w)],
     output:
-        analysis="results/pools/{pool}/analysis.csv",
+        analysis=pool_table("analysis", "Analysis"),
     log:
         "logs/analyse/{pool}.log",
         notebook="logs/analyse/{pool}.ipynb",

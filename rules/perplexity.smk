@@ -9,7 +9,13 @@ rule perplexity:
             for d in PLAN.models[w.model].data
         ],
     output:
-        table="results/models/{model}/perplexity.csv",
+        table=report(
+            "results/models/{model}/perplexity.csv",
+            caption="../resources/captions/perplexity.rst",
+            category="Tables",
+            subcategory="Perplexity on held-out text",
+            labels={"table": "{model}", "format": "raw CSV"},
+        ),
     log:
         "logs/perplexity/{model}.log",
     benchmark:

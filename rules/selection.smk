@@ -4,7 +4,13 @@ rule rank_models:
         pool=lambda w: f"results/pools/{task_selection(w).pool}/{DELTA_ACTIVATIONS}",
         task=lambda w: f"results/pools/{selection_pool(SELECTION_TASKS[w.task])}/{DELTA_ACTIVATIONS}",
     output:
-        models="results/selection/{task}/models.csv",
+        models=report(
+            "results/selection/{task}/models.csv",
+            caption="../resources/captions/rank_models.rst",
+            category="Tables",
+            subcategory="Models ranked for selection",
+            labels={"table": "{task}", "format": "raw CSV"},
+        ),
     log:
         "logs/rank_models/{task}.log",
     benchmark:
@@ -36,8 +42,8 @@ rule retrieve_models:
             "results/retrieval/{retrieval}/models.csv",
             caption="../resources/captions/retrieve_models.rst",
             category="Tables",
-            subcategory="Retrieval",
-            labels={"table": "{retrieval}", "format": "CSV"},
+            subcategory="Models for a task",
+            labels={"table": "{retrieval}", "format": "raw CSV"},
         ),
         page="results/retrieval/{retrieval}/models.md",
         figure=retrieval_figure(),
@@ -158,9 +164,9 @@ rule selection_table:
         answers=lambda w: [entry["answers"] for entry in selection_runs(w)],
         published="resources/published_experiments.csv",
     output:
-        table=table_file("selection_table", "csv"),
+        table=table_file("selection"),
         page="results/tables/{table}.md",
-        figure=table_figure("selection_table"),
+        figure=table_figure("selection"),
     log:
         "logs/selection_table/{table}.log",
     benchmark:

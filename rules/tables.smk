@@ -16,12 +16,7 @@ rule main_table:
             ]
         ),
     output:
-        table=report(
-            "results/tables/{table}.csv",
-            caption="../resources/captions/main.rst",
-            category="Tables",
-            labels={"table": "{table}", "format": "CSV"},
-        ),
+        table=table_file("main"),
         page="results/tables/{table}.md",
     log:
         "logs/main_table/{table}.log",

@@ -46,6 +46,9 @@ DType = Literal["float32", "bfloat16", "float16"]
 MAIN_SPACES: tuple[MainSpace, ...] = typing.get_args(MainSpace)
 FAMILY_SPACES: tuple[FamilySpace, ...] = typing.get_args(FamilySpace)
 SPACES: tuple[Space, ...] = (*MAIN_SPACES, *FAMILY_SPACES)
+TableKind = Literal["main", "silhouettes", "additive", "retrieval", "spaces", "outputs", "instruct",
+                    "temporal", "geometry", "selection"]  # fmt: skip
+TABLE_KINDS: tuple[TableKind, ...] = typing.get_args(TableKind)
 
 
 class Entry(BaseModel):
@@ -580,18 +583,7 @@ class Pool(Entry):
 class Table(Entry):
     """One of results/tables."""
 
-    kind: Literal[
-        "main",
-        "silhouettes",
-        "additive",
-        "retrieval",
-        "spaces",
-        "outputs",
-        "instruct",
-        "temporal",
-        "geometry",
-        "selection",
-    ] = Field(
+    kind: TableKind = Field(
         default="main",
         description="main: silhouettes of all spaces with their mean over pools; silhouettes: of "
         "several pools, with p-values and intervals; additive: mixtures against their parts; "
@@ -853,6 +845,11 @@ class Config(Entry):
         default={}, description="Comparisons of the geometry of models."
     )
     tables: dict[Name, Table] = Field(default={}, description="Tables and their pools.")
+    summary: list[Name] = Field(
+        default=[],
+        description="Tables whose findings results/summary.md tells, in its order (default: all of "
+        "the configuration).",
+    )
     perplexity: Perplexity = Field(
         default=Perplexity(), description="How perplexity on held-out text is measured."
     )

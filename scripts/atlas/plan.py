@@ -172,6 +172,11 @@ class Plan:
         """Names of the tables of a kind."""
         return [name for name, table in self.config.tables.items() if table.kind == kind]
 
+    @property
+    def summary(self) -> list[str]:
+        """Names of the tables whose findings the summary tells, in its order."""
+        return self.config.summary or list(self.config.tables)
+
     def table_pools(self, table: str) -> list[PlannedPool]:
         """Pools of a table, without their repetitions with other seeds."""
         return [self.pools[name] for name in self.config.tables[table].pools]
@@ -243,6 +248,8 @@ def build(data: Mapping[str, Any], *, root: Path | None = None) -> Plan:
         for pool_name in table.pools:
             known(pool_name, pools, f"tables.{name}.pools", "pool")
         check_table(config, name, table, pools, models)
+    for name in config.summary:
+        known(name, config.tables, "summary", "table")
     repeats = _repeat(config, models, pools)
     plan = Plan(config, models, pools, implicit, repeats)
     for name in config.comparisons:

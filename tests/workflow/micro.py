@@ -79,6 +79,7 @@ def micro_config() -> dict:
         }},
         "pools": {"micro": {"models": ["micro-*"], "encoder": "tiny", "new_tokens": 4}},
         "tables": {"main": {"pools": ["micro"], "published": {}}},
+        "summary": ["main"],
     }  # fmt: skip
 
 

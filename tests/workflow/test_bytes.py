@@ -103,10 +103,6 @@ def test_rows_lead_back_to_raw_rows(finished):
         assert question in by_id[row]["prompt"]
 
 
-def test_report_dag_and_rulegraph(finished):
-    report = finished / "report.zip"
-    snakemake(finished, MAIN, "--report", str(report))
-    assert report.stat().st_size > 10_000
-    report.unlink()
+def test_dag_and_rulegraph(finished):
     for option in ("--dag", "--rulegraph"):
         assert "digraph" in snakemake(finished, MAIN, option).stdout

@@ -10,6 +10,7 @@ from atlas.lineage.records import Records
 from atlas.lineage.verify import verify
 from atlas.stream_files import StreamFile
 from micro import micro, micro_config, planned, snakemake, write_config
+from reports import check_summary
 
 pytestmark = pytest.mark.workflow
 FOLDER = "results/comparisons/both"
@@ -27,6 +28,7 @@ def compared(**changes) -> dict:
     }}  # fmt: skip
     config["bases"]["micro"]["stages"] = ["pre-training"]
     config["tables"]["geometry"] = {"kind": "geometry", "comparisons": ["both"]}
+    config["summary"] = ["geometry"]
     return config
 
 
@@ -150,6 +152,12 @@ def test_the_table_of_geometry(made):
 def test_it_is_attested_and_made_once(made):
     assert verify(Records(made)).findings == []
     assert planned(made, *TARGETS) == set()
+
+
+def test_the_summary_and_the_report(made):
+    text = check_summary(made, "geometry")
+    assert "of the base's subspaces" in text
+    assert "the mean reward" in text or "there is no slope of the rewards" in text
 
 
 def test_a_failed_check_stops_what_follows_and_names_it(made):

@@ -25,6 +25,7 @@ from micro import (
     snakemake,
     write_config,
 )
+from reports import check_summary
 
 pytestmark = pytest.mark.workflow
 TARGETS = (
@@ -63,6 +64,7 @@ def deltas() -> dict:
         "periods": {"kind": "temporal", "pools": ["periods"], "models": ["period-old", "period-new"],
                     **shared},
     }  # fmt: skip
+    config["summary"] = ["side_by_side", "periods"]
     return config
 
 
@@ -378,3 +380,9 @@ def test_a_delta_and_a_merged_model_are_pushed_as_they_were_verified(made, tmp_p
         assert torch.equal(pushed.state_dict()[name], tensor)
     assert AutoTokenizer.from_pretrained(fetched).chat_template
     assert lineage(folder, "verify", *records).returncode == 0
+
+
+def test_the_summary_and_the_report(made):
+    text = check_summary(made, "side_by_side", "periods", drawn=False)
+    assert "with the delta `talkative` it is" in text
+    assert "the distance of `period-old` and `period-new`" in text

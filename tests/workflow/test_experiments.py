@@ -9,6 +9,7 @@ import pytest
 from atlas.lineage.records import Records
 from atlas.lineage.verify import verify, verify_crate
 from micro import lineage, micro_config, planned, snakemake, write_config
+from reports import check_summary
 
 pytestmark = pytest.mark.workflow
 TABLES = ("additive", "robustness", "fewshot", "spaces", "outputs", "parameters",
@@ -76,6 +77,7 @@ def experiments() -> dict:
         "cross_checkpoint": {"kind": "silhouettes", "pools": ["checkpoints"], "published": {}},
         "instructions": {"kind": "silhouettes", "pools": ["chat"], "published": {}},
     }
+    config["summary"] = ["main", *TABLES]
     return config
 
 
@@ -221,3 +223,8 @@ def test_two_checkpoints_are_labelled_by_domain_and_by_base(made):
     bases = dict(zip(data["model_names"].tolist(), data["base_model"].tolist(), strict=True))
     assert bases["later-alpha"] == "model--later"
     assert bases["micro-alpha-first"] == "micro"
+
+
+def test_the_summary_and_the_report(made):
+    text = check_summary(made, *(table for table in TABLES if table != "outputs"))
+    assert text.count("\n## ") == len(TABLES) + 3

@@ -12,6 +12,7 @@ import yaml
 from atlas.lineage.records import Records
 from atlas.lineage.verify import verify
 from micro import environment, lineage, micro, micro_config, planned, snakemake
+from reports import check_summary
 
 pytestmark = pytest.mark.workflow
 T5 = {
@@ -71,6 +72,7 @@ def selections() -> dict:
     config["tables"]["selection"] = {
         "kind": "selection", "selections": ["small", "t5"], "published": {"small": "bbh"},
     }  # fmt: skip
+    config["summary"] = ["selection"]
     return config
 
 
@@ -227,3 +229,9 @@ def test_a_selection_that_cannot_work_is_refused(made, tmp_path, change, sentenc
     done = snakemake(made, "-n", "results/tables/selection.csv", config="wrong.yaml", check=False)
     assert done.returncode != 0
     assert sentence in done.stdout
+
+
+def test_the_summary_and_the_report(made):
+    text = check_summary(made, "selection")
+    for strategy in STRATEGIES:
+        assert f"Models of `small` chosen by `{strategy}` and composed answer" in text
