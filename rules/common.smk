@@ -20,6 +20,7 @@ from atlas import (
 )
 from atlas.config import SPACES, TABLE_KINDS
 from atlas.errors import AtlasError
+from atlas.names import known
 from atlas.plan import build, described, source_params
 from atlas.planned import weight_names
 from atlas.tables import SPACE_NAMES
@@ -40,6 +41,8 @@ ENCODER_FILES = (
 
 # Kind of table -> where the report has it, other than among the experiments.
 SUBCATEGORIES = {"main": "Main table"}
+# More names than these are not spelt out where they are most of their kind.
+MANY_NAMES = 100
 
 # Parts of the navigator's script, in the order in which they stand on its page.
 NAVIGATOR_SCRIPTS = ("data", "looks", "map", "list", "details", "page")
@@ -64,6 +67,7 @@ completeness.demand_statements()
 def start_run():
     """Before the first job: remove what dead runs left half-written, note what was typed."""
     if not workflow.local_exec:
+        refuse_gpu_jobs_without_gpu()
         batch_system.refuse_living_jobs(Path.cwd())
     job.start(config, [str(file) for file in workflow.configfiles])
 
@@ -108,20 +112,11 @@ ON_GPU = {"gpu": gpu, **{resource: on_gpu(resource) for resource in GPU_RESOURCE
 def refuse_gpu_jobs_without_gpu():
     """Snakemake would clamp their request to nothing, and a CPU would do the work."""
     limit = workflow.global_resources.get("gpu")
-    if (
-        workflow.is_main_process
-        and not workflow.local_exec
-        and gpu()
-        and limit is not None
-        and limit.value == 0
-    ):
+    if gpu() and limit is not None and limit.value == 0:
         raise WorkflowError(
             "--resources gpu=0 takes the GPU from jobs that are sent to a cluster for one; "
             "give gpu=1 (one per job), or device: cpu in the configuration."
         )
-
-
-refuse_gpu_jobs_without_gpu()
 
 
 def memory(fixed, size=None, copies=0):
@@ -217,11 +212,20 @@ def packed(group):
     return name
 
 
-def names(items):
-    """A wildcard constraint for exactly these names."""
+def names(items, among=()):
+    """A wildcard constraint for exactly these names.
+
+    Snakemake reads a constraint anew for every job: where thousands of names are most of those
+    that there are among some, it is any name but the others.
+    """
     import re
 
-    return "|".join(re.escape(item) for item in sorted(items)) or "(?!)"
+    chosen = set(items)
+    others = set(among) - chosen
+    if len(others) < len(chosen) > MANY_NAMES and among:
+        but = rf"(?!(?:{'|'.join(map(re.escape, sorted(others)))})/)" if others else ""
+        return but + r"[A-Za-z0-9._+-]+"
+    return "|".join(re.escape(item) for item in sorted(chosen)) or "(?!)"
 
 
 def base_weights(shards):
@@ -248,6 +252,7 @@ def models_where(**wanted):
 
 def model_base_files(wildcards):
     """Files of the base of a model."""
+    known(wildcards.model, PLAN.models, "results/models", "model")
     return PLAN.base_files(PLAN.models[wildcards.model].base)
 
 

@@ -11,7 +11,7 @@ rule extract_streams:
     benchmark:
         "benchmarks/extract_streams/{comparison}-{model}-{task}.tsv"
     wildcard_constraints:
-        model=names(["base", *PLAN.models]),
+        model=names(["base", *PLAN.compared]),
         task=names(PLAN.config.datasets),
     conda:
         "../envs/atlas.yaml"
@@ -45,7 +45,7 @@ rule measure_curvature:
     benchmark:
         "benchmarks/measure_curvature/{comparison}-{model}-{task}.tsv"
     wildcard_constraints:
-        model=names(["base", *PLAN.models]),
+        model=names(["base", *PLAN.compared]),
         task=names(PLAN.config.datasets),
     conda:
         "../envs/atlas.yaml"
@@ -81,7 +81,7 @@ rule measure_trajectories:
     benchmark:
         "benchmarks/measure_trajectories/{comparison}-{model}-{task}.tsv"
     wildcard_constraints:
-        model=names(["base", *PLAN.models]),
+        model=names(["base", *PLAN.compared]),
         task=names(PLAN.config.datasets),
     conda:
         "../envs/atlas.yaml"
@@ -114,8 +114,6 @@ rule comparison_quality:
         "logs/comparison_quality/{comparison}.log",
     benchmark:
         "benchmarks/comparison_quality/{comparison}.tsv"
-    group:
-        packed("comparison")
     conda:
         "../envs/atlas.yaml"
     threads: 1

@@ -56,7 +56,7 @@ rule prepare_rows:
     benchmark:
         "benchmarks/prepare_rows/{model}.tsv"
     wildcard_constraints:
-        model=names(models_where(trained=True)),
+        model=names(models_where(trained=True), among=PLAN.models),
     group:
         packed("rows")
     conda:

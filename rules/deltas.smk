@@ -93,7 +93,10 @@ for shards in sorted({merged.shards for merged in PLAN.merged.values()}):
         benchmark:
             "benchmarks/apply_delta/{merged}.tsv"
         wildcard_constraints:
-            merged=names(m for m, e in PLAN.merged.items() if e.shards == shards),
+            merged=names(
+                (name for name, m in PLAN.merged.items() if m.shards == shards),
+                among=PLAN.merged,
+            ),
         conda:
             "../envs/atlas.yaml"
         threads: 1

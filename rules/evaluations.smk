@@ -18,7 +18,7 @@ rule evaluate:
         "benchmarks/evaluate/{table}/{checkpoint}.tsv"
     wildcard_constraints:
         table=names([*PLAN.tables_of("instruct"), *PLAN.tables_of("temporal")]),
-        checkpoint=names([*PLAN.config.bases, *PLAN.models, *PLAN.merged]),
+        checkpoint=names(PLAN.evaluated),
     conda:
         "../envs/atlas.yaml"
     threads: 1

@@ -8,6 +8,8 @@ rule map_models:
         "logs/map_models/{pool}-{space}.log",
     benchmark:
         "benchmarks/map_models/{pool}-{space}.tsv"
+    group:
+        packed("pool")
     conda:
         "../envs/atlas.yaml"
     threads: 1

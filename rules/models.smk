@@ -15,7 +15,8 @@ rule train_adapter:
     wildcard_constraints:
         model=names(
             set(models_where(trained=True, adapter=True))
-            - set(models_where(objective="grpo"))
+            - set(models_where(objective="grpo")),
+            among=PLAN.models,
         ),
     conda:
         "../envs/atlas.yaml"
@@ -94,7 +95,10 @@ rule train_full:
     benchmark:
         "benchmarks/train_full/{model}.tsv"
     wildcard_constraints:
-        model=names(models_where(trained=True, adapter=False, keep_weights=True)),
+        model=names(
+            models_where(trained=True, adapter=False, keep_weights=True),
+            among=PLAN.models,
+        ),
     conda:
         "../envs/atlas.yaml"
     threads: 1
@@ -130,7 +134,10 @@ use rule train_full as train_full_temporary with:
         card="results/models/{model}/README.md",
         log="results/models/{model}/training.csv",
     wildcard_constraints:
-        model=names(models_where(trained=True, adapter=False, keep_weights=False)),
+        model=names(
+            models_where(trained=True, adapter=False, keep_weights=False),
+            among=PLAN.models,
+        ),
     params:
         temporary=["weights"],
 
@@ -151,7 +158,7 @@ rule fetch_adapter:
     benchmark:
         "benchmarks/fetch_adapter/{model}.tsv"
     wildcard_constraints:
-        model=names(models_where(trained=False, adapter=True)),
+        model=names(models_where(trained=False, adapter=True), among=PLAN.models),
     group:
         packed("adapters")
     conda:
@@ -208,7 +215,10 @@ for shards in sorted(
         benchmark:
             "benchmarks/fetch_full/{model}.tsv"
         wildcard_constraints:
-            model=names(models_where(trained=False, adapter=False, shards=shards)),
+            model=names(
+                models_where(trained=False, adapter=False, shards=shards),
+                among=PLAN.models,
+            ),
         conda:
             "../envs/atlas.yaml"
         threads: 1

@@ -134,6 +134,17 @@ class Plan:
                       for role, name in names.items()]  # fmt: skip
         return found
 
+    @property
+    def evaluated(self) -> set[str]:
+        """Checkpoints of all tables."""
+        tables = [*self.tables_of("instruct"), *self.tables_of("temporal")]
+        return {entry["checkpoint"] for table in tables for entry in self.checkpoints(table)}
+
+    @property
+    def compared(self) -> set[str]:
+        """Models of all comparisons."""
+        return {model for entry in self.config.comparisons.values() for model in entry.models}
+
     def checkpoint(self, name: str) -> tuple[str, PlannedModel | None]:
         """Base of a checkpoint, and the model that is put into it (None: the base itself)."""
         model = self.models.get(name) or self.merged.get(name)

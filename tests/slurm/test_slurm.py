@@ -164,17 +164,19 @@ def spans(folder: Path) -> list[tuple[datetime, datetime, str]]:
     return sorted(found, key=lambda span: span[0])
 
 
-def compute_shards_again(folder: Path, *arguments: str) -> list[cluster.Job]:
+def compute_shards_again(folder: Path, local: Path, *arguments: str) -> list[cluster.Job]:
     """The submissions that make both shards anew."""
     before = len(cluster.jobs())
-    for shard in (folder / "results/pools/micro/shards").iterdir():
-        shard.unlink()
-    snakemake(folder, *TARGETS, *CLUSTER, "--until", "compute_shard", *arguments)
+    made = sorted((local / "results/pools/micro/shards").iterdir())
+    shards = [shard.relative_to(local).as_posix() for shard in made]
+    for shard in shards:
+        (folder / shard).unlink()
+    snakemake(folder, *shards, *CLUSTER, *arguments)
     return cluster.jobs()[before:]
 
 
 def test_each_shard_takes_a_gpu_of_its_own(broken, local):
-    submitted = compute_shards_again(broken)
+    submitted = compute_shards_again(broken, local)
     assert len(submitted) == 2
     first, second = spans(broken)
     if first[2]["gpus"] == second[2]["gpus"]:
@@ -185,7 +187,7 @@ def test_each_shard_takes_a_gpu_of_its_own(broken, local):
 
 def test_shards_packed_into_one_submission_run_one_after_another(broken, local):
     packed = ["--groups", "compute_shard=shards", "--group-components", "shards=2"]
-    (submitted,) = compute_shards_again(broken, *packed)
+    (submitted,) = compute_shards_again(broken, local, *packed)
     assert "gres/gpu:h100=1" in submitted.asked
     first, second = spans(broken)
     assert first[1] <= second[0]
@@ -193,6 +195,9 @@ def test_shards_packed_into_one_submission_run_one_after_another(broken, local):
 
 
 def test_gpu_jobs_are_not_sent_without_a_gpu(broken):
-    done = snakemake(broken, *TARGETS, *CLUSTER, "--resources", "gpu=0", check=False)
+    # Of all tables: the groups of all jobs are looked at before anything is sent.
+    before = len(cluster.jobs())
+    done = snakemake(broken, *CLUSTER, "--resources", "gpu=0", check=False)
     assert done.returncode != 0
     assert "takes the GPU from jobs" in done.stdout
+    assert len(cluster.jobs()) == before
