@@ -93,6 +93,7 @@ def geometry_findings(table: Sequence[Row]) -> list[str]:
     for row in (row for row in table if row["measure"] == DECISION):
         found.append(_kept(row))
         found.append(_rewards(row))
+        found += _few(row)
     return found
 
 
@@ -110,6 +111,16 @@ def _kept(row: Row) -> str:
     how = "more" if difference > 0 else "less"
     return (f"In {name}, models trained with rewards keep {how} of the base's subspaces than models "
             f"fine-tuned on solutions ({figures}); {rule}.")  # fmt: skip
+
+
+def _few(row: Row) -> list[str]:
+    """What one model of a side cannot say."""
+    sides = [len(row[side].split(", ")) for side in ("rl", "sft")]
+    if min(sides) > 1:
+        return []
+    return [f"`{row['comparison']}` has {counted(sides[0], 'model')} trained with rewards and "
+            f"{sides[1]} fine-tuned on solutions: intervals are over layers and tasks, and say nothing "
+            f"of other models."]  # fmt: skip
 
 
 def _rewards(row: Row) -> str:

@@ -21,6 +21,7 @@ from atlas.tables import AVERAGE, SPACE_NAMES
 
 Row = Mapping[str, str]
 CLIPPED = "cosine_clipped"
+DIGITS = 3  # of silhouettes, as the paper has them
 
 
 def space_name(space: str) -> str:
@@ -51,15 +52,15 @@ def doubt(row: Row) -> str:
 def figure(row: Row) -> str:
     """A silhouette with what is known of its uncertainty, and the published figure beside it."""
     value = float(row["silhouette"])
-    parts = [f"silhouette {number(value)}"]
+    parts = [f"silhouette {number(value, DIGITS)}"]
     low, high, p = (optional(row.get(key)) for key in ("low", "high", "p_value"))
     if row.get("seed") == MEAN:
         parts.append("mean over seeds")
     if low is not None and high is not None:
-        parts.append(interval(low, high))
+        parts.append(interval(low, high, DIGITS))
     if p is not None:
         parts.append(f"p = {number(p, 3)}")
-    return ", ".join(parts) + against(value, optional(row.get("published")))
+    return ", ".join(parts) + against(value, optional(row.get("published")), DIGITS)
 
 
 def stands_apart(pool: str, row: Row) -> str:
@@ -103,8 +104,8 @@ def main_findings(
     mean = [row for row in clipped if row["pool"] == AVERAGE and row["silhouette"]]
     if len(pools) > 1 and mean:
         mean.sort(key=lambda row: -float(row["silhouette"]))
-        figures = [f"{space_name(row['space'])} {number(float(row['silhouette']))}"
-                   + against(float(row["silhouette"]), optional(row["published"])).replace("; ", ", ")
+        figures = [f"{space_name(row['space'])} {number(float(row['silhouette']), DIGITS)}"
+                   + against(float(row["silhouette"]), optional(row["published"]), DIGITS).replace("; ", ", ")
                    for row in mean]  # fmt: skip
         found.append(f"Mean silhouettes over {counted(len(pools), 'pool')}: {'; '.join(figures)}.")
     return found
@@ -162,8 +163,8 @@ def silhouettes_findings(table: Sequence[Row]) -> list[str]:
         if len(known) > 1:
             low, high = known[0], known[-1]
             found.append(f"By {space_name(space)}, the {label}s of `{high['pool']}` stand apart most "
-                         f"({number(float(high['silhouette']))}), those of `{low['pool']}` least "
-                         f"({number(float(low['silhouette']))}).")  # fmt: skip
+                         f"({number(float(high['silhouette']), DIGITS)}), those of `{low['pool']}` least "
+                         f"({number(float(low['silhouette']), DIGITS)}).")  # fmt: skip
     return found
 
 
@@ -185,7 +186,7 @@ def spaces_findings(table: Sequence[Row]) -> list[str]:
 def _curve(pool: str, curve: str, points: Sequence[Row]) -> list[str]:
     if not points:
         return []
-    values = {int(row["value"]): number(float(row["silhouette"]), 3) for row in points}
+    values = {int(row["value"]): number(float(row["silhouette"]), DIGITS) for row in points}
     last = max(values)
     if curve == "probes":
         return [f"In `{pool}`, delta activations have a silhouette of {values[min(values)]} with "

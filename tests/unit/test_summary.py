@@ -64,8 +64,8 @@ def test_phrases():
 def test_a_silhouette_is_said_by_its_sign_and_its_uncertainty():
     sure = stands_apart("p", silhouette(0.674, 0.57, 0.78, 0.001, published=0.645))
     assert sure == (
-        "The domains of `p` stand apart by delta activations (silhouette 0.67, 95 % interval 0.57 to "
-        "0.78, which excludes 0, p = 0.001; published: 0.65, lower)."
+        "The domains of `p` stand apart by delta activations (silhouette 0.674, 95 % interval 0.570 "
+        "to 0.780, which excludes 0, p = 0.001; published: 0.645, lower)."
     )
     assert "do not stand apart" in stands_apart("p", silhouette(-0.2, -0.3, -0.1, 0.01))
     unsure = stands_apart("p", silhouette(0.02, -0.11, 0.16, 0.5))
@@ -80,7 +80,7 @@ def test_a_silhouette_is_said_by_its_sign_and_its_uncertainty():
     assert "interval includes" not in few
     bare = stands_apart("p", silhouette(0.5, seed="mean"))
     assert bare == (
-        "The domains of `p` stand apart by delta activations (silhouette 0.50, mean over seeds)."
+        "The domains of `p` stand apart by delta activations (silhouette 0.500, mean over seeds)."
     )
     none = stands_apart("p", silhouette(None, reason="the models are of mixed kinds", label="base"))
     assert none == (
@@ -149,7 +149,7 @@ def test_pools_have_a_mean():
     sure = {pool: sure_rows({"delta_activations": (0.4, 0.8)}) for pool in "pq"}
     found = main_findings(table, sure, {"p": [], "q": []})
     assert found[-1] == (
-        "Mean silhouettes over 2 pools: delta activations 0.60, published: 0.61, higher."
+        "Mean silhouettes over 2 pools: delta activations 0.600, published: 0.614, higher."
     )
 
 
@@ -159,7 +159,8 @@ def test_pools_side_by_side():
     found = silhouettes_findings([*table, {**table[0], "distance": "cosine"}])
     assert len(found) == 3
     assert found[-1] == (
-        "By delta activations, the domains of `b` stand apart most (0.70), those of `a` least (0.30)."
+        "By delta activations, the domains of `b` stand apart most (0.700), those of `a` least "
+        "(0.300)."
     )
 
 
@@ -167,7 +168,7 @@ def test_seeds_are_told_by_their_mean():
     table = [{**silhouette(value, seed=seed), "pool": "a", "distance": "cosine_clipped"}
              for seed, value in ((1, 0.3), (2, 0.5), ("mean", 0.4), ("spread", 0.14))]  # fmt: skip
     (found,) = silhouettes_findings(table)
-    assert "silhouette 0.40, mean over seeds" in found
+    assert "silhouette 0.400, mean over seeds" in found
 
 
 def test_layers_and_probes():
@@ -296,7 +297,8 @@ def test_periods():
     assert len(found) == 5
 
 
-DECIDED = {"comparison": "c", "measure": "decision", "rl_mean": 0.9, "sft_mean": 0.8, "difference": 0.1,
+DECIDED = {"comparison": "c", "rl": "a, b", "sft": "d, e", "measure": "decision",
+           "rl_mean": 0.9, "sft_mean": 0.8, "difference": 0.1,
            "low": 0.05, "high": 0.15, "decision": "strong", "reason": "", "reward_slope": 0.01,
            "reward_low": 0.005, "reward_high": 0.02, "reward_steps": 40, "reward_reason": ""}  # fmt: skip
 
@@ -316,6 +318,11 @@ def test_geometry(changed, first, second):
     kept, reward = geometry_findings(rows({**DECIDED, **changed}))
     assert first in kept
     assert second in reward
+
+
+def test_one_model_of_a_side_is_said_to_be_one():
+    found = geometry_findings(rows({**DECIDED, "rl": "a"}))
+    assert found[2].startswith("`c` has 1 model trained with rewards and 2 fine-tuned on solutions")
 
 
 def test_the_summary_is_made_of_its_tables(tmp_path):
