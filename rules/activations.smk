@@ -116,7 +116,7 @@ rule assemble_activations:
     threads: 1
     resources:
         mem_mb=memory(2000),
-        runtime=minutes(30),
+        runtime=minutes(30, pool_vectors, 10),
         gpu=0,
     params:
         code=code("atlas.activation_files:assemble"),

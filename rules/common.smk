@@ -198,6 +198,16 @@ def pool_work(wildcards):
     return sum(base_bytes(model.base) for model in PLAN.pools[wildcards.pool].models)
 
 
+def pool_vectors(wildcards):
+    """Bytes of the embeddings of a pool of many models, of 4,096 dimensions."""
+    return len(PLAN.pools[wildcards.pool].models) * 4096 * 4
+
+
+def pool_threads(wildcards):
+    """Threads where all pairs of a large pool are compared: they alter no result."""
+    return 2 if len(PLAN.pools[wildcards.pool].models) > ALL_PAIRS else 1
+
+
 def packed(group):
     """On a cluster: the group of a small job, so that several travel as one submission.
 

@@ -137,7 +137,7 @@ def test_instruction_delta(dtype):
 
 @pytest.mark.parametrize("kept", [[], ["--keep-weights"]])
 def test_large_pools(kept):
-    shown = run("large_pools.py", "--models", "30", "--shards", "2", *kept)
+    shown = run("large_pools.py", "--models", "150", "--shards", "2", *kept)
     line = r"^{} +[\d.]+ s +[\d.]+ s of the processor +\d+ MB$"
     assert re.search(line.format("dry run"), shown, re.MULTILINE)
     assert re.search(line.format("nothing to do"), shown, re.MULTILINE)
