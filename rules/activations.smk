@@ -68,12 +68,7 @@ rule report_pool:
     input:
         shards=pool_shards(".report.csv"),
     output:
-        report=report(
-            "results/pools/{pool}/report.csv",
-            caption="../resources/captions/report.rst",
-            category="Pool {pool}",
-            labels={"table": "adapters"},
-        ),
+        report=pool_table("report", "Adapters"),
     log:
         "logs/report_pool/{pool}.log",
     benchmark:
