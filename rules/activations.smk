@@ -10,6 +10,8 @@ rule compute_shard:
         "logs/compute_shard/{pool}-{shard}.log",
     benchmark:
         "benchmarks/compute_shard/{pool}-{shard}.tsv"
+    wildcard_constraints:
+        pool=names(pools_that_keep(True)),
     conda:
         "../envs/atlas.yaml"
     threads: 1
@@ -28,9 +30,74 @@ rule compute_shard:
         "../scripts/compute_shard.py"
 
 
+# Of a pool that does not keep its weights: nothing of its adapters stays but this.
+rule compute_fetched_shard:
+    input:
+        probes="resources/probes.txt",
+        bases=shard_base_files,
+        local=shard_local_files,
+    output:
+        activations="results/pools/{pool}/shards/{shard}.h5",
+        report="results/pools/{pool}/shards/{shard}.report.csv",
+    log:
+        "logs/compute_fetched_shard/{pool}-{shard}.log",
+    benchmark:
+        "benchmarks/compute_fetched_shard/{pool}-{shard}.tsv"
+    wildcard_constraints:
+        pool=names(pools_that_keep(False)),
+    conda:
+        "../envs/atlas.yaml"
+    threads: 1
+    resources:
+        **ON_GPU,
+        mem_mb=memory(2500, shard_size, 2),
+        runtime=minutes(120, shard_work, 0.1),
+    params:
+        code=code("atlas.fetched_shards:compute_fetched_shard"),
+        models=shard_sources,
+        dtypes=shard_dtypes,
+        base_names=shard_base_names,
+        cache=PLAN.config.cache,
+    message:
+        "fetch and embed shard {wildcards.shard} of {wildcards.pool}"
+    script:
+        "../scripts/compute_fetched_shard.py"
+
+
+rule report_pool:
+    input:
+        shards=pool_shards(".report.csv"),
+    output:
+        report=pool_table("report", "Adapters"),
+    log:
+        "logs/report_pool/{pool}.log",
+    benchmark:
+        "benchmarks/report_pool/{pool}.tsv"
+    wildcard_constraints:
+        pool=names(pools_that_keep(False)),
+    group:
+        packed("pool")
+    conda:
+        "../envs/atlas.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30),
+        gpu=0,
+    params:
+        code=code("atlas.pool_reports:report_pool"),
+        models=listed_models,
+        excluded=lambda w: PLAN.pools[w.pool].settings.excluded,
+    message:
+        "report on the adapters of {wildcards.pool}"
+    script:
+        "../scripts/report_pool.py"
+
+
 rule assemble_activations:
     input:
         shards=pool_shards(".h5"),
+        report=pool_report,
     output:
         activations="results/pools/{pool}/activations.h5",
     log:
@@ -44,11 +111,12 @@ rule assemble_activations:
     threads: 1
     resources:
         mem_mb=memory(2000),
-        runtime=minutes(30),
+        runtime=minutes(30, pool_vectors, 10),
         gpu=0,
     params:
         code=code("atlas.activation_files:assemble"),
         models=lambda w: [m.name for m in PLAN.pools[w.pool].models],
+        pool="{pool}",
     message:
         "assemble the activations of {wildcards.pool}"
     script:

@@ -14,8 +14,8 @@ rule silhouettes:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
+        mem_mb=memory(2000, pool_vectors, 3),
+        runtime=minutes(30, pool_vectors, 60),
         gpu=0,
     params:
         code=code("atlas.clusters:silhouettes"),
@@ -38,10 +38,10 @@ rule neighbours:
         packed("pool")
     conda:
         "../envs/atlas.yaml"
-    threads: 1
+    threads: pool_threads
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
+        mem_mb=memory(2000, pool_vectors, 3),
+        runtime=minutes(30, pool_vectors, 60),
         gpu=0,
     params:
         code=code("atlas.clusters:neighbours"),

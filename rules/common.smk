@@ -20,6 +20,7 @@ from atlas import (
 )
 from atlas.config import SPACES, TABLE_KINDS
 from atlas.errors import AtlasError
+from atlas.large_pools import ALL_PAIRS
 from atlas.names import known
 from atlas.plan import build, described, source_params
 from atlas.planned import weight_names
@@ -41,6 +42,7 @@ ENCODER_FILES = (
 
 # Kind of table -> where the report has it, other than among the experiments.
 SUBCATEGORIES = {"main": "Main table"}
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 # More names than these are not spelt out where they are most of their kind.
 MANY_NAMES = 100
 
@@ -196,6 +198,16 @@ def pool_work(wildcards):
     return sum(base_bytes(model.base) for model in PLAN.pools[wildcards.pool].models)
 
 
+def pool_vectors(wildcards):
+    """Bytes of the embeddings of a pool of many models, of 4,096 dimensions."""
+    return len(PLAN.pools[wildcards.pool].models) * 4096 * 4
+
+
+def pool_threads(wildcards):
+    """Threads where all pairs of a large pool are compared: they alter no result."""
+    return 2 if len(PLAN.pools[wildcards.pool].models) > ALL_PAIRS else 1
+
+
 def packed(group):
     """On a cluster: the group of a small job, so that several travel as one submission.
 
@@ -256,6 +268,12 @@ def model_base_files(wildcards):
     return PLAN.base_files(PLAN.models[wildcards.model].base)
 
 
+def model_base_weights(wildcards):
+    """Of the files of the base of a model, the record of its origin and the weights."""
+    found = model_base_files(wildcards)
+    return [f for f in found if f.endswith(("base.json", ".safetensors"))]
+
+
 def model_address(wildcards):
     """What a card calls the base of a model."""
     return list(PLAN.base_address(PLAN.models[wildcards.model].base))
@@ -285,7 +303,9 @@ def pool_models(wildcards):
 
 
 def pool_files(wildcards):
-    """Files of all models of a pool."""
+    """Files of all models of a pool, where the similarities of all pairs are stored."""
+    if len(PLAN.pools[wildcards.pool].models) > ALL_PAIRS:
+        return []
     return [f for m in PLAN.pools[wildcards.pool].models for f in m.files()]
 
 
@@ -303,6 +323,46 @@ def full_pool_base_files(wildcards):
 def full_pool_size(wildcards):
     """Bytes of the largest base of a pool, where all of its models are full ones."""
     return pool_size(wildcards) if full_pool_base_files(wildcards) else 0
+
+
+def pools_that_keep(weights):
+    """Names of the pools that keep their weights, or of those that do not."""
+    return [n for n, p in PLAN.pools.items() if p.settings.keep_weights is weights]
+
+
+def pool_report(wildcards):
+    """report.csv of a pool whose adapters are not kept."""
+    kept = PLAN.pools[wildcards.pool].settings.keep_weights
+    return [] if kept else [f"results/pools/{wildcards.pool}/report.csv"]
+
+
+def pool_cards(wildcards):
+    """Cards of the models of a pool, where they are kept."""
+    pool = PLAN.pools[wildcards.pool]
+    kept = pool.models if pool.settings.keep_weights else ()
+    return [f"{model.folder}/README.md" for model in kept]
+
+
+def listed_models(wildcards):
+    """Models of a pool, the excluded ones among them, with where they are from."""
+    return [
+        {"name": m.name, "domain": m.domain, "source": described(m.source)}
+        for m in PLAN.pools[wildcards.pool].listed
+    ]
+
+
+def shard_sources(wildcards):
+    """Name, base and source of the models of one shard."""
+    return [
+        {"name": m.name, "base": m.base, "source": m.source}
+        for m in shard_models(wildcards)
+    ]
+
+
+def shard_local_files(wildcards):
+    """Files of the adapters of one shard that come from folders of the user's own."""
+    found = [m.source.get("local") for m in shard_models(wildcards)]
+    return [f for folder in found for f in local_files(folder, ADAPTER_FILES)]
 
 
 def shard_models(wildcards):

@@ -14,8 +14,8 @@ rule embed_delta_activations:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
+        mem_mb=memory(2000, pool_vectors, 2),
+        runtime=minutes(30, pool_vectors, 10),
         gpu=0,
     params:
         code=code("atlas.delta_activations:embed"),

@@ -14,8 +14,8 @@ rule map_models:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(60),
+        mem_mb=memory(2000, pool_vectors, 3),
+        runtime=minutes(60, pool_vectors, 120),
         gpu=0,
     params:
         code=code("atlas.maps:map_models"),
@@ -43,8 +43,8 @@ rule draw_figures:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
+        mem_mb=memory(2000, pool_vectors, 3),
+        runtime=minutes(30, pool_vectors, 10),
         gpu=0,
     params:
         code=code("atlas.figures:draw"),

@@ -144,10 +144,9 @@ use rule train_full as train_full_temporary with:
 
 rule fetch_adapter:
     input:
-        base=model_base_files,
+        base=model_base_weights,
         local=lambda w: local_files(
-            PLAN.models[w.model].source.get("local"),
-            ("adapter_config.json", "adapter_model.safetensors"),
+            PLAN.models[w.model].source.get("local"), ADAPTER_FILES
         ),
     output:
         weights="results/models/{model}/adapter_model.safetensors",

@@ -4,9 +4,8 @@ rule navigator:
         maps=pool_maps,
         neighbours="results/pools/{pool}/neighbours.csv",
         silhouette="results/pools/{pool}/silhouette.csv",
-        cards=lambda w: [
-            f"{model.folder}/README.md" for model in PLAN.pools[w.pool].models
-        ],
+        cards=pool_cards,
+        report=pool_report,
         bases=lambda w: [PLAN.base_files(b)[0] for b in PLAN.pools[w.pool].bases],
         template="resources/navigator/page.html.jinja",
         style="resources/navigator/style.css",

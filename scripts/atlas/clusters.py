@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import silhouette_samples, silhouette_score
 
-from atlas.embeddings import read_embeddings
+from atlas.embeddings import Embeddings, read_embeddings
 from atlas.files import write_csv
-from atlas.significance import significance
+from atlas.large_pools import TOO_MANY
+from atlas.nearest import nearest
+from atlas.significance import significance, significance_of_large
+from atlas.silhouette_sums import cosine_silhouettes
 
 DISTANCES = ("cosine", "cosine_clipped")
 SILHOUETTE_COLUMNS = ("space", "dimension", "distance", "models", "domains", "silhouette", "reason",
@@ -66,7 +69,9 @@ def silhouettes(*, embeddings: list[Path], silhouette: Path) -> None:
                     "models": len(found.model_names), "domains": len(set(found.domains)),
                     "reason": reason, "label": label, "labels": len(set(labels)),
                 }  # fmt: skip
-                if not reason:
+                if not reason and not found.all_pairs:
+                    row |= _of_large(found, labels, kind)
+                elif not reason:
                     matrix = distance(found.cosine_similarity(), kind)
                     score = float(silhouette_score(matrix, labels, metric="precomputed"))
                     row |= {"silhouette": score, **vars(significance(matrix, labels))}
@@ -74,31 +79,63 @@ def silhouettes(*, embeddings: list[Path], silhouette: Path) -> None:
     write_csv(silhouette, SILHOUETTE_COLUMNS, rows)
 
 
+def _of_large(found: Embeddings, labels: Sequence[str], kind: str) -> dict[str, Any]:
+    """Silhouette of a large pool, by the distance that needs no pairs."""
+    if kind != "cosine":
+        return {"reason": f"{TOO_MANY}, and this distance needs them"}
+    assert found.embeddings is not None
+    score, sure = significance_of_large(found.embeddings, found.model_names, labels)
+    return {"silhouette": score, **vars(sure)}
+
+
+def model_silhouettes(found: Embeddings) -> list[float | None]:
+    """Silhouette by domain (cosine) of each model; None where the pool has none."""
+    if no_silhouette(found.domains):
+        return [None] * len(found.model_names)
+    if found.all_pairs:
+        matrix = distance(found.cosine_similarity(), "cosine")
+        samples = silhouette_samples(matrix, found.domains, metric="precomputed")
+    else:
+        assert found.embeddings is not None
+        kinds, codes = np.unique(np.asarray(found.domains), return_inverse=True)
+        (samples,) = cosine_silhouettes(found.embeddings, found.model_names, [codes], len(kinds))
+    return [float(s) for s in samples]
+
+
+def _all_nearest(found: Embeddings) -> Iterator[tuple[int, list[int], list[float]]]:
+    """The ten models nearest to each: its index, theirs, and the similarities."""
+    names = found.model_names
+    if not found.all_pairs:
+        assert found.embeddings is not None
+        yield from nearest(found.embeddings, names, RANKS)
+        return
+    similarity = found.cosine_similarity()
+    for i in range(len(names)):
+        near = _nearest(similarity[i], i, names)
+        yield i, near, [float(similarity[i, j]) for j in near]
+
+
 def neighbours(*, embeddings: list[Path], neighbours: Path) -> None:
     """Write neighbours.csv: per space and model its silhouette (cosine) and ten nearest models.
 
     Equal similarities are ranked by name. A space without embeddings has no rows.
     """
-    rows: list[dict[str, Any]] = []
-    for file in embeddings:
-        found = read_embeddings(file)
-        if found.reason:
-            continue
-        similarity = found.cosine_similarity()
-        names = found.model_names
-        scores: list[float | None] = [None] * len(names)
-        if not no_silhouette(found.domains):
-            matrix = distance(similarity, "cosine")
-            samples = silhouette_samples(matrix, found.domains, metric="precomputed")
-            scores = [float(s) for s in samples]
-        for i, name in enumerate(names):
-            for rank, j in enumerate(_nearest(similarity[i], i, names), start=1):
-                rows.append({
-                    "space": found.space, "model": name, "domain": found.domains[i],
-                    "silhouette": scores[i], "rank": rank, "neighbour": names[j],
-                    "neighbour_domain": found.domains[j], "similarity": float(similarity[i, j]),
-                })  # fmt: skip
+    spaces = (read_embeddings(file) for file in embeddings)
+    rows = (row for found in spaces if not found.reason for row in _neighbour_rows(found))
     write_csv(neighbours, NEIGHBOUR_COLUMNS, rows)
+
+
+def _neighbour_rows(found: Embeddings) -> Iterator[dict[str, Any]]:
+    """Rows of one space."""
+    names, domains = found.model_names, found.domains
+    scores = model_silhouettes(found)
+    for i, near, similar in _all_nearest(found):
+        for rank, (j, cosine) in enumerate(zip(near, similar, strict=True), start=1):
+            yield {
+                "space": found.space, "model": names[i], "domain": domains[i],
+                "silhouette": scores[i], "rank": rank, "neighbour": names[j],
+                "neighbour_domain": domains[j], "similarity": cosine,
+            }  # fmt: skip
 
 
 def _nearest(similarity: np.ndarray[Any, Any], i: int, names: Sequence[str]) -> list[int]:

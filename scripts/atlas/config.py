@@ -558,6 +558,15 @@ class Pool(Entry):
         default=None,
         description="A TSV of models made elsewhere: model, source, base, domain.",
     )
+    excluded: list[Name] = Field(
+        default=[], description="Models that are left out, for instance adapters that are damaged."
+    )
+    keep_weights: bool = Field(
+        default=True,
+        description="false: adapters made elsewhere are fetched, hashed, embedded (by "
+        "delta_activations) and deleted shard by shard; report.csv of the pool has a row for each, "
+        "with the reason where one cannot be used.",
+    )
     spaces: list[Space] = Field(
         default=list(MAIN_SPACES), min_length=1, description="Embedding spaces."
     )

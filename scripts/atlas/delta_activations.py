@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from atlas.activation_files import read_activations
+from atlas.activation_files import activations_of
 from atlas.embeddings import Embeddings, about, write_embeddings
 
 
@@ -16,20 +16,20 @@ def embed(*, activations: Path, models: list[dict[str, Any]], embeddings: Path) 
 
     :param models: name, base and domain of each model, in the order of the rows.
     """
-    _, bases, found = read_activations(activations)
-    shifts = [
-        delta(found[model["name"]], bases[model["base"]])
-        for model in models
-    ]  # fmt: skip
-    widths = sorted({len(shift) for shift in shifts})
+    base_of = {model["name"]: model["base"] for model in models}
+    bases = dict(activations_of(activations, "bases", sorted(set(base_of.values()))))
+    widths = sorted({base.shape[1] for base in bases.values()})
     if len(widths) > 1:
         reason = f"the models have activations of {' and '.join(map(str, widths))} dimensions"
         result = Embeddings("delta_activations", dimension=0, reason=reason, **about(models))
     else:
+        shifts = np.empty((len(models), widths[0]), dtype=np.float32)
+        found = activations_of(activations, "models", list(base_of))
+        for shift, (name, read) in zip(shifts, found, strict=True):
+            shift[:] = delta(read, bases[base_of[name]])
         result = Embeddings(
-            "delta_activations", dimension=widths[0],
-            embeddings=np.stack(shifts).astype(np.float32), **about(models),
-        )  # fmt: skip
+            "delta_activations", dimension=widths[0], embeddings=shifts, **about(models)
+        )
     write_embeddings(embeddings, result)
 
 

@@ -8,7 +8,7 @@ has no embedding of this pool.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 
 from atlas.errors import AtlasError
+from atlas.large_pools import ALL_PAIRS
+
+BLOCK = 4096  # rows that are held in float64 at a time
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class Embeddings:
     embeddings: np.ndarray[Any, Any] | None = None
     similarity: np.ndarray[Any, Any] | None = None
     reason: str = ""
+
+    @property
+    def all_pairs(self) -> bool:
+        """Whether the similarities of all pairs may be looked at."""
+        return len(self.model_names) <= ALL_PAIRS
 
     def cosine_similarity(self) -> np.ndarray[Any, Any]:
         """Cosine similarities (n, n) float64.
@@ -57,6 +65,26 @@ def unit_vectors(vectors: np.ndarray[Any, Any], names: Sequence[str]) -> np.ndar
     norms = np.linalg.norm(rows, axis=1)
     _refuse_zero(norms, names)
     return np.asarray(rows / norms[:, None])
+
+
+def unit_blocks(
+    vectors: np.ndarray[Any, Any], names: Sequence[str]
+) -> Iterator[tuple[slice, np.ndarray[Any, Any]]]:
+    """Some rows after others at length 1, float64, with their place.
+
+    :raises AtlasError: where a row is zero.
+    """
+    for start in range(0, len(vectors), BLOCK):
+        place = slice(start, min(start + BLOCK, len(vectors)))
+        yield place, unit_vectors(vectors[place], names[place])
+
+
+def single_precision(vectors: np.ndarray[Any, Any], names: Sequence[str]) -> np.ndarray[Any, Any]:
+    """The rows at length 1, float32, of which as much is held in float64 as a block has."""
+    found = np.empty(vectors.shape, dtype=np.float32)
+    for place, unit in unit_blocks(vectors, names):
+        found[place] = unit
+    return found
 
 
 def cosine_similarity(vectors: np.ndarray[Any, Any], names: Sequence[str]) -> np.ndarray[Any, Any]:

@@ -27,6 +27,8 @@ WORK = Path(".snakemake/atlas")
 # there and are not attested; `local` (files of a user's own folder) are attested, and the function
 # finds them through its source.
 COMPANIONS, LOCAL = "companions", "local"
+# A function that has an argument `gone` puts the files there that it made and deleted itself: path ->
+# SHA-256 and bytes. Their statement says so, and they may be absent.
 # A param that names the outputs which Snakemake deletes once they were read (temp()).
 TEMPORARY = "temporary"
 
@@ -52,6 +54,7 @@ class Execution:
         self.inputs = _named(snakemake.input)
         self.inputs.pop(COMPANIONS, None)
         self.outputs = _named(snakemake.output)
+        self.gone: dict[str, tuple[str, int]] = {}
         self.params = {name: v for name, v in snakemake.params.items() if name != "code"}
         self.temporary = {
             str(path)
@@ -85,14 +88,17 @@ class Execution:
             worked = time.perf_counter()
             self._refuse_changes(dependencies)
             subject = self._subject(stage)
+            made = {**subject, **{path: digest for path, (digest, _) in self.gone.items()}}
+            kept = [path for path in made if path in subject or not Path(path).exists()]
             replaced = self._replaced(subject)
             statement = provenance.store(
                 provenance.statement(
-                    subject=subject,
+                    subject=made,
                     dependencies=dependencies,
-                    names=self._names(),
+                    names={**self._names(), **dict.fromkeys(self.gone, "gone")},
                     temporary={str(path): place.stat().st_size for path, place in stage.items()
-                               if str(path) in self.temporary},
+                               if str(path) in self.temporary}
+                    | {path: size for path, (_, size) in self.gone.items()},
                     rule=self.snakemake.rule,
                     wildcards={k: str(v) for k, v in self.snakemake.wildcards.items()},
                     params=self.params,
@@ -104,7 +110,7 @@ class Execution:
                           "device": _device(), "attempt": attempt, "exit": 0,
                           **({"batch_system": batch} if batch else {})},
                 ),
-                list(subject),
+                kept,
             )  # fmt: skip
             for path, place in stage.items():
                 place.replace(path)
@@ -146,6 +152,8 @@ class Execution:
             arguments["scratch"] = scratch
         if "digests" in inspect.signature(function).parameters:
             arguments["digests"] = self.cache
+        if "gone" in inspect.signature(function).parameters:
+            arguments["gone"] = self.gone
         inspect.signature(function).bind(**arguments)
         function(**arguments)
 

@@ -97,6 +97,14 @@ def fetch_full(
                    adapter=False, origin=origin, digests=digests, sentence=sentence)  # fmt: skip
 
 
+def pinned(source: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """A source at the commit that its revision stands for, and that commit (of a folder: "")."""
+    if "hub" not in source:
+        return source, ""
+    commit = hub.resolve(source["hub"]["repo"], source["hub"]["revision"])
+    return {"hub": {"repo": source["hub"]["repo"], "revision": commit}}, commit
+
+
 def bring(source: dict[str, Any], cache: Path, folder: Path, names: list[str]) -> str:
     """Link files of a model into a folder and say where they are from.
 

@@ -13,10 +13,9 @@ matplotlib.use("agg")
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from sklearn.metrics import silhouette_samples
 
-from atlas.clusters import distance, no_silhouette
-from atlas.embeddings import Embeddings, read_embeddings
+from atlas.clusters import model_silhouettes, no_silhouette
+from atlas.embeddings import Embeddings, read_embeddings, unit_blocks
 from atlas.looks import TITLES, looks
 from atlas.map_files import read_map
 from atlas.maps import no_map
@@ -30,6 +29,8 @@ STYLE = {
     "figure.dpi": 100,
     "savefig.dpi": 200,
 }
+MOST_NAMES, MOST_BARS = 60, 300  # more names, or bars, cannot be told apart
+MOST_MARKERS = 1000  # more are drawn small, and as one image
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo", "***")
 
 
@@ -78,9 +79,10 @@ def tsne_figure(
     labels = np.array(found.domains)
     for domain, (colour, marker) in look.items():
         chosen = points[labels == domain]
+        many = len(points) > MOST_MARKERS
         axes.scatter(
-            chosen[:, 0], chosen[:, 1], s=64, c=colour, marker=marker, label=domain,
-            edgecolors="black", linewidths=0.6,
+            chosen[:, 0], chosen[:, 1], s=4 if many else 64, c=colour, marker=marker, label=domain,
+            edgecolors="none" if many else "black", linewidths=0.6, rasterized=many,
         )  # fmt: skip
     axes.set(xlabel="t-SNE 1", ylabel="t-SNE 2", xticks=[], yticks=[])
     axes.set_title(title, loc="left")
@@ -93,6 +95,8 @@ def similarity_figure(found: Embeddings, title: str) -> Figure:
     """Heat map of cosine similarities, models ordered by domain and name."""
     if found.reason:
         return note(title, found.reason)
+    if not found.all_pairs:
+        return domain_figure(found, title)
     n = len(found.model_names)
     order = sorted(range(n), key=lambda i: (found.domains[i], found.model_names[i]))
     matrix = found.cosine_similarity()[np.ix_(order, order)]
@@ -102,7 +106,7 @@ def similarity_figure(found: Embeddings, title: str) -> Figure:
     off = matrix[~np.eye(n, dtype=bool)]
     image = axes.imshow(matrix, cmap="viridis", vmin=float(off.min()), vmax=float(off.max()))
     names = [found.model_names[i] for i in order]
-    if n <= 60:
+    if n <= MOST_NAMES:
         axes.set_xticks(range(n), names, rotation=90, fontsize=7)
         axes.set_yticks(range(n), names, fontsize=7)
     else:
@@ -119,25 +123,55 @@ def similarity_figure(found: Embeddings, title: str) -> Figure:
     return figure
 
 
+def domain_figure(found: Embeddings, title: str) -> Figure:
+    """Heat map of the mean cosine similarity between the models of two domains, of a large pool."""
+    assert found.embeddings is not None
+    domains, codes = np.unique(found.domains, return_inverse=True)
+    totals = np.zeros((len(domains), found.dimension))
+    for place, unit in unit_blocks(found.embeddings, found.model_names):
+        totals += np.eye(len(domains))[codes[place]].T @ unit
+    sizes = np.bincount(codes).astype(float)
+    pairs = np.outer(sizes, sizes) - np.diag(sizes)  # a model is not compared with itself
+    sums = totals @ totals.T - np.diag(sizes)
+    matrix = np.divide(sums, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)
+    side = min(9.0, 3.4 + 0.18 * len(domains))
+    figure, axes = plt.subplots(figsize=(side + 1.1, side), layout="constrained")
+    image = axes.imshow(matrix, cmap="viridis")
+    if len(domains) <= MOST_NAMES:
+        axes.set_xticks(range(len(domains)), domains, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(domains)), domains, fontsize=7)
+    else:
+        axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_title(title, loc="left")
+    figure.colorbar(image, ax=axes, shrink=0.8, label="Mean cosine similarity")
+    return figure
+
+
 def silhouette_figure(found: Embeddings, title: str, look: dict[str, tuple[str, str]]) -> Figure:
     """Silhouette of each model, grouped by domain, and their mean."""
     reason = found.reason or no_silhouette(found.domains)
     if reason:
         return note(title, reason)
-    matrix = distance(found.cosine_similarity(), "cosine")
-    samples = silhouette_samples(matrix, found.domains, metric="precomputed")
+    samples = [s for s in model_silhouettes(found) if s is not None]
     n = len(samples)
-    figure, axes = plt.subplots(figsize=(5.6, max(2.6, 0.8 + 0.2 * n)), layout="constrained")
+    height = max(2.6, 0.8 + 0.2 * n) if n <= MOST_BARS else max(4.8, 0.8 + 0.3 * len(look))
+    figure, axes = plt.subplots(figsize=(5.6, height), layout="constrained")
+    gap = 1 if n <= MOST_BARS else max(1, n // (8 * len(look)))
     place, ticks, names = 0, [], []
     for k, (domain, (colour, _)) in enumerate(look.items()):
         members = [i for i in range(n) if found.domains[i] == domain]
         values = sorted((float(samples[i]) for i in members), reverse=True)
         rows = list(range(place, place + len(values)))
-        axes.barh(rows, values, height=0.8, color=colour, edgecolor="black", linewidth=0.5,
-                  hatch=HATCHES[k % len(HATCHES)])  # fmt: skip
+        if n <= MOST_BARS:
+            axes.barh(rows, values, height=0.8, color=colour, edgecolor="black", linewidth=0.5,
+                      hatch=HATCHES[k % len(HATCHES)])  # fmt: skip
+        else:
+            axes.fill_betweenx(rows, values, step="mid", color=colour, linewidth=0, rasterized=True)
         ticks.append(place + (len(values) - 1) / 2)
         names.append(domain)
-        place += len(values) + 1
+        place += len(values) + gap
     mean = float(np.mean(samples))
     axes.axvline(mean, color="black", linestyle="--", linewidth=1)
     axes.axvline(0, color="black", linewidth=0.6)
@@ -145,7 +179,7 @@ def silhouette_figure(found: Embeddings, title: str, look: dict[str, tuple[str, 
                   xytext=(3, 2), textcoords="offset points", fontsize=8)  # fmt: skip
     axes.set_yticks(ticks, names)
     axes.invert_yaxis()
-    axes.set_xlim(min(-0.3, float(samples.min()) - 0.05), 1.0)
+    axes.set_xlim(min(-0.3, min(samples) - 0.05), 1.0)
     axes.set_xlabel("Silhouette (1 − cosine)")
     axes.set_title(title, loc="left", pad=16)
     return figure

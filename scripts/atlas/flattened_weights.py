@@ -10,6 +10,7 @@ import numpy as np
 
 from atlas.embeddings import Embeddings, about, cosine_of_gram, write_embeddings
 from atlas.files import by_folder
+from atlas.large_pools import ALL_PAIRS, TOO_MANY
 from atlas.progress import Progress
 from atlas.tensors import Weights
 
@@ -27,6 +28,10 @@ def embed(
 
     :param bases: files of the bases, where all models are full ones.
     """
+    if len(models) > ALL_PAIRS:
+        none = Embeddings("flattened_weights", dimension=0, reason=TOO_MANY, **about(models))
+        write_embeddings(embeddings, none)
+        return
     files, base_files = by_folder(weights), by_folder(bases)
     of = {m["name"]: base_files[m["base"]] for m in models if m["base"] in base_files}
     found = similarity(files, [m["name"] for m in models], of)

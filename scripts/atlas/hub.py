@@ -15,6 +15,10 @@ from atlas.files import PICKLES, json_bytes, read_json, write_whole
 REVISIONS = Path("results/provenance/revisions")
 
 
+class UnreachableError(AtlasError):
+    """The hub cannot be asked: no fault of what was asked for."""
+
+
 def beside(cache: str) -> tempfile.TemporaryDirectory[str]:
     """A folder for one job, on the cache's file system: weights are linked there, not copied."""
     Path(cache).mkdir(parents=True, exist_ok=True)
@@ -38,7 +42,8 @@ def resolve(repo: str, revision: str, kind: str = "model") -> str:
     except Exception as error:
         if known is not None and unreachable(error):
             return str(known)
-        raise AtlasError(explain(error, repo, revision)) from None
+        told = failure(error, repo, revision)
+        raise told from None
     if known is not None and found != known:
         raise AtlasError(
             f"{repo}: the revision {revision!r} is now the commit {found} and was {known} when "
@@ -86,7 +91,8 @@ def fetch(repo: str, commit: str, name: str, cache: Path, kind: str = "model") -
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise AtlasError(explain(error, repo, commit, name)) from None
+        told = failure(error, repo, commit, name)
+        raise told from None
     return path
 
 
@@ -100,7 +106,8 @@ def file_names(repo: str, commit: str, cache: Path, kind: str = "model") -> list
     try:
         names = sorted(HfApi().list_repo_files(repo, revision=commit, repo_type=kind))
     except Exception as error:
-        raise AtlasError(explain(error, repo, commit)) from None
+        told = failure(error, repo, commit)
+        raise told from None
     _keep(record, names)
     return names
 
@@ -111,12 +118,18 @@ def unreachable(error: BaseException) -> bool:
 
     if isinstance(error, HfHubHTTPError):
         response: Any = getattr(error, "response", None)
-        return response is not None and response.status_code >= 500
+        return response is not None and (response.status_code >= 500 or response.status_code == 429)
     names = {cls.__name__ for cls in type(error).__mro__}
     network = {"ConnectError", "TimeoutException", "TransportError", "ConnectionError"}
     return isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError) or bool(
         names & network
     )
+
+
+def failure(error: Exception, repo: str, revision: str, name: str = "") -> AtlasError:
+    """What to raise for an error of the client: the hub's fault, or that of what was asked of it."""
+    kind = UnreachableError if unreachable(error) else AtlasError
+    return kind(explain(error, repo, revision, name))
 
 
 def explain(error: Exception, repo: str, revision: str, name: str = "") -> str:

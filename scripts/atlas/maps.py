@@ -16,12 +16,13 @@ from sklearn.decomposition import PCA, KernelPCA
 from sklearn.manifold import TSNE
 
 from atlas.clusters import distance
-from atlas.embeddings import Embeddings, read_embeddings, unit_vectors
+from atlas.embeddings import Embeddings, read_embeddings, single_precision
 from atlas.files import write_csv
+from atlas.large_pools import ALL_PAIRS
 from atlas.map_files import COLUMNS
 
 SEED = 42
-EXACT = 5000  # models; the published procedure compares all pairs
+EXACT = ALL_PAIRS  # the published procedure compares all pairs
 COMPONENTS, PERPLEXITY = 50, 30
 
 
@@ -78,7 +79,7 @@ def principal_components(found: Embeddings) -> np.ndarray[Any, Any]:
         kernel = KernelPCA(COMPONENTS, kernel="precomputed", eigen_solver="randomized",
                            random_state=SEED)  # fmt: skip
         return np.asarray(kernel.fit_transform(found.similarity), dtype=np.float32)
-    unit = unit_vectors(found.embeddings, found.model_names)
+    unit = single_precision(found.embeddings, found.model_names)
     count = min(COMPONENTS, n, unit.shape[1])
-    pca = PCA(count, svd_solver="randomized", random_state=SEED)
+    pca = PCA(count, copy=False, svd_solver="randomized", random_state=SEED)
     return np.asarray(pca.fit_transform(unit), dtype=np.float32)

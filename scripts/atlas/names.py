@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from atlas.errors import AtlasError
 
+SHOWN = 50  # names in a message
 
-def known(name: str, names: Iterable[str], where: str, what: str) -> None:
+
+def known(name: str, names: Collection[str], where: str, what: str) -> None:
     """Refuse a name that does not exist, with the nearest that does."""
-    names = list(names)
     if name in names:
         return
+    names = list(names)
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"defined are: {', '.join(names) or 'none'}."
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    defined = (", ".join(names[:SHOWN]) or "none") + more
+    hint = f"did you mean {near[0]!r}?" if near else f"defined are: {defined}."
     raise AtlasError(f"{where}: there is no {what} {name!r}; {hint}")

@@ -45,6 +45,7 @@ def write_navigator(
     neighbours: Path,
     silhouette: Path,
     cards: list[Path],
+    report: list[Path],
     bases: list[Path],
     template: Path,
     style: Path,
@@ -58,7 +59,9 @@ def write_navigator(
     :param datasets: those that the models were trained on, name -> domain, licence, source.
     :param spaces: embedding spaces in the order in which they are offered.
     :param maps: map.csv of each space. :param neighbours: neighbours.csv of the pool.
-    :param cards: README.md of each model. :param bases: base.json of each base.
+    :param cards: README.md of each model; none where models are not kept.
+    :param report: report.csv of a pool whose models are not kept, in place of cards.
+    :param bases: base.json of each base.
     :raises AtlasError: where an input lacks a model, or a marker is unknown.
     """
     names = [model["name"] for model in models]
@@ -80,16 +83,25 @@ def write_navigator(
         "base": _column([m["base"] for m in models]),
         "recipe": _column([m["recipe"] or FETCHED for m in models]),
     }  # fmt: skip
-    texts = {name: files[0] for name, files in by_folder(cards).items()}
+    texts = {n: files[0].read_text(encoding="utf-8") for n, files in by_folder(cards).items()}
+    texts |= {row["model"]: _instead_of_card(row) for file in report for row in read_csv(file)}
     origin = ("seed", "variant", "data", "origin", "delta", "file")
     behind = {
         "models": [{k: m[k] for k in origin if m.get(k)} for m in models],
         "datasets": datasets,
         "bases": {record["name"]: record for record in map(read_json, bases)},
-        **compact(names, [texts[name].read_text(encoding="utf-8") for name in names]),
+        **compact(names, [texts[name] for name in names]),
     }
     blocks = [("models", json_block(first)), *blocks, ("cards", json_block(behind))]
     write_bytes(page, _render(template, style, scripts, first, blocks).encode())
+
+
+def _instead_of_card(row: Mapping[str, str]) -> str:
+    """What a report says of a model that was not kept."""
+    return (
+        f"# {row['model']}\n\nFetched from {row['source']}, embedded and not kept. "
+        f"SHA-256 of its weights: {row['sha256']} ({row['bytes']} bytes).\n"
+    )
 
 
 def _render(

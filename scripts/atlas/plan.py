@@ -7,7 +7,8 @@ resolved (with the nearest right one where a name is wrong), and what cannot wor
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -426,9 +427,17 @@ def _pool(
             chosen.update(matched)
         else:
             # Merged models exist for every pair, so that no glob takes them.
-            known(pattern, {**models, **merged}, f"pools.{name}.models", "model")
+            known(pattern, ChainMap(models, merged), f"pools.{name}.models", "model")
             chosen.add(pattern)
-    members = tuple((models.get(key) or merged[key]) for key in sorted(chosen))
+    excluded = set(pool.excluded)
+    for key in pool.excluded:
+        known(key, chosen, f"pools.{name}.excluded", "model")
+    listed = tuple((models.get(key) or merged[key]) for key in sorted(chosen))
+    members = tuple(model for model in listed if model.name not in excluded)
+    if not members:
+        raise AtlasError(f"pools.{name}.excluded: no model is left.")
+    if not pool.keep_weights:
+        check_passing(name, pool, listed)
     domains = sorted({model.domain for model in members})
     if len(domains) < 2:
         raise AtlasError(
@@ -440,7 +449,22 @@ def _pool(
         known(writer, {m.base for m in members}, f"pools.{name}.continuations.base", "base")
     if "output_sentences" in pool.spaces:
         known(pool.encoder, config.encoders, f"pools.{name}.encoder", "encoder")
-    return PlannedPool(name, members, pool)
+    return PlannedPool(name, members, pool, tuple(m for m in listed if m.name in excluded))
+
+
+def check_passing(name: str, pool: Pool, models: Iterable[PlannedModel]) -> None:
+    """Refuse a pool that cannot do without the weights of its models."""
+    if pool.spaces != ["delta_activations"]:
+        raise AtlasError(
+            f"pools.{name}.keep_weights: adapters that are not kept are embedded by "
+            "delta_activations alone; give spaces: [delta_activations]."
+        )
+    for model in models:
+        if model.source is None or not model.adapter:
+            raise AtlasError(
+                f"pools.{name}.keep_weights: only adapters made elsewhere may go, and {model.name} "
+                f"is {'a full model' if model.source else 'made here'}."
+            )
 
 
 def source_params(source: Source) -> dict[str, Any]:

@@ -76,6 +76,12 @@ class PlannedPool:
     name: str
     models: tuple[PlannedModel, ...]
     settings: Pool
+    excluded: tuple[PlannedModel, ...] = ()
+
+    @property
+    def listed(self) -> tuple[PlannedModel, ...]:
+        """Its models, and those that are left out, by name."""
+        return tuple(sorted((*self.models, *self.excluded), key=lambda model: model.name))
 
     @cached_property
     def mixtures(self) -> list[tuple[PlannedModel, PlannedModel, PlannedModel]]:
@@ -103,7 +109,8 @@ class PlannedPool:
     def shards(self) -> dict[str, tuple[PlannedModel, ...]]:
         """Shard name -> its models; shards without a model do not exist."""
         found: dict[str, list[PlannedModel]] = {}
-        for model in self.models:
+        # Where adapters are not kept, leaving one out must not fetch its shard again.
+        for model in self.models if self.settings.keep_weights else self.listed:
             digest = hashlib.sha256(model.name.encode()).digest()
             number = int.from_bytes(digest[:8], "big") % self.settings.shards
             found.setdefault(f"{number:04d}", []).append(model)

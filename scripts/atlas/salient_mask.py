@@ -18,6 +18,7 @@ from atlas.adapters import load_adapter, weight_delta
 from atlas.embeddings import Embeddings, about, write_embeddings
 from atlas.errors import AtlasError
 from atlas.files import by_folder
+from atlas.large_pools import ALL_PAIRS, TOO_MANY
 from atlas.progress import Progress
 from atlas.tensors import Weights
 
@@ -27,6 +28,10 @@ def embed(
     embeddings: Path,
 ) -> None:  # fmt: skip
     """Embed a pool: exact similarities of packed masks, one bit per weight that may change."""
+    if len(models) > ALL_PAIRS:
+        none = Embeddings("salient_mask", dimension=0, reason=TOO_MANY, **about(models))
+        write_embeddings(embeddings, none)
+        return
     base_files, files = by_folder(bases), by_folder(weights)
     stores = {
         base: Weights([f for f in base_files[base] if "safetensors" in f.name])

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from atlas.silhouette_sums import cosine_silhouettes, values_of_sums
+
 Array = np.ndarray[Any, Any]
 SEED = 42
-PERMUTATIONS, RESAMPLES = 1000, 2000
+PERMUTATIONS, FEWEST, RESAMPLES = 1000, 99, 2000
 # Beyond so many distances in all, fewer permutations are drawn (and the p-value is coarser).
 WORK = 4e9
 
@@ -35,17 +37,7 @@ def silhouette_values(distances: Array, codes: Array, labels: int) -> Array:
     :param codes: label of each point, 0 to ``labels`` - 1.
     """
     members = np.eye(labels)[codes]
-    sizes = members.sum(axis=0)
-    sums = distances @ members
-    points = np.arange(len(codes))
-    own = sums[points, codes] / np.maximum(sizes[codes] - 1, 1)
-    means = sums / np.maximum(sizes, 1)
-    means[points, codes] = np.inf
-    means[:, sizes == 0] = np.inf
-    other = means.min(axis=1)
-    scale = np.maximum(own, other)
-    values = np.divide(other - own, scale, out=np.zeros(len(codes)), where=scale > 0)
-    return np.where(sizes[codes] > 1, values, 0.0)
+    return values_of_sums(distances @ members, codes, members.sum(axis=0))
 
 
 def significance(distances: Array, labels: Sequence[str]) -> Significance:
@@ -60,7 +52,7 @@ def significance(distances: Array, labels: Sequence[str]) -> Significance:
     names, codes = np.unique(np.asarray(labels), return_inverse=True)
     generator = np.random.default_rng(SEED)
     observed = silhouette_values(distances, codes, len(names))
-    count = int(np.clip(WORK / (distances.size * len(names)), 99, PERMUTATIONS))
+    count = int(np.clip(WORK / (distances.size * len(names)), FEWEST, PERMUTATIONS))
     level = observed.mean() - 1e-12  # the same labelling in another order is as large
     larger = sum(
         silhouette_values(distances, generator.permutation(codes), len(names)).mean() >= level
@@ -69,3 +61,25 @@ def significance(distances: Array, labels: Sequence[str]) -> Significance:
     drawn = generator.integers(len(codes), size=(RESAMPLES, len(codes)))
     low, high = np.quantile(observed[drawn].mean(axis=1), [0.025, 0.975])
     return Significance(float((1 + larger) / (1 + count)), float(low), float(high))
+
+
+def significance_of_large(
+    vectors: Array, names: Sequence[str], labels: Sequence[str]
+) -> tuple[float, Significance]:
+    """Silhouette of a large pool by cosine distances, and how sure it is; no pairs are held.
+
+    As :func:`significance`, with the fewest permutations that it makes.
+
+    :param vectors: (n, d) float32. :param names: of the rows, for messages.
+    """
+    kinds, codes = np.unique(np.asarray(labels), return_inverse=True)
+    generator = np.random.default_rng(SEED)
+    shuffled = [generator.permutation(codes) for _ in range(FEWEST)]
+    observed, *others = cosine_silhouettes(vectors, names, [codes, *shuffled], len(kinds))
+    level = observed.mean() - 1e-12
+    larger = sum(values.mean() >= level for values in others)
+    means = [observed[generator.integers(len(codes), size=len(codes))].mean()
+             for _ in range(RESAMPLES)]  # fmt: skip
+    low, high = np.quantile(means, [0.025, 0.975])
+    sure = Significance(float((1 + larger) / (1 + FEWEST)), float(low), float(high))
+    return float(observed.mean()), sure

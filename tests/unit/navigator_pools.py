@@ -101,7 +101,7 @@ def settings(folder: Path, models, spaces, **more) -> dict[str, Any]:
     return {
         "pool": "smollm2", "models": models, "datasets": datasets_of(models), "spaces": spaces,
         "palette": figures.palette, "markers": figures.markers,
-        "cards": write_cards(folder, models), "bases": write_bases(folder, models),
+        "cards": write_cards(folder, models), "report": [], "bases": write_bases(folder, models),
         "template": PARTS / "page.html.jinja", "style": PARTS / "style.css", "scripts": SCRIPTS,
         **more,
     }  # fmt: skip

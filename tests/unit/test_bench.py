@@ -133,3 +133,19 @@ def test_instruction_delta(dtype):
     assert found["ours"][1:] == (100.0, 0)
     assert 0 < found["ours"][0] <= found["published"][0] * 1.001
     assert found["published"][2] == 0
+
+
+@pytest.mark.parametrize("kept", [[], ["--keep-weights"]])
+def test_large_pools(kept):
+    shown = run("large_pools.py", "--models", "150", "--shards", "2", *kept)
+    line = r"^{} +[\d.]+ s +[\d.]+ s of the processor +\d+ MB$"
+    assert re.search(line.format("dry run"), shown, re.MULTILINE)
+    assert re.search(line.format("nothing to do"), shown, re.MULTILINE)
+
+
+def test_large_neighbours():
+    shown = run("large_neighbours.py", "--models", "5100", "--width", "8")
+    for step in ("assemble", "embed", "neighbours", "silhouettes", "plain product"):
+        assert re.search(
+            rf"^{step} +[\d.]+ s +[\d.]+ s of the processor +\d+ MB", shown, re.MULTILINE
+        )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.errors import AtlasError
-from atlas.files import read_csv
+from atlas.files import read_csv, write_csv
 from atlas.map_files import read_map
 from atlas.navigator_blocks import NONE, STEP, space_block
 from atlas.navigator_cards import NAME, compact, expand
@@ -95,6 +95,17 @@ def test_each_card_is_inside_as_it_stands(pool, page):
     # Two bases and five datasets: few templates, and of each card only its own lines.
     assert len(behind["templates"]) <= 10
     assert max(len(card) for card in behind["cards"]) <= 8
+
+
+def test_a_pool_that_is_not_kept_has_a_report_in_place_of_cards(pool, tmp_path):
+    rows = [{"model": m["name"], "source": f"org/{m['name']}", "sha256": "5f", "bytes": 7}
+            for m in pool["models"]]  # fmt: skip
+    write_csv(tmp_path / "report.csv", ("model", "source", "sha256", "bytes"), rows)
+    page = write({**pool, "cards": [], "report": [tmp_path / "report.csv"]}, tmp_path / "n.html")
+    behind = json.loads(block(page.read_text(), "cards"))
+    name = pool["models"][3]["name"]
+    text = expand(name, behind["templates"], behind["cards"][3])
+    assert f"Fetched from org/{name}, embedded and not kept. SHA-256 of its weights: 5f (7" in text
 
 
 @given(

@@ -243,6 +243,38 @@ def test_trained_and_fetched_models_in_one_pool(tmp_path):
     assert names(plan.pools["s"]) == ["b", "m", "me--a"]
 
 
+THIRD = SHEET + "c\tme/c\ttiny\tlegal\n"
+PASSING = {"sheet": "pool.tsv", "spaces": ["delta_activations"], "keep_weights": False, "shards": 2}
+
+
+def test_excluding_an_adapter_that_is_not_kept_leaves_its_shard_as_it_is(tmp_path):
+    whole = from_sheet(tmp_path, THIRD, {"s": PASSING}).pools["s"]
+    without = from_sheet(tmp_path, THIRD, {"s": PASSING | {"excluded": ["c"]}}).pools["s"]
+    assert names(without) == ["b", "me--a"]
+    assert without.shards == whole.shards
+    assert without.listed == whole.listed
+    kept = PASSING | {"excluded": ["c"], "keep_weights": True}
+    pool = from_sheet(tmp_path, THIRD, {"s": kept}).pools["s"]
+    assert sorted(m.name for some in pool.shards.values() for m in some) == ["b", "me--a"]
+
+
+@pytest.mark.parametrize(
+    ("pool", "message"),
+    [
+        ({"excluded": ["d"]}, r"pools\.s\.excluded: there is no model 'd'"),
+        ({"excluded": ["b", "c", "me--a"]}, r"pools\.s\.excluded: no model is left"),
+        ({"spaces": ["salient_mask"]}, r"keep_weights: .*give spaces: \[delta_activations\]"),
+        (
+            {"models": ["m"]},
+            r"keep_weights: only adapters made elsewhere may go, and m is made here",
+        ),
+    ],
+)
+def test_pools_that_cannot_do_without_weights(tmp_path, pool, message):
+    with pytest.raises(AtlasError, match=message):
+        from_sheet(tmp_path, THIRD, {"s": PASSING | pool})
+
+
 def mixed(**table):
     """Two single models, a mixture of their datasets, and a table of their pool."""
     share = [{"dataset": d, "split": "first", "share": 0.5} for d in ("d", "e")]

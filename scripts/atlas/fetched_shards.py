@@ -1,0 +1,134 @@
+"""Shards of adapters that are not kept: fetched, hashed, embedded and deleted, one after another.
+
+An adapter that cannot be used is no failure of its shard: it is a row of the shard's report, with the
+reason. What is no fault of the adapter (the hub is away, the disk is full) stops the job.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from atlas import device as devices
+from atlas import hub
+from atlas.activation_files import Array, write_activations
+from atlas.activations import Probe
+from atlas.adapters import check_base, load_adapter
+from atlas.digests import sha256_file
+from atlas.errors import AtlasError
+from atlas.fetched_models import bring, pinned
+from atlas.files import by_folder, read_json, write_csv
+from atlas.probes import read_probes
+from atlas.progress import Progress, say
+from atlas.swap import adapter_applied, load_base
+
+REPORT_COLUMNS = ("model", "base", "commit", "sha256", "bytes", "reason")
+FILES = ("adapter_config.json", "adapter_model.safetensors")
+# Adapters that are fetched while others are embedded: at once, and in advance.
+THREADS, AHEAD = 4, 8
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An adapter on this machine.
+
+    :param digests: file name -> SHA-256 and size in bytes.
+    """
+
+    folder: Path
+    commit: str
+    digests: dict[str, tuple[str, int]]
+
+
+def compute_fetched_shard(
+    *,
+    probes: Path,
+    bases: list[Path],
+    models: list[dict[str, Any]],
+    dtypes: dict[str, str],
+    base_names: dict[str, list[str]],
+    cache: str,
+    gone: dict[str, tuple[str, int]],
+    activations: Path,
+    report: Path,
+) -> None:
+    """Activations of the adapters of one shard, of which nothing else is kept, and of their bases.
+
+    :param bases: files of all bases. :param dtypes: base -> precision.
+    :param models: name, base and source (hub: repo, revision; or local) of each adapter.
+    :param cache: beside which adapters stand for a moment.
+    :param gone: takes path -> SHA-256 and bytes of the files that were embedded and deleted.
+    :param report: a row per adapter: its commit, digest and size, or why it has no activations.
+    :raises AtlasError: where the hub cannot be reached.
+    """
+    prompts = read_probes(probes)
+    device = devices.prepare()
+    progress = Progress(len(models), "adapter")
+    found_bases: dict[str, Array] = {}
+    found: dict[str, Array] = {}
+    rows: list[dict[str, Any]] = []
+    for base, files in sorted(by_folder(bases).items()):
+        say(f"loads {base} on {device}")
+        folder = files[0].parent
+        network = load_base(folder, dtypes[base], device, seq2seq=True)
+        probe = Probe(folder, prompts, network)
+        found_bases[base] = probe.last_token(network, base)
+        record = read_json(folder / "base.json")
+        mine = sorted((m for m in models if m["base"] == base), key=lambda m: m["name"])
+        with hub.beside(cache) as scratch:
+            for model, future in _ahead(mine, Path(scratch)):
+                name = model["name"]
+                row = dict.fromkeys(REPORT_COLUMNS) | {"model": name, "base": base, "reason": ""}
+                rows.append(row)
+                try:
+                    fetched = future.result()
+                    weights, size = fetched.digests[FILES[1]]
+                    row |= {"commit": fetched.commit, "sha256": weights, "bytes": size}
+                    adapter = load_adapter([fetched.folder / file for file in FILES])
+                    check_base(adapter, record, base_names[base])
+                    with adapter_applied(network, adapter):
+                        found[name] = probe.last_token(network, name)
+                    for file, told in fetched.digests.items():
+                        gone[f"results/models/{name}/{file}"] = told
+                except (hub.UnreachableError, OSError):
+                    raise
+                except AtlasError as error:
+                    row["reason"] = str(error).replace(f"{scratch}/", "")
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    row["reason"] = f"the adapter is damaged ({type(error).__name__}: {error})"
+                shutil.rmtree(Path(scratch) / name, ignore_errors=True)
+                progress.step(name)
+        del network
+    write_activations(activations, prompts, found_bases, found)
+    write_csv(report, REPORT_COLUMNS, sorted(rows, key=lambda row: row["model"]))
+
+
+def _ahead(
+    models: Iterable[dict[str, Any]], scratch: Path
+) -> Iterator[tuple[dict[str, Any], Future[Fetched]]]:
+    """Models in their order, each with what fetches it; the next ones are on their way."""
+    queue = iter(models)
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            waiting = deque((m, pool.submit(_fetch, m, scratch)) for m in islice(queue, AHEAD))
+            while waiting:
+                yield waiting.popleft()
+                waiting += [(m, pool.submit(_fetch, m, scratch)) for m in islice(queue, 1)]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _fetch(model: dict[str, Any], scratch: Path) -> Fetched:
+    """Bring an adapter into a folder of its own, and hash it."""
+    folder = scratch / model["name"]
+    folder.mkdir()
+    source, commit = pinned(model["source"])
+    bring(source, folder / "cache", folder, list(FILES))
+    digests = {f: (sha256_file(folder / f), (folder / f).stat().st_size) for f in FILES}
+    return Fetched(folder, commit, digests)
