@@ -161,11 +161,24 @@ def silhouettes_findings(table: Sequence[Row]) -> list[str]:
         of = [row for row in rows if (row["space"], row["label"]) == (space, label)]
         known = sorted((r for r in of if r["silhouette"]), key=lambda r: float(r["silhouette"]))
         if len(known) > 1:
-            low, high = known[0], known[-1]
-            found.append(f"By {space_name(space)}, the {label}s of `{high['pool']}` stand apart most "
-                         f"({number(float(high['silhouette']), DIGITS)}), those of `{low['pool']}` least "
-                         f"({number(float(low['silhouette']), DIGITS)}).")  # fmt: skip
+            found.append(_extremes(space, label, known[0], known[-1]))
     return found
+
+
+def _extremes(space: str, label: str, least: Row, most: Row) -> str:
+    """Which pools stand apart most and least, and how sure that is."""
+    low, high = (number(float(row["silhouette"]), DIGITS) for row in (least, most))
+    if low == high:
+        return f"By {space_name(space)}, the {label}s of all pools stand apart alike ({high})."
+    text = (f"By {space_name(space)}, the {label}s of `{most['pool']}` stand apart most ({high}), "
+            f"those of `{least['pool']}` least ({low})")  # fmt: skip
+    ends = [(optional(row.get("low")), optional(row.get("high"))) for row in (least, most)]
+    (a, b), (c, d) = ends
+    if a is None or b is None or c is None or d is None:
+        return f"{text}."
+    if overlap((a, b), (c, d)):
+        return f"{text}, but their intervals overlap: the order is uncertain."
+    return f"{text}; their intervals do not overlap."
 
 
 def spaces_findings(table: Sequence[Row]) -> list[str]:

@@ -154,14 +154,20 @@ def test_pools_have_a_mean():
 
 
 def test_pools_side_by_side():
-    table = [{**silhouette(value, value - 0.1, value + 0.1, 0.001), "pool": pool,
-              "distance": "cosine_clipped"} for pool, value in (("a", 0.3), ("b", 0.7))]  # fmt: skip
-    found = silhouettes_findings([*table, {**table[0], "distance": "cosine"}])
+    def of(values, width):
+        return silhouettes_findings([
+            {**silhouette(value, value - width, value + width, 0.001), "pool": pool, "distance": kind}
+            for pool, value in values.items() for kind in ("cosine", "cosine_clipped")
+        ])  # fmt: skip
+
+    text = "By delta activations, the domains of `b` stand apart most (0.700), those of `a` least (0.300)"
+    found = of({"a": 0.3, "b": 0.7}, 0.1)
     assert len(found) == 3
-    assert found[-1] == (
-        "By delta activations, the domains of `b` stand apart most (0.700), those of `a` least "
-        "(0.300)."
-    )
+    assert found[-1] == f"{text}; their intervals do not overlap."
+    unsure = of({"a": 0.3, "b": 0.7}, 0.25)
+    assert unsure[-1] == f"{text}, but their intervals overlap: the order is uncertain."
+    alike = of({"a": 0.3, "b": 0.3001}, 0.1)
+    assert alike[-1] == "By delta activations, the domains of all pools stand apart alike (0.300)."
 
 
 def test_seeds_are_told_by_their_mean():
