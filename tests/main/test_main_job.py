@@ -2,12 +2,15 @@
 
 import csv
 import json
+import re
 
 import h5py
 import numpy as np
 import pytest
 from sklearn.metrics import silhouette_score
 from sklearn.metrics.pairwise import cosine_distances
+
+from atlas.tables import SPACE_NAMES
 
 pytestmark = pytest.mark.main
 SPACES = ("delta_activations", "flattened_weights", "salient_mask", "output_sentences")
@@ -125,3 +128,26 @@ def test_no_job_took_more_than_four_gibibytes(main_run):
             for row in csv.DictReader(handle, delimiter="\t"):
                 if row["max_rss"] not in ("-", "NA"):
                     assert float(row["max_rss"]) < 4096, file
+
+
+def test_the_readme_shows_what_comes_out(main_run):
+    """Other processors round differently, so silhouettes are compared to two decimals or so."""
+    table = rows(main_run / "results/tables/main.csv")
+    nearest = [r for r in rows(main_run / POOL / "neighbours.csv") if r["rank"] == "1"]
+    shown = re.findall(
+        r"^\| ([A-Z][\w ]+) \| ([\d,]+) \| (\S+) \((\S+)\) \| (\d+) of (\d+) \|$",
+        (main_run / "README.md").read_text(), re.MULTILINE,
+    )  # fmt: skip
+    assert {SPACE_NAMES[space] for space in SPACES} == {line[0] for line in shown}
+    for title, dimension, silhouette, published, right, models in shown:
+        space = next(s for s in SPACES if SPACE_NAMES[s] == title)
+        row = next(r for r in table if (r["space"], r["distance"], r["pool"])
+                   == (space, "cosine_clipped", "smollm2"))  # fmt: skip
+        assert row["dimension"] == dimension.replace(",", "")
+        assert row["models"] == models
+        assert float(silhouette.replace("−", "-")) == pytest.approx(
+            float(row["silhouette"]), abs=0.03
+        )
+        assert float(published.replace("−", "-")) == float(row["published"])
+        found = sum(r["domain"] == r["neighbour_domain"] for r in nearest if r["space"] == space)
+        assert abs(found - int(right)) <= 1
