@@ -17,14 +17,9 @@ DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8
 SCHEMA = json.loads((ROOT / "config/schema.json").read_text(encoding="utf-8"))["$defs"]
 
 
-def rows(page: str, section: str = "") -> list[list[str]]:
-    """Cells of the tables below a heading."""
-    text = text_of(page)
-    if section:
-        text = re.split(rf"^#+ {re.escape(section)}$", text, flags=re.MULTILINE)[1]
-        text = re.split(r"^#+ ", text, flags=re.MULTILINE)[0]
-    lines = re.findall(r"^\| (.+) \|$", text, re.MULTILINE)
-    return [line.split(" | ") for line in lines]
+def rows(page: str) -> list[list[str]]:
+    """Cells of all tables of a page."""
+    return [row.split(" | ") for row in re.findall(r"^\| (.+) \|$", text_of(page), re.MULTILINE)]
 
 
 def default_of(entry: str, key: str) -> object:
@@ -134,9 +129,7 @@ def limits(rule: str) -> tuple[tuple[float, float], tuple[float, float]]:
 def test_what_jobs_ask_for_is_what_the_rules_say():
     paper = yaml.safe_load((ROOT / "config/paper.yaml").read_text())["bases"]["llama-3.1-8b"]
     weights = weight_bytes(paper["billions"], paper["dtype"], [])
-    section = "At eight billion parameters, not measured"
-    asked = [cells for cells in rows("docs/costs.md", section) if len(cells) == 4][1:]
-    asked = [cells for cells in asked if "`" in cells[0]]
+    asked = [cells for cells in rows("docs/costs.md") if len(cells) == 4 and "`" in cells[0]]
     assert len(asked) > 8
     for names, gigabytes, hours, gpu in asked:
         models = 15 if "15 models" in names else 1
