@@ -81,9 +81,9 @@ def test_the_rows_are_made(followed):
 
 
 def test_the_space_is_measured(followed):
-    found = {r["space"] for r in rows(followed / "results/pools/smollm2/silhouette.csv")}
+    found = {r["space"] for r in rows(followed / "results/pools/medians/silhouette.csv")}
     assert found == {"delta_activations", "delta_median"}
-    pool = followed / "results/pools/smollm2"
+    pool = followed / "results/pools/medians"
     median = np.load(pool / "delta_median/embeddings.npz")["embeddings"]
     mean = np.load(pool / "delta_activations/embeddings.npz")["embeddings"]
     assert median.shape == mean.shape
