@@ -6,9 +6,10 @@ reason. What is no fault of the adapter (the hub is away, the disk is full) stop
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -81,8 +82,11 @@ def compute_fetched_shard(
         found_bases[base] = probe.last_token(network, base)
         record = read_json(folder / "base.json")
         mine = sorted((m for m in models if m["base"] == base), key=lambda m: m["name"])
-        with hub.beside(cache) as scratch:
-            for model, future in _ahead(mine, Path(scratch)):
+        with (
+            hub.beside(cache) as scratch,
+            contextlib.closing(_ahead(mine, Path(scratch))) as coming,
+        ):
+            for model, future in coming:
                 name = model["name"]
                 row = dict.fromkeys(REPORT_COLUMNS) | {"model": name, "base": base, "reason": ""}
                 rows.append(row)
@@ -111,7 +115,7 @@ def compute_fetched_shard(
 
 def _ahead(
     models: Iterable[dict[str, Any]], scratch: Path
-) -> Iterator[tuple[dict[str, Any], Future[Fetched]]]:
+) -> Generator[tuple[dict[str, Any], Future[Fetched]], None, None]:
     """Models in their order, each with what fetches it; the next ones are on their way."""
     queue = iter(models)
     with ThreadPoolExecutor(THREADS) as pool:

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from atlas.files import read_csv
+from hub_server import Hub
 from micro import lineage, micro_config, snakemake, statements, write_config
 
 pytestmark = pytest.mark.workflow
@@ -27,7 +28,8 @@ def folder(copy):
     lines = ["model\tsource\tbase\tdomain"]
     for name in NAMES:
         shutil.copytree(copy / f"results/models/{name}", copy / f"elsewhere/{name}")
-        lines.append(f"made-{name}\t./elsewhere/{name}\tmicro\t{name.split('-')[1]}")
+        source = "lab/one" if name == NAMES[0] else f"./elsewhere/{name}"
+        lines.append(f"made-{name}\t{source}\tmicro\t{name.split('-')[1]}")
     broken = copy / "elsewhere/broken"
     shutil.copytree(copy / f"results/models/{NAMES[0]}", broken)
     weights = load_file(broken / "adapter_model.safetensors")
@@ -39,14 +41,26 @@ def folder(copy):
     return copy
 
 
-def test_a_pool_whose_adapters_are_not_kept(folder):
-    stopped = snakemake(folder, *TARGETS, "--cores", "1", check=False)
+@pytest.fixture
+def hub(folder):
+    """A hub that has the first of the adapters."""
+    files = (folder / f"elsewhere/{NAMES[0]}").iterdir()
+    with Hub() as found:
+        found.commit("lab/one", {file.name: file.read_bytes() for file in files})
+        yield found
+
+
+def test_a_pool_whose_adapters_are_not_kept(folder, hub):
+    stopped = snakemake(folder, *TARGETS, "--cores", "1", check=False, **hub.environment())
     assert stopped.returncode != 0
     assert "1 of 5 adapters of made cannot be used: made-broken: " in stopped.stdout
     assert not (folder / TARGETS[0]).exists()
     report = {row["model"]: row for row in read_csv(folder / "results/pools/made/report.csv")}
     assert {name for name, row in report.items() if row["reason"]} == {"made-broken"}
     assert "NaN" in report["made-broken"]["reason"]
+    first = report[f"made-{NAMES[0]}"]
+    assert first["source"] == "lab/one at main"
+    assert first["commit"] in hub.repositories["models", "lab/one"].files
 
     # Named as excluded, it stops nothing, and no adapter is fetched again.
     configure(folder, excluded=["made-broken"])
