@@ -58,6 +58,14 @@ def plain_product(file: Path, share: float) -> float:
     return (time.perf_counter() - start) * len(vectors) / rows
 
 
+def recall(neighbours: Path) -> str:
+    """What neighbours.csv tells of the index."""
+    import csv
+
+    with neighbours.open(newline="") as handle:
+        return next(csv.DictReader(handle))["recall"]
+
+
 def step(name: str, work: object, threads: int) -> None:
     """Run a step in a process of its own, and print what it took."""
     import resource
@@ -116,6 +124,12 @@ def main() -> None:
 
             clusters.neighbours(embeddings=[made[1]], neighbours=made[2])
 
+        def approximately() -> None:
+            from atlas import clusters
+
+            clusters.neighbours(embeddings=[made[1]], neighbours=made[2], search="faiss")
+            print("recall", recall(made[2]))
+
         def silhouettes() -> None:
             from atlas import clusters
 
@@ -124,6 +138,7 @@ def main() -> None:
         step("assemble", assemble, 1)
         step("embed", embed, 1)
         step("neighbours", neighbours, given.threads)
+        step("neighbours by faiss", approximately, given.threads)
         step("silhouettes", silhouettes, 1)
         step("plain product", lambda: plain_product(made[1], given.share), given.threads)
 

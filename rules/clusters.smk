@@ -40,11 +40,12 @@ rule neighbours:
         "../envs/atlas.yaml"
     threads: pool_threads
     resources:
-        mem_mb=memory(2000, pool_vectors, 3),
+        mem_mb=memory(2000, pool_vectors, 4),
         runtime=minutes(30, pool_vectors, 60),
         gpu=0,
     params:
         code=code("atlas.clusters:neighbours"),
+        search=lambda wildcards: PLAN.pools[wildcards.pool].settings.neighbours,
     message:
         "find the neighbours in {wildcards.pool}"
     script:

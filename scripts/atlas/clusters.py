@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.metrics import silhouette_samples, silhouette_score
 
+from atlas.approximate_nearest import nearest_approximately
 from atlas.embeddings import Embeddings, read_embeddings
+from atlas.errors import AtlasError
 from atlas.files import write_csv
 from atlas.large_pools import TOO_MANY
 from atlas.nearest import nearest
@@ -20,7 +22,7 @@ DISTANCES = ("cosine", "cosine_clipped")
 SILHOUETTE_COLUMNS = ("space", "dimension", "distance", "models", "domains", "silhouette", "reason",
                       "label", "labels", "p_value", "low", "high")  # fmt: skip
 NEIGHBOUR_COLUMNS = ("space", "model", "domain", "silhouette", "rank", "neighbour",
-                     "neighbour_domain", "similarity")  # fmt: skip
+                     "neighbour_domain", "similarity", "recall")  # fmt: skip
 RANKS = 10
 
 
@@ -115,26 +117,39 @@ def _all_nearest(found: Embeddings) -> Iterator[tuple[int, list[int], list[float
         yield i, near, [float(similarity[i, j]) for j in near]
 
 
-def neighbours(*, embeddings: list[Path], neighbours: Path) -> None:
+def neighbours(
+    *, embeddings: list[Path], neighbours: Path, search: Literal["exact", "faiss"] = "exact"
+) -> None:
     """Write neighbours.csv: per space and model its silhouette (cosine) and ten nearest models.
 
     Equal similarities are ranked by name. A space without embeddings has no rows.
+
+    :param search: exact, or by :mod:`atlas.approximate_nearest`, whose recall is a column (exact: 1).
+    :raises AtlasError: where faiss is asked for and a space has similarities and no vectors.
     """
     spaces = (read_embeddings(file) for file in embeddings)
-    rows = (row for found in spaces if not found.reason for row in _neighbour_rows(found))
+    rows = (row for found in spaces if not found.reason for row in _neighbour_rows(found, search))
     write_csv(neighbours, NEIGHBOUR_COLUMNS, rows)
 
 
-def _neighbour_rows(found: Embeddings) -> Iterator[dict[str, Any]]:
+def _neighbour_rows(found: Embeddings, search: str) -> Iterator[dict[str, Any]]:
     """Rows of one space."""
     names, domains = found.model_names, found.domains
     scores = model_silhouettes(found)
-    for i, near, similar in _all_nearest(found):
+    recall, all_nearest = 1.0, _all_nearest(found)
+    if search == "faiss":
+        if found.embeddings is None:
+            raise AtlasError(
+                f"{found.space} has similarities and no vectors, which an index of faiss needs; "
+                "choose neighbours: exact for this pool."
+            )
+        recall, all_nearest = nearest_approximately(found.embeddings, names, RANKS)
+    for i, near, similar in all_nearest:
         for rank, (j, cosine) in enumerate(zip(near, similar, strict=True), start=1):
             yield {
                 "space": found.space, "model": names[i], "domain": domains[i],
                 "silhouette": scores[i], "rank": rank, "neighbour": names[j],
-                "neighbour_domain": domains[j], "similarity": cosine,
+                "neighbour_domain": domains[j], "similarity": cosine, "recall": recall,
             }  # fmt: skip
 
 

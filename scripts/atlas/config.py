@@ -573,6 +573,12 @@ class Pool(Entry):
     shards: int = Field(
         default=1, ge=1, description="Number of shards in which activations are computed."
     )
+    neighbours: Literal["exact", "faiss"] = Field(
+        default="exact",
+        description="How neighbours.csv is made: exact compares all pairs, block by block; faiss "
+        "looks into the cells of an index that are nearest, for pools of a hundred thousand models "
+        "and more; the share of the exact neighbours that it finds is the column recall.",
+    )
     encoder: Name = Field(default="all-MiniLM-L6-v2", description="Encoder of output sentences.")
     new_tokens: int = Field(default=40, ge=1, description="Tokens generated per probe.")
     salient_share: Share = Field(

@@ -23,13 +23,14 @@ UNIT_ROUNDOFF = 2.0**-24
 
 
 def nearest(
-    vectors: Array, names: Sequence[str], ranks: int
+    vectors: Array, names: Sequence[str], ranks: int, of: Sequence[int] | None = None
 ) -> Iterator[tuple[int, list[int], list[float]]]:
     """The nearest models of each: its index, theirs and the cosines, the nearest first.
 
     Equal cosines are ranked by name.
 
     :param vectors: (n, d) float32. :param ranks: how many, at most n - 1.
+    :param of: indices of the models whose nearest are found (default: all).
     :raises AtlasError: where a vector is zero.
     """
     n, width = vectors.shape
@@ -37,24 +38,31 @@ def nearest(
     unit = single_precision(vectors, names)
     # Of an inner product, with what rounding the vectors to float32 adds.
     error = (width + 4) * UNIT_ROUNDOFF / (1 - (width + 4) * UNIT_ROUNDOFF)
-    by_name = np.empty(n, dtype=np.int64)
-    by_name[sorted(range(n), key=lambda i: names[i])] = np.arange(n)
-    progress = Progress(n, "model")
-    for start in range(0, n, ROWS):
-        stop = min(start + ROWS, n)
-        similar = unit[start:stop] @ unit.T
-        similar[np.arange(stop - start), np.arange(start, stop)] = -np.inf
+    by_name = name_order(names)
+    rows = np.arange(n) if of is None else np.asarray(of)
+    progress = Progress(len(rows), "model")
+    for start in range(0, len(rows), ROWS):
+        block = rows[start : start + ROWS]
+        similar = unit[block] @ unit.T
+        similar[np.arange(len(block)), block] = -np.inf
         # What is within two errors of the least of the nearest may be nearer than it.
         least = np.partition(similar, n - ranks, axis=1)[:, n - ranks] - 2 * error
-        for i, row, bound in zip(range(start, stop), similar, least, strict=True):
+        for i, row, bound in zip(block.tolist(), similar, least, strict=True):
             near = np.flatnonzero(row >= bound)
-            exact = _cosines(vectors, names, i, near)
+            exact = cosines(vectors, names, i, near)
             order = np.lexsort((by_name[near], -exact))[:ranks]
             yield i, near[order].tolist(), exact[order].tolist()
-        progress.step(names[stop - 1], stop)
+        progress.step(names[block[-1]], start + len(block))
 
 
-def _cosines(vectors: Array, names: Sequence[str], i: int, others: Array) -> Array:
+def name_order(names: Sequence[str]) -> Array:
+    """The place (n,) of each name among all of them, by which equal cosines are ranked."""
+    found = np.empty(len(names), dtype=np.int64)
+    found[sorted(range(len(names)), key=lambda i: names[i])] = np.arange(len(names))
+    return found
+
+
+def cosines(vectors: Array, names: Sequence[str], i: int, others: Array) -> Array:
     """Cosines (float64) of one vector with others; the same whatever else is computed."""
     one = unit_vectors(vectors[i : i + 1], [names[i]])[0]
     found = np.empty(len(others))
