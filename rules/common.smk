@@ -74,6 +74,7 @@ def start_run():
     job.start(config, [str(file) for file in workflow.configfiles])
 
 
+@functools.cache
 def code(target):
     """The code behind a rule, as a param: a change in it re-runs the rule."""
     return provenance.closure(target)
@@ -270,8 +271,19 @@ def model_base_files(wildcards):
 
 def model_base_weights(wildcards):
     """Of the files of the base of a model, the record of its origin and the weights."""
-    found = model_base_files(wildcards)
+    known(wildcards.model, PLAN.models, "results/models", "model")
+    return base_weights_of(PLAN.models[wildcards.model].base)
+
+
+def base_weights_of(base):
+    """Of the files of a base, the record of its origin and the weights."""
+    found = PLAN.base_files(base)
     return [f for f in found if f.endswith(("base.json", ".safetensors"))]
+
+
+def fetched_together():
+    """Names of the adapters that are not fetched by a job of their own."""
+    return [model.name for some in PLAN.fetched_together for model in some]
 
 
 def model_address(wildcards):

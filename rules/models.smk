@@ -157,7 +157,10 @@ rule fetch_adapter:
     benchmark:
         "benchmarks/fetch_adapter/{model}.tsv"
     wildcard_constraints:
-        model=names(models_where(trained=False, adapter=True), among=PLAN.models),
+        model=names(
+            set(models_where(trained=False, adapter=True)) - set(fetched_together()),
+            among=PLAN.models,
+        ),
     group:
         packed("adapters")
     conda:
@@ -179,6 +182,58 @@ rule fetch_adapter:
         "fetch the adapter {wildcards.model}"
     script:
         "../scripts/fetch_adapter.py"
+
+
+# Of large sheets: a job for each shard, for thousands of jobs take hours to be started.
+for number, together in enumerate(PLAN.fetched_together):
+
+    rule:
+        name:
+            f"fetch_adapters_{number}"
+        input:
+            base=[
+                f
+                for base in sorted({m.base for m in together})
+                for f in base_weights_of(base)
+            ],
+            local=[
+                f
+                for m in together
+                for f in local_files(m.source.get("local"), ADAPTER_FILES)
+            ],
+        output:
+            weights=[f"{m.folder}/adapter_model.safetensors" for m in together],
+            config=[f"{m.folder}/adapter_config.json" for m in together],
+            card=[f"{m.folder}/README.md" for m in together],
+        log:
+            f"logs/fetch_adapters/{number}.log",
+        benchmark:
+            f"benchmarks/fetch_adapters/{number}.tsv"
+        conda:
+            "../envs/atlas.yaml"
+        threads: 1
+        resources:
+            mem_mb=memory(2000),
+            runtime=minutes(120),
+            gpu=0,
+        params:
+            code=code("atlas.fetched_models:fetch_adapters"),
+            models=[
+                {
+                    "name": m.name,
+                    "base": m.base,
+                    "source": m.source,
+                    "sentence": m.card,
+                }
+                for m in together
+            ],
+            cache=PLAN.config.cache,
+            base_names={m.base: PLAN.base_names(m.base) for m in together},
+            addresses={m.base: list(PLAN.base_address(m.base)) for m in together},
+        message:
+            f"fetch {len(together)} adapters"
+        script:
+            "../scripts/fetch_adapters.py"
 
 
 for shards in sorted(

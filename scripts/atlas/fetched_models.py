@@ -9,8 +9,9 @@ from atlas import hub
 from atlas.adapters import check_base, check_fits, load_adapter
 from atlas.digests import weights_digest
 from atlas.errors import AtlasError
-from atlas.files import copy, link, read_json
+from atlas.files import by_folder, copy, link, read_json
 from atlas.model_cards import write_card
+from atlas.progress import Progress
 from atlas.tensors import Weights, check_finite, refuse_pickle
 
 
@@ -50,6 +51,45 @@ def fetch_adapter(
         digests = {"base": record["weights_sha256"], "adapter": weights_digest([files[1]])}
         write_card(card, name=model, base=record, address=str(address[0]), revision=address[1],
                    adapter=True, origin=origin, digests=digests, sentence=sentence)  # fmt: skip
+
+
+def fetch_adapters(
+    *,
+    models: list[dict[str, Any]],
+    cache: str,
+    base: list[Path],
+    base_names: dict[str, list[str]],
+    addresses: dict[str, list[str | None]],
+    weights: list[Path],
+    config: list[Path],
+    card: list[Path],
+) -> None:
+    """Bring several adapters into results/models, as :func:`fetch_adapter` does.
+
+    :param models: name, base, source and sentence of each. :param base: files of their bases.
+    :param base_names, addresses: base -> names and address.
+    :raises AtlasError: with the reasons of all adapters that cannot be used.
+    """
+    files, reasons = by_folder(base), []
+    progress = Progress(len(models), "adapter")
+    for model, *outputs in zip(models, weights, config, card, strict=True):
+        name, of = model["name"], model["base"]
+        try:
+            fetch_adapter(
+                model=name, source=model["source"], cache=cache, base=files[of],
+                base_names=base_names[of], address=addresses[of], sentence=model["sentence"],
+                weights=outputs[0], config=outputs[1], card=outputs[2],
+            )  # fmt: skip
+        except hub.UnreachableError:
+            raise
+        except AtlasError as error:
+            reasons.append(f"{name}: {error}")
+        progress.step(name)
+    if reasons:
+        raise AtlasError(
+            f"{len(reasons)} of {len(models)} adapters cannot be used; mend their lines of the sheet, "
+            f"or name them in excluded of the pool. {' '.join(reasons)}"
+        )
 
 
 def fetch_full(

@@ -36,6 +36,7 @@ from atlas.table_checks import check_comparison, check_table
 from atlas.task_entries import task_models, task_pools
 from atlas.validation import validate
 
+FETCHED_ALONE = 500  # models of a pool up to which each adapter is fetched by a job of its own
 KINDS = {
     "sft": ("completion", "messages"),
     "dpo": ("preference",),
@@ -58,6 +59,19 @@ class Plan:
     def merged(self) -> dict[str, PlannedModel]:
         """Every merged model that can be asked for: a model plus a delta of the same base."""
         return merged_models(self.config, self.models, self.implicit)
+
+    @cached_property
+    def fetched_together(self) -> list[tuple[PlannedModel, ...]]:
+        """Adapters of large sheets by shards of their pool: those of a shard are fetched by one job."""
+        found: list[tuple[PlannedModel, ...]] = []
+        seen: set[str] = set()
+        for pool in self.pools.values():
+            if pool.settings.keep_weights and len(pool.models) > FETCHED_ALONE:
+                for shard in pool.shards.values():
+                    some = tuple(m for m in shard if m.source and m.adapter and m.name not in seen)
+                    seen |= {model.name for model in some}
+                    found += [some] if some else []
+        return found
 
     def pool_repeats(self, pool: str) -> dict[int, str]:
         """Seed -> name of the pool with its models trained anew with that seed, the pool first."""

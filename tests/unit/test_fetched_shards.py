@@ -11,6 +11,8 @@ from atlas import hub
 from atlas.activation_files import read_activations
 from atlas.activations import compute_shard
 from atlas.digests import sha256_file
+from atlas.errors import AtlasError
+from atlas.fetched_models import fetch_adapters
 from atlas.fetched_shards import compute_fetched_shard
 from atlas.files import read_csv
 from unit.conftest import make_base, make_lora
@@ -102,3 +104,27 @@ def test_a_hub_that_is_away_is_no_fault_of_an_adapter(
     monkeypatch.setattr("atlas.fetched_shards.bring", away)
     with pytest.raises(hub.UnreachableError):
         run(tmp_path / "one", probes, tiny_base, {"m0": lora_pool["m0"][0].parent})
+
+
+def test_adapters_that_are_fetched_together_tell_all_their_faults(tmp_path, tiny_base, damaged):
+    def fetch(names):
+        folders = [tmp_path / "out" / name for name in names]
+        for folder in folders:
+            folder.mkdir(parents=True)
+        fetch_adapters(
+            models=[{"name": n, "base": "tiny", "source": {"local": str(damaged[n])}, "sentence": ""}
+                    for n in names],
+            cache=str(tmp_path / "cache"), base=tiny_base, base_names={"tiny": ["tiny"]},
+            addresses={"tiny": ["tiny", None]}, card=[f / "README.md" for f in folders],
+            weights=[f / "adapter_model.safetensors" for f in folders],
+            config=[f / "adapter_config.json" for f in folders],
+        )  # fmt: skip
+        return folders
+
+    with pytest.raises(AtlasError, match=r"^3 of 4 adapters .*cut: .*nan: .*NaN.*other-base: "):
+        fetch(["cut", "good", "nan", "other-base"])
+    shutil.rmtree(tmp_path / "out")
+    (good,) = fetch(["good"])
+    for file in ("adapter_model.safetensors", "adapter_config.json"):
+        assert (good / file).read_bytes() == (damaged["good"] / file).read_bytes()
+    assert "tiny" in (good / "README.md").read_text()

@@ -1,5 +1,6 @@
 """A pool whose adapters are not kept: what is reported, what is gone, what stops the table."""
 
+import re
 import shutil
 
 import pytest
@@ -90,3 +91,36 @@ def test_a_pool_whose_adapters_are_not_kept(folder, hub):
     assert subject[name]["annotations"]["temporary"] is True
     assert subject[name]["digest"]["sha256"] == report[f"made-{NAMES[0]}"]["sha256"]
     assert lineage(folder, "trace", TARGETS[0]).returncode == 0
+
+
+def test_a_large_sheet_is_fetched_shard_by_shard(folder):
+    plan = folder / "scripts/atlas/plan.py"
+    assert "FETCHED_ALONE = 500" in plan.read_text()
+    plan.write_text(plan.read_text().replace("FETCHED_ALONE = 500", "FETCHED_ALONE = 100"))
+    lines = ["model\tsource\tbase\tdomain"]
+    for i in range(101):
+        lines.append(
+            f"many-{i:03}\t./elsewhere/{NAMES[i % 4]}\tmicro\t{NAMES[i % 4].split('-')[1]}"
+        )
+    lines.append("many-broken\t./elsewhere/broken\tmicro\talpha")
+    (folder / "many.tsv").write_text("\n".join(lines) + "\n")
+
+    def run(**more):
+        config = micro_config()
+        config["pools"]["many"] = {"sheet": "many.tsv", "spaces": ["delta_activations"],
+                                   "shards": 2, **more}  # fmt: skip
+        write_config(folder, config)
+        return snakemake(folder, "results/pools/many/activations.h5", "--cores", "1",
+                         "--keep-going", check=False)  # fmt: skip
+
+    stopped = run()
+    assert stopped.returncode != 0
+    assert re.search(r"1 of \d+ adapters cannot be used; .*many-broken: .*NaN", stopped.stdout)
+    done = run(excluded=["many-broken"])
+    assert done.returncode == 0, done.stdout[-3000:]
+    made = list((folder / "results/models").glob("many-*/adapter_model.safetensors"))
+    assert len(made) == 101
+    jobs = re.findall(r"^fetch_adapters_\d+ +1$", done.stdout, re.MULTILINE)
+    assert 1 <= len(jobs) <= 2
+    assert "Nothing to be done" in run(excluded=["many-broken"]).stdout
+    assert lineage(folder, "verify").returncode == 0
