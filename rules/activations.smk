@@ -35,7 +35,7 @@ rule compute_fetched_shard:
     input:
         probes="resources/probes.txt",
         bases=shard_base_files,
-        local=shard_local_files,
+        local=reported_local_files,
     output:
         activations="results/pools/{pool}/shards/{shard}.h5",
         report="results/pools/{pool}/shards/{shard}.report.csv",
@@ -54,7 +54,7 @@ rule compute_fetched_shard:
         runtime=minutes(120, shard_work, 0.1),
     params:
         code=code("atlas.fetched_shards:compute_fetched_shard"),
-        models=shard_sources,
+        models=reported_sources,
         dtypes=shard_dtypes,
         base_names=shard_base_names,
         cache=PLAN.config.cache,
@@ -64,9 +64,40 @@ rule compute_fetched_shard:
         "../scripts/compute_fetched_shard.py"
 
 
+# Of a pool that keeps its weights, where its report is asked for.
+rule check_shard:
+    input:
+        bases=reported_base_files,
+        local=reported_local_files,
+    output:
+        report="results/pools/{pool}/shards/{shard}.report.csv",
+    log:
+        "logs/check_shard/{pool}-{shard}.log",
+    benchmark:
+        "benchmarks/check_shard/{pool}-{shard}.tsv"
+    wildcard_constraints:
+        pool=names(pools_that_keep(True)),
+    conda:
+        "../envs/atlas.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(120),
+        gpu=0,
+    params:
+        code=code("atlas.fetched_shards:check_shard"),
+        models=reported_sources,
+        base_names=reported_base_names,
+        cache=PLAN.config.cache,
+    message:
+        "check the adapters of shard {wildcards.shard} of {wildcards.pool}"
+    script:
+        "../scripts/check_shard.py"
+
+
 rule report_pool:
     input:
-        shards=pool_shards(".report.csv"),
+        shards=reports_of_shards,
     output:
         report=pool_table("report", "Adapters"),
     log:
@@ -74,7 +105,7 @@ rule report_pool:
     benchmark:
         "benchmarks/report_pool/{pool}.tsv"
     wildcard_constraints:
-        pool=names(pools_that_keep(False)),
+        pool=names(pools_with_adapters_made_elsewhere()),
     group:
         packed("pool")
     conda:
@@ -86,7 +117,7 @@ rule report_pool:
         gpu=0,
     params:
         code=code("atlas.pool_reports:report_pool"),
-        models=listed_models,
+        models=reported_models,
         excluded=lambda w: PLAN.pools[w.pool].settings.excluded,
     message:
         "report on the adapters of {wildcards.pool}"

@@ -355,26 +355,57 @@ def pool_cards(wildcards):
     return [f"{model.folder}/README.md" for model in kept]
 
 
-def listed_models(wildcards):
-    """Models of a pool, the excluded ones among them, with where they are from."""
+def pools_with_adapters_made_elsewhere():
+    """Names of the pools that can have a report."""
+    return [name for name, pool in PLAN.pools.items() if pool.reported]
+
+
+def reports_of_shards(wildcards):
+    """What the report of a pool is made of."""
+    pool = PLAN.pools[wildcards.pool]
+    return [f"results/pools/{pool.name}/shards/{s}.report.csv" for s in pool.reported]
+
+
+def reported_models(wildcards):
+    """Adapters of the report of a pool, with where they are from."""
+    pool = PLAN.pools[wildcards.pool]
     return [
         {"name": m.name, "domain": m.domain, "source": described(m.source)}
-        for m in PLAN.pools[wildcards.pool].listed
+        for m in sorted(
+            (m for shard in pool.reported.values() for m in shard),
+            key=lambda m: m.name,
+        )
     ]
 
 
-def shard_sources(wildcards):
-    """Name, base and source of the models of one shard."""
+def reported_in_shard(wildcards):
+    """Adapters made elsewhere of one shard, those that are left out among them."""
+    return PLAN.pools[wildcards.pool].reported[wildcards.shard]
+
+
+def reported_sources(wildcards):
+    """Name, base and source of the adapters made elsewhere of one shard."""
     return [
         {"name": m.name, "base": m.base, "source": m.source}
-        for m in shard_models(wildcards)
+        for m in reported_in_shard(wildcards)
     ]
 
 
-def shard_local_files(wildcards):
+def reported_local_files(wildcards):
     """Files of the adapters of one shard that come from folders of the user's own."""
-    found = [m.source.get("local") for m in shard_models(wildcards)]
+    found = [m.source.get("local") for m in reported_in_shard(wildcards)]
     return [f for folder in found for f in local_files(folder, ADAPTER_FILES)]
+
+
+def reported_base_files(wildcards):
+    """Records and weights of the bases of the adapters made elsewhere of one shard."""
+    bases = sorted({m.base for m in reported_in_shard(wildcards)})
+    return [f for base in bases for f in base_weights_of(base)]
+
+
+def reported_base_names(wildcards):
+    """Base -> names under which it may be recorded, of the adapters of one shard."""
+    return {m.base: PLAN.base_names(m.base) for m in reported_in_shard(wildcards)}
 
 
 def shard_models(wildcards):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -108,9 +109,17 @@ class PlannedPool:
     @cached_property
     def shards(self) -> dict[str, tuple[PlannedModel, ...]]:
         """Shard name -> its models; shards without a model do not exist."""
-        found: dict[str, list[PlannedModel]] = {}
         # Where adapters are not kept, leaving one out must not fetch its shard again.
-        for model in self.models if self.settings.keep_weights else self.listed:
+        return self._cut(self.models if self.settings.keep_weights else self.listed)
+
+    @cached_property
+    def reported(self) -> dict[str, tuple[PlannedModel, ...]]:
+        """Shard name -> its adapters that were made elsewhere, those that are left out among them."""
+        return self._cut(model for model in self.listed if model.source and model.adapter)
+
+    def _cut(self, models: Iterable[PlannedModel]) -> dict[str, tuple[PlannedModel, ...]]:
+        found: dict[str, list[PlannedModel]] = {}
+        for model in models:
             digest = hashlib.sha256(model.name.encode()).digest()
             number = int.from_bytes(digest[:8], "big") % self.settings.shards
             found.setdefault(f"{number:04d}", []).append(model)

@@ -13,7 +13,7 @@ from atlas.activations import compute_shard
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
 from atlas.fetched_models import fetch_adapters
-from atlas.fetched_shards import compute_fetched_shard
+from atlas.fetched_shards import check_shard, compute_fetched_shard
 from atlas.files import read_csv
 from unit.conftest import make_base, make_lora
 
@@ -93,6 +93,22 @@ def test_adapters_that_cannot_be_used_are_rows_with_a_reason(tmp_path, probes, t
     # No word of where adapters stood for a moment: the report is the same each time.
     again, _, _ = run(tmp_path / "two", probes, tiny_base, damaged)
     assert again == found
+
+
+def test_the_report_of_adapters_that_are_kept_is_the_same(tmp_path, probes, tiny_base, damaged):
+    found, _, _ = run(tmp_path / "one", probes, tiny_base, damaged)
+    check_shard(
+        bases=tiny_base, base_names={"tiny": ["tiny"]}, cache=str(tmp_path / "cache"),
+        models=[{"name": name, "base": "tiny", "source": {"local": str(place)}}
+                for name, place in damaged.items()],
+        report=tmp_path / "kept.csv",
+    )  # fmt: skip
+    kept = {row["model"]: row for row in read_csv(tmp_path / "kept.csv")}
+    # Shapes are compared by the names of modules here, and where the adapter is applied there.
+    assert "another base" in kept["other-base"].pop("reason")
+    assert "shape" in found["other-base"].pop("reason")
+    assert kept == found
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_a_hub_that_is_away_is_no_fault_of_an_adapter(

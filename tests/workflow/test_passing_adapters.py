@@ -105,17 +105,22 @@ def test_a_large_sheet_is_fetched_shard_by_shard(folder):
     lines.append("many-broken\t./elsewhere/broken\tmicro\talpha")
     (folder / "many.tsv").write_text("\n".join(lines) + "\n")
 
-    def run(**more):
+    def run(*targets, **more):
         config = micro_config()
         config["pools"]["many"] = {"sheet": "many.tsv", "spaces": ["delta_activations"],
                                    "shards": 2, **more}  # fmt: skip
         write_config(folder, config)
-        return snakemake(folder, "results/pools/many/activations.h5", "--cores", "1",
+        return snakemake(folder, *(targets or ["results/pools/many/activations.h5"]), "--cores", "1",
                          "--keep-going", check=False)  # fmt: skip
 
     stopped = run()
     assert stopped.returncode != 0
     assert re.search(r"1 of \d+ adapters cannot be used; .*many-broken: .*NaN", stopped.stdout)
+    assert run("results/pools/many/report.csv").returncode == 0
+    report = {row["model"]: row for row in read_csv(folder / "results/pools/many/report.csv")}
+    assert len(report) == 102
+    assert [name for name, row in report.items() if row["reason"]] == ["many-broken"]
+    assert "NaN" in report["many-broken"]["reason"]
     done = run(excluded=["many-broken"])
     assert done.returncode == 0, done.stdout[-3000:]
     made = list((folder / "results/models").glob("many-*/adapter_model.safetensors"))
