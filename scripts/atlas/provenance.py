@@ -39,7 +39,7 @@ OUTSIDE = frozenset(
 # Import name -> distribution, where the two differ.
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML", "huggingface_hub": "huggingface-hub",
                  "pypi_simple": "pypi-simple", "sentence_transformers": "sentence-transformers",
-                 "markdown_it": "markdown-it-py"}  # fmt: skip
+                 "markdown_it": "markdown-it-py", "faiss": "faiss-cpu"}  # fmt: skip
 
 
 def _module_file(module: str, root: Path) -> Path | None:
