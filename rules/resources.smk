@@ -1,0 +1,149 @@
+# Resources of jobs: GPU, memory and minutes by the size of what they read, and how small ones travel together.
+def gpu(wildcards=None):
+    """1 where the job will use a GPU, else 0."""
+    wanted = PLAN.config.device != "cpu"
+    return int(wanted and (device.gpu_visible() or not workflow.local_exec))
+
+
+def clusters_own(name):
+    """A default resource as the profile writes it, or None."""
+    value = workflow.resource_settings._parsed_default_resources.get(name).raw
+    return None if value is None else str(value).strip("'\"")
+
+
+def on_gpu(resource):
+    """A resource that the profile names for rules with a GPU (gpu_partition, …), by its own name."""
+
+    def value(wildcards):
+        default = None if resource == "gpu_model" else clusters_own(resource)
+        return clusters_own(GPU_RESOURCES[resource]) or default if gpu() else default
+
+    return value
+
+
+# Resource of sbatch -> default resource of the profile that has it for rules with a GPU.
+GPU_RESOURCES = {
+    "gpu_model": "gpu_type",
+    "slurm_partition": "gpu_partition",
+    "constraint": "gpu_constraint",
+}
+# Resources of every rule that uses a GPU.
+ON_GPU = {"gpu": gpu, **{resource: on_gpu(resource) for resource in GPU_RESOURCES}}
+
+
+def refuse_gpu_jobs_without_gpu():
+    """Snakemake would clamp their request to nothing, and a CPU would do the work."""
+    limit = workflow.global_resources.get("gpu")
+    if gpu() and limit is not None and limit.value == 0:
+        raise WorkflowError(
+            "--resources gpu=0 takes the GPU from jobs that are sent to a cluster for one; "
+            "give gpu=1 (one per job), or device: cpu in the configuration."
+        )
+
+
+def memory(fixed, size=None, copies=0):
+    """mem_mb: megabytes, and so many copies of the weights whose size a function tells."""
+    return lambda wildcards, attempt: job_sizes.memory_mb(
+        attempt, fixed, size(wildcards) if size else 0, copies
+    )
+
+
+def minutes(fixed, size=None, per_gigabyte=0):
+    """runtime: minutes, and so many per gigabyte of the size that a function tells."""
+    return lambda wildcards, attempt: job_sizes.runtime_minutes(
+        attempt, fixed, size(wildcards) if size else 0, per_gigabyte
+    )
+
+
+@functools.cache
+def base_bytes(base):
+    """Bytes of the weights of a base."""
+    entry = PLAN.pretrained(base)
+    files = [Path(f) for f in PLAN.base_files(base) if f.endswith(".safetensors")]
+    return job_sizes.weight_bytes(entry.billions, entry.dtype, files)
+
+
+def base_size(wildcards):
+    """Bytes of a base."""
+    return base_bytes(wildcards.base)
+
+
+def model_size(wildcards):
+    """Bytes of the base of a model."""
+    return base_bytes(PLAN.models[wildcards.model].base)
+
+
+def merged_size(wildcards):
+    """Bytes of the base of a merged model."""
+    return base_bytes(PLAN.merged[wildcards.merged].base)
+
+
+def delta_size(wildcards):
+    """Bytes of the base of a delta."""
+    return base_bytes(PLAN.config.deltas[wildcards.delta].base)
+
+
+def checkpoint_size(wildcards):
+    """Bytes of the base of a checkpoint."""
+    return base_bytes(PLAN.checkpoint(wildcards.checkpoint)[0])
+
+
+def comparison_size(wildcards):
+    """Bytes of the base of a comparison."""
+    return base_bytes(PLAN.config.comparisons[wildcards.comparison].base)
+
+
+def writer_size(wildcards):
+    """Bytes of the base that writes the continuations of a pool."""
+    return base_bytes(PLAN.pools[wildcards.pool].writer)
+
+
+def shard_size(wildcards):
+    """Bytes of the largest base of a shard: one is in memory at a time."""
+    return max(map(base_bytes, shard_bases(wildcards)))
+
+
+def shard_work(wildcards):
+    """Bytes of a base for each model of a shard, added up."""
+    return sum(base_bytes(model.base) for model in shard_models(wildcards))
+
+
+def pool_size(wildcards):
+    """Bytes of the largest base of a pool."""
+    return max(map(base_bytes, PLAN.pools[wildcards.pool].bases))
+
+
+def pool_work(wildcards):
+    """Bytes of a base for each model of a pool, added up."""
+    return sum(base_bytes(model.base) for model in PLAN.pools[wildcards.pool].models)
+
+
+def pool_vectors(wildcards):
+    """Bytes of the embeddings of a pool of many models, of 4,096 dimensions."""
+    return len(PLAN.pools[wildcards.pool].models) * 4096 * 4
+
+
+def pool_threads(wildcards):
+    """Threads where all pairs of a large pool are compared: they alter no result."""
+    return 2 if len(PLAN.pools[wildcards.pool].models) > ALL_PAIRS else 1
+
+
+def packed(group):
+    """On a cluster: the group of a small job, so that several travel as one submission.
+
+    Jobs of a model whose base is a model wait for that one, and have a group of their own.
+    """
+
+    def name(wildcards):
+        if workflow.local_exec:
+            return None
+        model = PLAN.models.get(getattr(wildcards, "model", None))
+        chained = model is not None and model.base in PLAN.implicit
+        return f"{group}-on-{model.base}" if chained else group
+
+    return name
+
+
+def full_pool_size(wildcards):
+    """Bytes of the largest base of a pool, where all of its models are full ones."""
+    return pool_size(wildcards) if full_pool_base_files(wildcards) else 0
