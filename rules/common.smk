@@ -21,10 +21,10 @@ from atlas import (
 from atlas.config import SPACES, TABLE_KINDS
 from atlas.errors import AtlasError
 from atlas.large_pools import ALL_PAIRS
+from atlas.looks import SPACE_NAMES
 from atlas.names import known
 from atlas.plan import build, described, source_params
 from atlas.planned import weight_names
-from atlas.tables import SPACE_NAMES
 from atlas.task_entries import retrieval_pool, selection_model, selection_pool
 from atlas.validation import validate
 

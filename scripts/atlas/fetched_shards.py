@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,11 @@ from atlas.probes import read_probes
 from atlas.progress import Progress, say
 from atlas.swap import adapter_applied, load_base
 from atlas.tensors import Weights
+from atlas.working_ahead import worked_ahead
 
 REPORT_COLUMNS = ("model", "base", "commit", "sha256", "bytes", "reason")
 FILES = ("adapter_config.json", "adapter_model.safetensors")
-# Adapters that are fetched while others are embedded: at once, and in advance.
+# Adapters that are fetched while others are embedded: at once, and on this machine at a time.
 THREADS, AHEAD = 4, 8
 
 
@@ -85,7 +85,7 @@ def compute_fetched_shard(
         mine = sorted((m for m in models if m["base"] == base), key=lambda m: m["name"])
         with (
             hub.beside(cache) as scratch,
-            contextlib.closing(_ahead(mine, Path(scratch), None)) as coming,
+            _coming(mine, Path(scratch), None) as coming,
         ):
             for model, future in coming:
                 name = model["name"]
@@ -124,7 +124,7 @@ def check_shard(
         mine = sorted((m for m in models if m["base"] == base), key=lambda m: m["name"])
         with (
             hub.beside(cache) as scratch,
-            contextlib.closing(_ahead(mine, Path(scratch), Path(cache))) as coming,
+            _coming(mine, Path(scratch), Path(cache)) as coming,
         ):
             for model, future in coming:
                 with _reported(model, Path(scratch), rows) as row:
@@ -172,23 +172,12 @@ def _write_report(report: Path, rows: list[dict[str, Any]]) -> None:
     write_csv(report, REPORT_COLUMNS, sorted(rows, key=lambda row: row["model"]))
 
 
-def _ahead(
+def _coming(
     models: Iterable[dict[str, Any]], scratch: Path, cache: Path | None
-) -> Generator[tuple[dict[str, Any], Future[Fetched]], None, None]:
+) -> contextlib.closing[Generator[tuple[dict[str, Any], Future[Fetched]], None, None]]:
     """Models in their order, each with what fetches it; the next ones are on their way."""
-    queue = iter(models)
-    with ThreadPoolExecutor(THREADS) as pool:
-
-        def fetch(model: dict[str, Any]) -> tuple[dict[str, Any], Future[Fetched]]:
-            return model, pool.submit(_fetch, model, scratch, cache)
-
-        try:
-            waiting = deque(map(fetch, islice(queue, AHEAD)))
-            while waiting:
-                yield waiting.popleft()
-                waiting += map(fetch, islice(queue, 1))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    fetch = partial(_fetch, scratch=scratch, cache=cache)
+    return contextlib.closing(worked_ahead(fetch, models, threads=THREADS, at_most=AHEAD))
 
 
 def _fetch(model: dict[str, Any], scratch: Path, cache: Path | None) -> Fetched:

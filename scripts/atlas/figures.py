@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from atlas.clusters import model_silhouettes, no_silhouette
 from atlas.embeddings import Embeddings, read_embeddings, unit_blocks
-from atlas.looks import TITLES, looks
+from atlas.looks import SPACE_NAMES, looks
 from atlas.map_files import read_map
 from atlas.maps import no_map
 
@@ -59,7 +59,7 @@ def draw(
     """
     found = read_embeddings(embeddings)
     look = looks(found.domains, palette, markers)
-    title = f"{TITLES[found.space]} of {pool}"
+    title = f"{SPACE_NAMES[found.space]} of {pool}"
     with plt.rc_context(STYLE):
         save(tsne_figure(found, read_map(points)[1], title, look), *tsne)
         save(similarity_figure(found, title), *similarity)

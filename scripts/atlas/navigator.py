@@ -16,7 +16,7 @@ from bokeh.resources import Resources
 
 from atlas.errors import AtlasError
 from atlas.files import by_folder, read_csv, read_json, write_bytes
-from atlas.looks import TITLES, looks
+from atlas.looks import SPACE_NAMES, looks
 from atlas.map_files import read_map
 from atlas.navigator_blocks import json_block, space_block
 from atlas.navigator_cards import compact
@@ -73,7 +73,7 @@ def write_navigator(
         if mapped and mapped != names:
             raise AtlasError(f"{file}: its models are not those of the pool {pool}.")
         block, layout = space_block(places if mapped else None, ranked.get(space))
-        found.append({"space": space, "title": TITLES[space], "method": method, **layout,
+        found.append({"space": space, "title": SPACE_NAMES[space], "method": method, **layout,
                       **scores.get(space, {})})  # fmt: skip
         blocks.append((f"space-{space}", block))
     look = looks([model["domain"] for model in models], palette, [_marker(m) for m in markers])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from atlas.files import by_folder, read_json
 from atlas.progress import Progress, say
 from atlas.swap import adapter_applied, load_base, weights_applied
 from atlas.tensors import Weights
+from atlas.working_ahead import worked_ahead
 
 Read = TypeVar("Read")
 
@@ -70,12 +70,9 @@ def read_ahead(read: Callable[[str], Read], names: Sequence[str]) -> Iterator[Re
 
     :raises BaseException: what went wrong with a name, when its turn comes.
     """
-    with ThreadPoolExecutor(1, "read-ahead") as pool:
-        ahead = [pool.submit(read, name) for name in names[:1]]
-        for after in range(1, len(names) + 1):
-            found = ahead.pop().result()
-            ahead.extend(pool.submit(read, name) for name in names[after : after + 1])
-            yield found
+    with contextlib.closing(worked_ahead(read, names, threads=1, at_most=2)) as coming:
+        for _, future in coming:
+            yield future.result()
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from atlas.looks import SPACE_NAMES
 from atlas.seeds import MEAN, SPREAD
 from atlas.sentences import (
     SURE,
@@ -17,7 +18,7 @@ from atlas.sentences import (
     overlap,
     percent,
 )
-from atlas.tables import AVERAGE, SPACE_NAMES
+from atlas.tables import AVERAGE
 
 Row = Mapping[str, str]
 CLIPPED = "cosine_clipped"

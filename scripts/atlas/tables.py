@@ -8,6 +8,7 @@ from typing import Any
 
 from atlas.errors import AtlasError
 from atlas.files import read_csv, write_bytes, write_csv
+from atlas.looks import SPACE_NAMES
 
 MAIN_COLUMNS = (
     "space",
@@ -19,15 +20,6 @@ MAIN_COLUMNS = (
     "silhouette",
     "published",
 )
-SPACE_NAMES = {
-    "flattened_weights": "Flattened weights",
-    "salient_mask": "Salient mask",
-    "output_sentences": "Output sentences",
-    "delta_activations": "Delta activations",
-    "delta_logits": "Delta logits",
-    "delta_weighted": "Delta weighted",
-    "delta_meaning": "Delta meaning",
-}
 AVERAGE = "average"
 
 
