@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from atlas import device as devices
 from atlas.errors import AtlasError
 from atlas.files import read_json
+
+if TYPE_CHECKING:
+    import torch
 
 
 def is_seq2seq(folder: Path) -> bool:
@@ -19,6 +23,40 @@ def loader(seq2seq: bool) -> Any:
     import transformers
 
     return transformers.AutoModelForSeq2SeqLM if seq2seq else transformers.AutoModelForCausalLM
+
+
+def load(folder: Path, dtype: str, device: torch.device) -> Any:
+    """The network in a folder, still in main memory; remote code is never run.
+
+    :param device: where it will compute, which its attention must allow.
+    :raises AtlasError: where it cannot compute attention as the configuration wants it.
+    """
+    import torch
+
+    wanted = devices.attention(dtype, device)
+    network = loader(is_seq2seq(folder)).from_pretrained(
+        folder, dtype=getattr(torch, dtype), trust_remote_code=False
+    )
+    if wanted is not None:
+        _set_attention(network, wanted)
+    devices.note_attention(network.config._attn_implementation)
+    return network
+
+
+def _set_attention(network: Any, wanted: str) -> None:
+    """Transformers warns, takes another or raises where an architecture has no such attention."""
+    try:
+        network.set_attn_implementation(wanted)
+    except (ImportError, ValueError) as error:
+        reason = str(error).partition(". ")[0].rstrip(".")
+    else:
+        reason = f"it computes by {network.config._attn_implementation}"
+        if network.config._attn_implementation == wanted:
+            return
+    raise AtlasError(
+        f"attention is {wanted}, which {type(network).__name__} cannot use ({reason}); set "
+        "attention to auto."
+    )
 
 
 def refuse_seq2seq(folder: Path) -> None:

@@ -878,6 +878,14 @@ class Config(Entry):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where numeric jobs run; auto takes a GPU when one is visible."
     )
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
+        default="auto",
+        description="How bases compute attention: PyTorch's kernels (sdpa), plain products "
+        "(eager), or flash-attn (flash_attention_2: on a GPU, where it is installed, for bases in "
+        "bfloat16 or float16); auto leaves it to transformers, which takes sdpa where an "
+        "architecture has it. Like device, it is no parameter of a job: changing it makes nothing "
+        "again, and statements have what was used.",
+    )
     cache: str = Field(
         default=".snakemake/atlas/cache",
         description="Folder of downloads, by content; several checkouts may share one.",

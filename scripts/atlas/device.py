@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,9 @@ from atlas.errors import AtlasError
 
 if TYPE_CHECKING:
     import torch
+
+FLASH = "flash_attention_2"
+_attentions: set[str] = set()  # of the networks that this process has loaded
 
 
 def gpu_visible() -> bool:
@@ -53,6 +57,44 @@ def set_threads() -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+def attention(dtype: str, device: torch.device) -> str | None:
+    """How a network is to compute attention, from the configuration's `attention`.
+
+    :param dtype: precision in which its weights are loaded.
+    :param device: where it will compute.
+    :returns: the name that transformers has for it; None: what transformers chooses.
+    :raises AtlasError: where flash attention was asked for and cannot be had.
+    """
+    wanted = os.environ.get("DELTA_ATLAS_ATTENTION", "auto")
+    if wanted == FLASH:
+        if device.type != "cuda":
+            raise AtlasError(
+                f"attention is {wanted}, and the job runs on a CPU; set attention to auto, or run "
+                "it on a GPU."
+            )
+        if dtype == "float32":
+            raise AtlasError(
+                f"attention is {wanted}, which has no float32, in which the base is loaded; set "
+                "attention to auto, or the dtype of the base to bfloat16."
+            )
+        if find_spec("flash_attn") is None:
+            raise AtlasError(
+                f"attention is {wanted}, and flash-attn is not installed; set attention to auto, "
+                "or install it (pip install flash-attn)."
+            )
+    return None if wanted == "auto" else wanted
+
+
+def note_attention(name: str) -> None:
+    """Remember how a network that was loaded computes attention."""
+    _attentions.add(name)
+
+
+def attention_used() -> str | None:
+    """How the networks of this process compute attention; None where none was loaded."""
+    return ", ".join(sorted(_attentions)) or None
 
 
 def describe() -> str:

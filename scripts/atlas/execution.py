@@ -107,7 +107,7 @@ class Execution:
                     finished=attempts.now(),
                     run=self.identity,
                     host={**provenance.environment(), "threads": self.snakemake.threads,
-                          "device": _device(), "attempt": attempt, "exit": 0,
+                          **_device(), "attempt": attempt, "exit": 0,
                           **({"batch_system": batch} if batch else {})},
                 ),
                 kept,
@@ -254,13 +254,14 @@ def _escape(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
-def _device() -> str:
-    """The device that the job used, where it used torch at all."""
+def _device() -> dict[str, str]:
+    """The device that the job used, and the attention, where it loaded a network."""
     if "torch" not in sys.modules:
-        return "cpu"
-    from atlas.device import describe
+        return {"device": "cpu"}
+    from atlas.device import attention_used, describe
 
-    return describe()
+    attention = attention_used()
+    return {"device": describe(), **({"attention": attention} if attention else {})}
 
 
 def _sync(folder: Path) -> None:

@@ -47,10 +47,12 @@ def run(snakemake: Any, target: str, *, network: bool = False) -> None:
     os.environ.setdefault("HF_TOKEN_PATH", str(Path(home) / "token"))
     os.environ.setdefault("HF_HOME", str((WORK / "huggingface").absolute()))
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    os.environ["FLASH_ATTENTION_DETERMINISTIC"] = "1"
     if not network:
         os.environ["HF_HUB_OFFLINE"] = "1"
     keep_memory()
     os.environ["DELTA_ATLAS_DEVICE"] = snakemake.config.get("device", "auto")
+    os.environ["DELTA_ATLAS_ATTENTION"] = snakemake.config.get("attention", "auto")
     if snakemake.resources.get("gpu", 0):
         gpu_share.take_one_of_several(WORK / "gpus")
     log = Path(str(snakemake.log[0]))

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from atlas.adapters import Adapter, Ia3Module, LoraModule, check_fits
-from atlas.architectures import is_seq2seq, loader, refuse_seq2seq
+from atlas.architectures import load, refuse_seq2seq
 from atlas.errors import AtlasError
 from atlas.tensors import Weights, check_finite
 
@@ -28,10 +28,7 @@ def load_base(folder: Path, dtype: str, device: torch.device, *, seq2seq: bool =
     """
     if not seq2seq:
         refuse_seq2seq(folder)
-    network = loader(is_seq2seq(folder)).from_pretrained(
-        folder, dtype=getattr(torch, dtype), trust_remote_code=False
-    )
-    return network.to(device).eval().requires_grad_(False)
+    return load(folder, dtype, device).to(device).eval().requires_grad_(False)
 
 
 @contextlib.contextmanager

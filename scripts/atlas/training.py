@@ -23,7 +23,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from atlas import device as devices
 from atlas.adapters import write_adapter
-from atlas.architectures import is_seq2seq, loader
+from atlas.architectures import is_seq2seq, load
 from atlas.bases import own_tensors
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
@@ -84,9 +84,7 @@ def train(
             f"{model}: its base is a sequence-to-sequence model, which is trained with the "
             f"objective sft, not {recipe['objective']}."
         )
-    network = loader(is_seq2seq(folder)).from_pretrained(
-        folder, dtype=getattr(torch, dtype), trust_remote_code=False
-    )
+    network = load(folder, dtype, device)
     trainer = (build or _trainer)(network, folder, data, recipe, seed, scratch, device)
     if len(trainer.train_dataset) != len(data):
         raise AtlasError(

@@ -12,7 +12,8 @@ from atlas.lineage.records import Statement
 Kind = Literal["output", "input", "parameter", "module", "package", "rule", "execution"]
 Find = Callable[[str, str], Statement | None]  # path, SHA-256 -> the statement that made it
 # What may differ between executions that read the same and ran the same code.
-EXECUTION = ("device", "processor", "driver", "python", "platform", "machine", "threads")
+EXECUTION = ("device", "attention", "processor", "driver", "python", "platform", "machine",
+             "threads")  # fmt: skip
 
 
 @dataclass(frozen=True)
