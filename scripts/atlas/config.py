@@ -419,10 +419,30 @@ class Recipe(Entry):
     gradient_checkpointing: bool = Field(
         default=False, description="Recompute activations in the backward pass to save memory."
     )
+    padding_free: bool = Field(
+        default=False,
+        description="Rows of a batch stand in one sequence, one after another and unseen by each "
+        "other, so that nothing is spent on padding (sft and cpt on causal bases). Steps have the "
+        "same rows as without, and results differ by rounding only; TRL's packing, which is not "
+        "used, changes how many rows a step has.",
+    )
+    liger: bool = Field(
+        default=False,
+        description="Layers by the kernels of liger-kernel, which is installed by hand and needs a "
+        "GPU (sft and cpt on causal bases); results differ by rounding.",
+    )
     checkpoint_steps: int = Field(
         default=100, ge=1, description="Steps between checkpoints; a killed training resumes there."
     )
     length: Length = Field(default=Length(), description="Length policy.")
+
+    @model_validator(mode="after")
+    def _faster(self) -> Recipe:
+        if (self.padding_free or self.liger) and self.objective not in ("sft", "cpt"):
+            raise PydanticCustomError(
+                "recipe", "padding_free and liger are for the objectives sft and cpt"
+            )
+        return self
 
 
 # ---------------------------------------------------------------- models

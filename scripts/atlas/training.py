@@ -27,6 +27,12 @@ from atlas.architectures import is_seq2seq, load
 from atlas.bases import own_tensors
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
+from atlas.faster_training import (
+    FASTER,
+    check_liger,
+    refuse_neighbours_seen,
+    refuse_on_seq2seq,
+)
 from atlas.files import read_json, read_jsonl, write_csv
 from atlas.model_cards import write_card
 from atlas.progress import Progress, say
@@ -85,7 +91,7 @@ def train(
             f"objective sft, not {recipe['objective']}."
         )
     network = load(folder, dtype, device)
-    trainer = (build or _trainer)(network, folder, data, recipe, seed, scratch, device)
+    trainer = (build or make_trainer)(network, folder, data, recipe, seed, scratch, device)
     if len(trainer.train_dataset) != len(data):
         raise AtlasError(
             f"{model}: the trainer kept {len(trainer.train_dataset)} of {len(data)} rows; a row "
@@ -114,7 +120,8 @@ def train(
         adapter=adapter, datasets=datasets, digests=digests, sentence=sentence,
         origin=f"Trained by Delta Atlas from {record['name']} with {recipe['objective']} "
                f"({recipe['parameters']}) on {len(data)} rows.",
-        settings={**{k: v for k, v in recipe.items() if k not in ("lora", "ia3", "grpo")},
+        settings={**{k: v for k, v in recipe.items()
+                     if k not in ("lora", "ia3", "grpo") and (v or k not in FASTER)},
                   **recipe.get("grpo", {}),
                   **(recipe.get(recipe["parameters"]) or {}), "seed": seed},
         seq2seq=is_seq2seq(folder),
@@ -191,10 +198,16 @@ def trainer_arguments(
     }
 
 
-def _trainer(
+def make_trainer(
     network: Any, folder: Path, data: list[dict[str, Any]], recipe: dict[str, Any], seed: int,
     scratch: Path, device: torch.device,
 ) -> Any:  # fmt: skip
+    """A trainer of the transformers library, ready to train.
+
+    :param folder: where the base's config.json and tokenizer are.
+    :param data: prepared rows.
+    :raises AtlasError: where the recipe has what the base or the device has not.
+    """
     per_step = recipe["batch_size"] * recipe["accumulation"]
     per_epoch = math.ceil(math.ceil(len(data) / recipe["batch_size"]) / recipe["accumulation"])
     steps = recipe["max_steps"] or math.ceil(recipe["epochs"] * per_epoch)
@@ -207,6 +220,7 @@ def _trainer(
     }
     say(f"{len(data)} rows, {steps} steps of {per_step} rows on {device}")
     if is_seq2seq(folder):
+        refuse_on_seq2seq(recipe)
         return _encoded_trainer(shared, folder, data, recipe, arguments)
     if recipe["objective"] == "dpo":
         keys = ("prompt_ids", "chosen_ids", "rejected_ids")
@@ -214,8 +228,17 @@ def _trainer(
         return _Preference(
             args=DPOConfig(beta=recipe["beta"], **arguments), train_dataset=dataset, **shared
         )
+    if recipe["liger"]:
+        check_liger(network, device)
+    settings = SFTConfig(
+        packing=False, padding_free=recipe["padding_free"], use_liger_kernel=recipe["liger"],
+        **arguments,
+    )  # fmt: skip
     dataset = Dataset.from_list([_labelled(row) for row in data])
-    return _Supervised(args=SFTConfig(packing=False, **arguments), train_dataset=dataset, **shared)
+    trainer = _Supervised(args=settings, train_dataset=dataset, **shared)
+    if recipe["padding_free"]:
+        refuse_neighbours_seen(trainer)
+    return trainer
 
 
 def _encoded_trainer(
@@ -255,7 +278,9 @@ class _Counts:
         if self._tokens is None:
             past = [e["tokens"] for e in self.state.log_history if "tokens" in e]
             self._tokens = past[-1] if past else 0
-        self._tokens += int(inputs["attention_mask"].sum())
+        # A batch that is flattened has no padding, and so no mask.
+        read = inputs.get("attention_mask")
+        self._tokens += inputs["input_ids"].numel() if read is None else int(read.sum())
         return super().training_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
 
     def log(self: Any, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:

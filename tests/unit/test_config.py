@@ -94,6 +94,10 @@ def test_numbers_that_yaml_takes_for_text():
         ({"pools": {"p": {}}}, "pools.p: a pool names its models"),
         ({"figures": {"palette": ["red"]}}, "figures.palette.0: .*'red'"),
         ({"device": "gpu"}, "device: .*'auto', 'cpu' or 'cuda'"),
+        ({"attention": "flash"}, "attention: .*'sdpa', 'eager' or 'flash_attention_2'"),
+        ({"recipes__r__objective": "dpo", "recipes__r__padding_free": True},
+         "recipes.r: padding_free and liger are for the objectives sft and cpt"),
+        ({"recipes__r__objective": "grpo", "recipes__r__liger": True}, "recipes.r: padding_free and"),
         ({"seeds": []}, "seeds: .*at least 1"),
     ],
 )  # fmt: skip

@@ -266,14 +266,17 @@ def test_the_seed_makes_the_adapter(trained, tiny_base, tmp_path):
 
 def make_trainer(base_folder, tmp_path, rows, **more):
     network = AutoModelForCausalLM.from_pretrained(base_folder, dtype=torch.float32)
-    return training._trainer(network, base_folder, rows, make_recipe(**more), 1, tmp_path,
+    return training.make_trainer(network, base_folder, rows, make_recipe(**more), 1, tmp_path,
                              torch.device("cpu"))  # fmt: skip
 
 
 @pytest.mark.parametrize("objective", ["sft", "cpt"])
 @pytest.mark.parametrize("items", [None, 50])
-def test_the_loss_is_that_of_trl(base_folder, tmp_path, objective, items):
-    trainer = make_trainer(base_folder, tmp_path, make_rows(objective, 4), kind=f"{objective}-lora")
+@pytest.mark.parametrize("free", [False, True])
+def test_the_loss_is_that_of_trl(base_folder, tmp_path, objective, items, free):
+    trainer = make_trainer(
+        base_folder, tmp_path, make_rows(objective, 4), kind=f"{objective}-lora", padding_free=free
+    )
     for name, parameter in trainer.model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.3)
@@ -329,14 +332,14 @@ def test_a_loss_that_is_not_finite_stops(tiny_base, tmp_path):
 
 
 def test_a_row_that_the_trainer_drops_stops(tiny_base, tmp_path, monkeypatch):
-    plain = training._trainer
+    plain = training.make_trainer
 
     def shorter(*args):
         trainer = plain(*args)
         trainer.train_dataset = trainer.train_dataset.select(range(11))
         return trainer
 
-    monkeypatch.setattr(training, "_trainer", shorter)
+    monkeypatch.setattr(training, "make_trainer", shorter)
     with pytest.raises(AtlasError, match="m: the trainer kept 11 of 12 rows"):
         train(tmp_path, tiny_base)
 
