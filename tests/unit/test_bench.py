@@ -88,6 +88,24 @@ def test_geometry_speed():
     assert re.search(r"^memory +\d+ MB", shown, re.MULTILINE)
 
 
+def test_training_speed():
+    shown = run("training_speed.py", "--random", "tiny", "--dtype", "float32", "--batch", "2",
+                "--accumulation", "2", "--steps", "3", "--warm-up", "1", "--rounds", "1",
+                "--at-once", "2")  # fmt: skip
+    ways = ("plain", "plain, kept", "ours", "ours, padding_free")
+    speed = r" +[\d,]+ tokens/s, [\d.]+ GB, [\d.]+ times plain \([\d.]+ to [\d.]+\)$"
+    off = r" +losses (\S+), adapter (\S+) of its norm, element \S+$"
+    for way in ways:
+        assert re.search(f"^{way}{speed}", shown, re.MULTILINE)
+        found = re.search(f"^deviation, {way}{off}", shown, re.MULTILINE)
+        assert float(found[1]) < 1e-5
+        assert float(found[2]) < 1e-2
+    assert re.search(r"^ours, liger +left out: needs liger-kernel and a GPU$", shown, re.MULTILINE)
+    for count in (1, 2):
+        line = rf"^at once {count} +[\d.]+ s per adapter, [\d.]+ GB, [\d.]+ times one after another"
+        assert re.search(line, shown, re.MULTILINE)
+
+
 def test_extraction_speed(base_folder):
     shown = run("extraction_speed.py", "--base", str(base_folder), "--prompts", "6", "--tokens",
                 "4", "9", "--repetitions", "2")  # fmt: skip
@@ -105,6 +123,7 @@ def test_extraction_speed(base_folder):
         "extraction_speed.py",
         "geometry_speed.py",
         "salient_mask_memory.py",
+        "training_speed.py",
     ],
 )
 def test_help(script):
