@@ -1,5 +1,6 @@
 """What changes runs again, and nothing else."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -63,6 +64,25 @@ def test_a_learning_rate_runs_its_models_again(copy):
     write_config(copy, config)
     trained = {f"train micro-{d}-{s}" for d in ("alpha", "beta") for s in ("first", "second")}
     assert planned(copy, MAIN) == trained | AFTER_MODELS
+
+
+def attention_of(folder: Path, file: str) -> str:
+    statement = json.loads((folder / f"results/provenance/attestations/{file}.json").read_text())
+    return statement["predicate"]["runDetails"]["delta_atlas_execution"]["attention"]
+
+
+def test_attention_runs_nothing_again_and_what_runs_uses_it(copy):
+    adapter = "models/micro-alpha-first/adapter_model.safetensors"
+    assert attention_of(copy, adapter) == "sdpa"
+    again = (f"results/{adapter}", "--force", "--cores", "1", "--resources", "gpu=1")
+    write_config(copy, {**micro_config(), "attention": "eager"})
+    assert planned(copy, MAIN) == NOTHING
+    snakemake(copy, *again)
+    assert attention_of(copy, adapter) == "eager"
+    write_config(copy, {**micro_config(), "attention": "flash_attention_2", "device": "cpu"})
+    done = snakemake(copy, *again, check=False)
+    assert "attention is flash_attention_2, and the job runs on a CPU" in done.stdout
+    assert done.returncode != 0
 
 
 def test_a_colour_runs_figures_and_navigator_again_and_not_the_table(copy):
