@@ -97,9 +97,10 @@ def test_training_speed():
     off = r" +losses (\S+), adapter (\S+) of its norm, element \S+$"
     for way in ways:
         assert re.search(f"^{way}{speed}", shown, re.MULTILINE)
+        assert re.search(rf"^processor, {way} +[\d.]+ times plain$", shown, re.MULTILINE)
         found = re.search(f"^deviation, {way}{off}", shown, re.MULTILINE)
         assert float(found[1]) < 1e-5
-        assert float(found[2]) < 1e-2
+        assert float(found[2]) < 1e-3
     assert re.search(r"^ours, liger +left out: needs liger-kernel and a GPU$", shown, re.MULTILINE)
     for count in (1, 2):
         line = rf"^at once {count} +[\d.]+ s per adapter, [\d.]+ GB, [\d.]+ times one after another"
