@@ -184,7 +184,7 @@ rule fetch_adapter:
         "../scripts/fetch_adapter.py"
 
 
-# Of large sheets: a job for each shard, for thousands of jobs take hours to be started.
+# Of large sheets: some at a time, for thousands of jobs take hours to be started.
 for number, together in enumerate(PLAN.fetched_together):
 
     rule:

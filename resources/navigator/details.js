@@ -7,7 +7,8 @@ function neighboursTable(pool, space, i, go, chip) {
     const j = space.neighbours[k];
     rows.push(row([[String(k - i * space.ranks + 1), "number"], [go(j)], [chip(j)], [signed(space.similarities[k] / STEP, 4), "number"]]));
   }
-  return table(`Nearest by ${space.title.toLowerCase()} (cosine similarity)`,
+  const how = space.recall < 1 ? `, by an index that finds ${(100 * space.recall).toFixed(1)} % of the nearest` : "";
+  return table(`Nearest by ${space.title.toLowerCase()} (cosine similarity)${how}`,
     [{ text: "#", kind: "number" }, "Model", "Domain", { text: "Similarity", kind: "number" }], rows);
 }
 

@@ -74,7 +74,7 @@ def write_navigator(
             raise AtlasError(f"{file}: its models are not those of the pool {pool}.")
         block, layout = space_block(places if mapped else None, ranked.get(space))
         found.append({"space": space, "title": SPACE_NAMES[space], "method": method, **layout,
-                      **scores.get(space, {})})  # fmt: skip
+                      "recall": ranked.get(space, {}).get("recall"), **scores.get(space, {})})  # fmt: skip
         blocks.append((f"space-{space}", block))
     look = looks([model["domain"] for model in models], palette, [_marker(m) for m in markers])
     first = {
@@ -138,13 +138,14 @@ def _column(values: Sequence[str]) -> dict[str, Any]:
 
 
 def _ranked(neighbours: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Space -> silhouettes (one per model, None without) and neighbours (index, similarity)."""
+    """Space -> silhouettes (one per model, None without), neighbours (index, similarity), their recall."""
     place = {name: i for i, name in enumerate(names)}
     found: dict[str, dict[str, Any]] = {}
     for row in read_csv(neighbours):
         if row["space"] not in found:
             found[row["space"]] = {
                 "silhouettes": [None] * len(names), "nearest": [[] for _ in names],
+                "recall": float(row["recall"]),
             }  # fmt: skip
         of = found[row["space"]]
         i = place.get(row["model"], -1)

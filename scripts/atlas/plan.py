@@ -37,6 +37,9 @@ from atlas.task_entries import task_models, task_pools
 from atlas.validation import validate
 
 FETCHED_ALONE = 500  # models of a pool up to which each adapter is fetched by a job of its own
+# Adapters that a job fetches otherwise: Snakemake holds its records of 128 files in memory, and asks
+# for those of a job's outputs, three for each adapter, several times.
+TOGETHER = 40
 KINDS = {
     "sft": ("completion", "messages"),
     "dpo": ("preference",),
@@ -62,15 +65,15 @@ class Plan:
 
     @cached_property
     def fetched_together(self) -> list[tuple[PlannedModel, ...]]:
-        """Adapters of large sheets by shards of their pool: those of a shard are fetched by one job."""
+        """Adapters of large sheets, some of one shard of their pool at a time: one job fetches them."""
         found: list[tuple[PlannedModel, ...]] = []
         seen: set[str] = set()
         for pool in self.pools.values():
             if pool.settings.keep_weights and len(pool.models) > FETCHED_ALONE:
                 for shard in pool.shards.values():
-                    some = tuple(m for m in shard if m.source and m.adapter and m.name not in seen)
+                    some = [m for m in shard if m.source and m.adapter and m.name not in seen]
                     seen |= {model.name for model in some}
-                    found += [some] if some else []
+                    found += [tuple(some[i : i + TOGETHER]) for i in range(0, len(some), TOGETHER)]
         return found
 
     def pool_repeats(self, pool: str) -> dict[int, str]:

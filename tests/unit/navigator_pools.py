@@ -149,7 +149,7 @@ def large_pool(folder: Path, n: int, domains: int) -> dict[str, Any]:
                     "space": space, "model": names[i], "domain": model["domain"],
                     "silhouette": float(silhouette[i]), "rank": rank, "neighbour": names[j],
                     "neighbour_domain": models[j]["domain"],
-                    "similarity": float(np.exp(-far[i, rank])),
+                    "similarity": float(np.exp(-far[i, rank])), "recall": 1.0,
                 })  # fmt: skip
         rows = [{"model": name, "x": float(x), "y": float(y), "method": "t-SNE of 50 components"}
                 for name, (x, y) in zip(names, points[:, :2], strict=True)]  # fmt: skip
