@@ -15,7 +15,7 @@ from atlas.errors import AtlasError
 from atlas.files import read_csv
 from unit.conftest import TINY_BASE, make_base
 from unit.seq2seq import make_t5
-from unit.test_training import make_recipe, make_rows, train
+from unit.test_training import interrupted_at, make_recipe, make_rows, train
 
 CPU = torch.device("cpu")
 UNEQUAL = [18, 4, 9, 13, 2, 7, 16, 5, 11, 3, 8, 14]
@@ -74,19 +74,10 @@ def test_padding_changes_rounding_only(tiny_base, tmp_path, kind):
         torch.testing.assert_close(flat[name], tensor, rtol=1e-4, atol=1e-5)
 
 
-def test_it_resumes_in_the_same_bytes(tiny_base, tmp_path, monkeypatch):
+def test_it_resumes_in_the_same_bytes(tiny_base, tmp_path):
     unbroken = train(tmp_path / "a", tiny_base, padding_free=True)
-    plain = training.Watch.on_log
-
-    def stop(self, args, state, control, logs=None, **more):
-        plain(self, args, state, control, logs=logs, **more)
-        if state.global_step == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training.Watch, "on_log", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at(3):
         train(tmp_path / "b", tiny_base, padding_free=True)
-    monkeypatch.undo()
     assert train(tmp_path / "b", tiny_base, padding_free=True) == unbroken
 
 

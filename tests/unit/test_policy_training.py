@@ -10,7 +10,7 @@ from atlas.config import Recipe
 from atlas.errors import AtlasError
 from atlas.files import read_csv, write_jsonl
 from unit.conftest import LLAMA, load, make_base
-from unit.test_training import contents, loaded
+from unit.test_training import contents, interrupted_at, loaded
 
 STEPS = 6
 PROMPTS = 12
@@ -97,20 +97,11 @@ def test_two_runs_give_equal_bytes(trained, tiny_base, tmp_path):
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
-def test_resumed_in_the_same_bytes(tiny_base, tmp_path, monkeypatch, accumulation):
+def test_resumed_in_the_same_bytes(tiny_base, tmp_path, accumulation):
     settings = {"batch_size": 16 // accumulation, "accumulation": accumulation}
     unbroken = train(tmp_path / "a", tiny_base, **settings)
-    plain = training.Watch.on_log
-
-    def stop(self, args, state, control, logs=None, **more):
-        plain(self, args, state, control, logs=logs, **more)
-        if state.global_step == 5:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training.Watch, "on_log", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at(5):
         train(tmp_path / "b", tiny_base, **settings)
-    monkeypatch.undo()
     assert training.last_checkpoint(tmp_path / "b/scratch").name == "checkpoint-4"
     assert train(tmp_path / "b", tiny_base, **settings) == unbroken
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from pathlib import Path
@@ -76,6 +77,21 @@ def train(folder: Path, base, kind="sft-lora", scratch=None, rows=None, seed=5, 
     return {file.name: file.read_bytes() for file in out.iterdir()}
 
 
+@contextlib.contextmanager
+def interrupted_at(step):
+    """The training in this context is interrupted once it has logged a step."""
+    plain = training.Watch.on_log
+
+    def stop(self, args, state, control, logs=None, **more):
+        plain(self, args, state, control, logs=logs, **more)
+        if state.global_step == step:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training.Watch, "on_log", stop)
+        yield
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, tiny_base):
     """Kind -> folder of an unbroken training."""
@@ -139,17 +155,8 @@ def test_two_runs_give_equal_bytes(trained, tiny_base, tmp_path, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stopped_at", [3, 5])
 def test_resumed_in_the_same_bytes(trained, tiny_base, tmp_path, monkeypatch, kind, stopped_at):
-    plain = training.Watch.on_log
-
-    def stop(self, args, state, control, logs=None, **more):
-        plain(self, args, state, control, logs=logs, **more)
-        if state.global_step == stopped_at:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training.Watch, "on_log", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at(stopped_at):
         train(tmp_path, tiny_base, kind)
-    monkeypatch.undo()
     found = training.last_checkpoint(tmp_path / "scratch")
     assert found.name == f"checkpoint-{stopped_at - 1}"
     steps = []
@@ -161,20 +168,11 @@ def test_resumed_in_the_same_bytes(trained, tiny_base, tmp_path, monkeypatch, ki
     assert steps == list(range(stopped_at - 1, STEPS))
 
 
-def test_dropout_and_accumulation_resume_in_the_same_bytes(tiny_base, tmp_path, monkeypatch):
+def test_dropout_and_accumulation_resume_in_the_same_bytes(tiny_base, tmp_path):
     settings = {"lora": {"dropout": 0.2}, "accumulation": 2, "epochs": 2, "scheduler": "cosine"}
     unbroken = train(tmp_path / "a", tiny_base, **settings)
-    plain = training.Watch.on_log
-
-    def stop(self, args, state, control, logs=None, **more):
-        plain(self, args, state, control, logs=logs, **more)
-        if state.global_step == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training.Watch, "on_log", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at(3):
         train(tmp_path / "b", tiny_base, **settings)
-    monkeypatch.undo()
     assert train(tmp_path / "b", tiny_base, **settings) == unbroken
 
 
