@@ -45,7 +45,7 @@ def nearest_approximately(
     index = _index(unit)
     sample = np.sort(np.random.default_rng(SEED).choice(n, min(SAMPLE, n), replace=False))
     found = _search(index, unit[sample], sample, ranks)
-    exact = nearest(vectors, names, ranks, of=sample.tolist())
+    exact = nearest(vectors, names, ranks, of=sample.tolist(), unit=unit)
     shares = [len({*near} & {*some}) / ranks
               for (_, near, _), some in zip(exact, found, strict=True)]  # fmt: skip
     recall = float(np.mean(shares))

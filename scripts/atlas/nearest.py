@@ -23,7 +23,11 @@ UNIT_ROUNDOFF = 2.0**-24
 
 
 def nearest(
-    vectors: Array, names: Sequence[str], ranks: int, of: Sequence[int] | None = None
+    vectors: Array,
+    names: Sequence[str],
+    ranks: int,
+    of: Sequence[int] | None = None,
+    unit: Array | None = None,
 ) -> Iterator[tuple[int, list[int], list[float]]]:
     """The nearest models of each: its index, theirs and the cosines, the nearest first.
 
@@ -31,11 +35,12 @@ def nearest(
 
     :param vectors: (n, d) float32. :param ranks: how many, at most n - 1.
     :param of: indices of the models whose nearest are found (default: all).
+    :param unit: the vectors at length 1, float32, where the caller has them already.
     :raises AtlasError: where a vector is zero.
     """
     n, width = vectors.shape
     ranks = min(ranks, n - 1)
-    unit = single_precision(vectors, names)
+    unit = single_precision(vectors, names) if unit is None else unit
     # Of an inner product, with what rounding the vectors to float32 adds.
     error = (width + 4) * UNIT_ROUNDOFF / (1 - (width + 4) * UNIT_ROUNDOFF)
     by_name = name_order(names)
