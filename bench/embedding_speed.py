@@ -7,7 +7,7 @@
 Published (arXiv 2509.04442): the base is loaded once; each adapter is wrapped around it
 (``PeftModel.from_pretrained``), each prompt runs by itself with its language-model head and all
 hidden states kept, the last of them is read at the last token, the adapter is unloaded.
-Ours: ``atlas.activations``, as the rule `compute_shard` calls it. Loading the base and importing
+Ours: ``atlas.activations.last_tokens``, as the rule `compute_shard` calls it. Loading the base and importing
 libraries count on neither side; reading adapters from disk counts on both. Both run in one process
 with the allocator set as a job of the workflow sets it, which speeds the published side up too.
 """
@@ -38,12 +38,12 @@ import torch
 from random_pool import write_adapters, write_tokenizer
 
 from atlas import device as devices
-from atlas.activations import Probe
-from atlas.adapters import load_adapter
+from atlas.activations.last_tokens import Probe
+from atlas.activations.probes import read_probes
 from atlas.files import read_json
-from atlas.probes import read_probes
-from atlas.shards import applied, read_ahead, read_model
-from atlas.swap import adapter_applied, load_base
+from atlas.networks.shards import applied, read_ahead, read_model
+from atlas.networks.swap import adapter_applied, load_base
+from atlas.weights.adapters import load_adapter
 
 RANDOM: dict[str, dict[str, Any]] = {
     "llama-8b": {

@@ -29,7 +29,7 @@ import torch
 
 from atlas import device as devices
 from atlas.files import read_json
-from atlas.residual_streams import (
+from atlas.geometry.residual_streams import (
     BATCH_TOKENS,
     PART_BYTES,
     blocks,
@@ -38,8 +38,8 @@ from atlas.residual_streams import (
     length_batches,
     write_parts,
 )
-from atlas.stream_files import hook_names, write_streams
-from atlas.swap import load_base
+from atlas.geometry.stream_files import hook_names, write_streams
+from atlas.networks.swap import load_base
 
 RANDOM = {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 8, "vocab_size": 1000,
           "num_attention_heads": 4, "num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1,

@@ -31,11 +31,11 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 import numpy as np
 import scipy.linalg
 
-from atlas.geometry import CENTRINGS, SUBSPACE, Geometry, comparison, decompose
-from atlas.job import keep_memory
-from atlas.spectra import measures, numerical_rank
-from atlas.stream_files import StreamFile, hook_names, write_streams
-from atlas.subspaces import linear_cka
+from atlas.geometry.measures import CENTRINGS, SUBSPACE, Geometry, comparison, decompose
+from atlas.geometry.spectra import measures, numerical_rank
+from atlas.geometry.stream_files import StreamFile, hook_names, write_streams
+from atlas.geometry.subspaces import linear_cka
+from atlas.job.entry import keep_memory
 
 Array = np.ndarray[Any, Any]
 

@@ -42,13 +42,13 @@ sys.path[:0] = [str(ROOT / "scripts")]
 
 import torch
 
-from atlas.digest_cache import DigestCache
+from atlas.deltas.instruction_deltas import half_ulp, make_delta
+from atlas.deltas.merged_models import apply_delta
 from atlas.digests import weights_digest
 from atlas.files import read_json, write_json
-from atlas.instruction_deltas import half_ulp, make_delta
-from atlas.merged_models import apply_delta
-from atlas.streams import Digests, StreamWriter, WeightStream, row_blocks
-from atlas.tokens import byte_tokenizer
+from atlas.job.digest_cache import DigestCache
+from atlas.networks.tokens import byte_tokenizer
+from atlas.weights.row_blocks import Digests, StreamWriter, WeightStream, row_blocks
 
 SHAPES = {
     "tiny": {

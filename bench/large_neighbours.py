@@ -25,7 +25,7 @@ def write_shards(folder: Path, models: int, width: int) -> list[Path]:
     """Activations of clustered models; of few significant bits, so that writing them is fast."""
     import numpy as np
 
-    from atlas.activation_files import write_activations
+    from atlas.activations.activation_files import write_activations
 
     centres = np.random.default_rng(0).normal(size=(DOMAINS, width)).astype(np.float32)
     files = []
@@ -47,7 +47,7 @@ def plain_product(file: Path, share: float) -> float:
     """Seconds that a product of all pairs would take, from a share of its rows."""
     import numpy as np
 
-    from atlas.embeddings import read_embeddings
+    from atlas.spaces.embeddings import read_embeddings
 
     vectors = read_embeddings(file).embeddings
     assert vectors is not None
@@ -109,29 +109,29 @@ def main() -> None:
         shards = sorted(folder.glob("*.h5"))
 
         def assemble() -> None:
-            from atlas import activation_files
+            from atlas.activations import activation_files
 
             activation_files.assemble(shards=shards, report=[], models=[m["name"] for m in models],
                                       pool="p", activations=made[0])  # fmt: skip
 
         def embed() -> None:
-            from atlas import delta_activations
+            from atlas.spaces import delta_activations
 
             delta_activations.embed(activations=made[0], models=models, embeddings=made[1])
 
         def neighbours() -> None:
-            from atlas import clusters
+            from atlas.clusters import silhouettes as clusters
 
             clusters.neighbours(embeddings=[made[1]], neighbours=made[2])
 
         def approximately() -> None:
-            from atlas import clusters
+            from atlas.clusters import silhouettes as clusters
 
             clusters.neighbours(embeddings=[made[1]], neighbours=made[2], search="faiss")
             print("recall", recall(made[2]))
 
         def silhouettes() -> None:
-            from atlas import clusters
+            from atlas.clusters import silhouettes as clusters
 
             clusters.silhouettes(embeddings=[made[1]], silhouette=made[2])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from atlas.adapters import PREFIX, write_adapter
+from atlas.weights.adapters import PREFIX, write_adapter
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj", "gate_proj")
 

@@ -4,7 +4,7 @@
 
 Plain: all |dW| of a model in one vector, untouched weights as zeros, its threshold from
 ``np.partition``, a boolean mask per model, their cosine. (A model's vector is dropped once it has
-a mask; keeping them all would take four times as much again.) Ours: ``atlas.salient_mask.embed``.
+a mask; keeping them all would take four times as much again.) Ours: ``atlas.spaces.salient_mask.embed``.
 Both run on the same random base and random LoRA adapters, each in a process of its own.
 Exits 1 where the similarities are not identical.
 """
@@ -32,10 +32,10 @@ import numpy as np
 import torch
 from random_pool import write_adapters
 
-from atlas.bases import fetch_base
-from atlas.embeddings import read_embeddings
-from atlas.salient_mask import deltas, embed
-from atlas.tensors import Weights
+from atlas.sources.bases import fetch_base
+from atlas.spaces.embeddings import read_embeddings
+from atlas.spaces.salient_mask import deltas, embed
+from atlas.weights.tensors import Weights
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 BASE_FILES = {"record": "base.json", "config": "config.json", "tokenizer": "tokenizer.json",

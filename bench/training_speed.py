@@ -5,8 +5,8 @@
 
 Plain: TRL's SFTTrainer as a user writes it, rows padded, all but batch, learning rate and adapter at
 TRL's defaults (which recompute activations in the backward pass); once more with activations kept.
-Ours: ``atlas.training.make_trainer``, as the rule `train_adapter` calls it, by a recipe; then with
-``padding_free``, and with ``liger`` where it is installed. Each training runs in a process of its
+Ours: ``atlas.training.fine_tuning.make_trainer``, as the rule `train_adapter` calls it, by a recipe; then
+with ``padding_free``, and with ``liger`` where it is installed. Each training runs in a process of its
 own, with the allocator set as a job of the workflow sets it, which speeds the plain side up too; rounds
 are interleaved; making the network and the first steps do not count.
 
@@ -49,10 +49,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, TrainerCallback, set_
 from trl import SFTConfig, SFTTrainer
 
 from atlas import device as devices
-from atlas.config import Recipe
-from atlas.job import keep_memory
-from atlas.tokens import load_tokenizer
-from atlas.training import make_trainer, peft_config
+from atlas.configuration.recipes import Recipe
+from atlas.job.entry import keep_memory
+from atlas.networks.tokens import load_tokenizer
+from atlas.training.fine_tuning import make_trainer, peft_config
 
 # Way of training -> what differs from its kind: TRL's settings, or keys of the recipe.
 WAYS: dict[str, dict[str, Any]] = {

@@ -20,14 +20,14 @@ rule compute_shard:
         mem_mb=memory(2500, shard_size, 2),
         runtime=minutes(30, shard_work, 0.1),
     params:
-        code=code("atlas.activations:compute_shard"),
+        code=code("atlas.activations.last_tokens:compute_shard"),
         models=shard_params,
         dtypes=shard_dtypes,
         base_names=shard_base_names,
     message:
         "read the activations of shard {wildcards.shard} of {wildcards.pool}"
     script:
-        "../scripts/compute_shard.py"
+        "../scripts/job.py"
 
 
 # Of a pool that does not keep its weights: nothing of its adapters stays but this.
@@ -53,7 +53,8 @@ rule compute_fetched_shard:
         mem_mb=memory(2500, shard_size, 2),
         runtime=minutes(120, shard_work, 0.1),
     params:
-        code=code("atlas.fetched_shards:compute_fetched_shard"),
+        code=code("atlas.activations.fetched_shards:compute_fetched_shard"),
+        network=True,
         models=reported_sources,
         dtypes=shard_dtypes,
         base_names=shard_base_names,
@@ -61,7 +62,7 @@ rule compute_fetched_shard:
     message:
         "fetch and embed shard {wildcards.shard} of {wildcards.pool}"
     script:
-        "../scripts/compute_fetched_shard.py"
+        "../scripts/job.py"
 
 
 # Of a pool that keeps its weights, where its report is asked for.
@@ -85,14 +86,15 @@ rule check_shard:
         runtime=minutes(120),
         gpu=0,
     params:
-        code=code("atlas.fetched_shards:check_shard"),
+        code=code("atlas.activations.fetched_shards:check_shard"),
+        network=True,
         models=reported_sources,
         base_names=reported_base_names,
         cache=PLAN.config.cache,
     message:
         "check the adapters of shard {wildcards.shard} of {wildcards.pool}"
     script:
-        "../scripts/check_shard.py"
+        "../scripts/job.py"
 
 
 rule report_pool:
@@ -116,13 +118,13 @@ rule report_pool:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.pool_reports:report_pool"),
+        code=code("atlas.sources.pool_reports:report_pool"),
         models=reported_models,
         excluded=lambda w: PLAN.pools[w.pool].settings.excluded,
     message:
         "report on the adapters of {wildcards.pool}"
     script:
-        "../scripts/report_pool.py"
+        "../scripts/job.py"
 
 
 rule assemble_activations:
@@ -145,13 +147,13 @@ rule assemble_activations:
         runtime=minutes(30, pool_vectors, 10),
         gpu=0,
     params:
-        code=code("atlas.activation_files:assemble"),
+        code=code("atlas.activations.activation_files:assemble"),
         models=lambda w: [m.name for m in PLAN.pools[w.pool].models],
         pool="{pool}",
     message:
         "assemble the activations of {wildcards.pool}"
     script:
-        "../scripts/assemble_activations.py"
+        "../scripts/job.py"
 
 
 rule generate_shard:
@@ -173,7 +175,7 @@ rule generate_shard:
         mem_mb=memory(2500, shard_size, 2),
         runtime=minutes(60, shard_work, 1),
     params:
-        code=code("atlas.output_sentences:generate_shard"),
+        code=code("atlas.spaces.output_sentences:generate_shard"),
         models=shard_params,
         dtypes=shard_dtypes,
         base_names=shard_base_names,
@@ -181,4 +183,4 @@ rule generate_shard:
     message:
         "let the models of shard {wildcards.shard} of {wildcards.pool} write"
     script:
-        "../scripts/generate_shard.py"
+        "../scripts/job.py"

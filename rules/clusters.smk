@@ -18,11 +18,11 @@ rule silhouettes:
         runtime=minutes(30, pool_vectors, 60),
         gpu=0,
     params:
-        code=code("atlas.clusters:silhouettes"),
+        code=code("atlas.clusters.silhouettes:silhouettes"),
     message:
         "measure how {wildcards.pool} clusters"
     script:
-        "../scripts/silhouettes.py"
+        "../scripts/job.py"
 
 
 rule neighbours:
@@ -44,9 +44,9 @@ rule neighbours:
         runtime=minutes(30, pool_vectors, 60),
         gpu=0,
     params:
-        code=code("atlas.clusters:neighbours"),
+        code=code("atlas.clusters.silhouettes:neighbours"),
         search=lambda wildcards: PLAN.pools[wildcards.pool].settings.neighbours,
     message:
         "find the neighbours in {wildcards.pool}"
     script:
-        "../scripts/neighbours.py"
+        "../scripts/job.py"

@@ -9,26 +9,21 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from atlas import (
-    batch_system,
-    completeness,
-    deathwatch,
-    device,
-    job,
-    job_sizes,
-    provenance,
-)
-from atlas.config import SPACES, TABLE_KINDS
+from atlas import device
+from atlas.job import batch_system, completeness, deathwatch, entry as job, closures
+from atlas.plan import job_sizes
+from atlas.configuration.pools import SPACES
+from atlas.configuration.tables import TABLE_KINDS
 from atlas.errors import AtlasError
-from atlas.large_pools import ALL_PAIRS
-from atlas.looks import SPACE_NAMES
-from atlas.names import known
-from atlas.plan import build, described, source_params
-from atlas.planned import weight_names
-from atlas.task_entries import retrieval_pool, selection_model, selection_pool
-from atlas.validation import validate
+from atlas.spaces.large_pools import ALL_PAIRS
+from atlas.figures.style import SPACE_NAMES
+from atlas.references import known
+from atlas.plan.plan import build, described, source_params
+from atlas.plan.resolved import weight_names
+from atlas.plan.tasks import retrieval_pool, selection_model, selection_pool
+from atlas.configuration.validation import validate
 
-# Files of a sentence encoder, in the order of atlas.encoders.FILES (which imports torch).
+# Files of a sentence encoder, in the order of atlas.sources.encoders.FILES (which imports torch).
 ENCODER_FILES = (
     "modules.json",
     "config.json",
@@ -75,7 +70,7 @@ def start_run():
 @functools.cache
 def code(target):
     """The code behind a rule, as a param: a change in it re-runs the rule."""
-    return provenance.closure(target)
+    return closures.closure(target)
 
 
 def names(items, among=()):

@@ -21,7 +21,7 @@ rule extract_streams:
         mem_mb=memory(4000, comparison_size, 2),
         runtime=minutes(60, comparison_size, 20),
     params:
-        code=code("atlas.residual_streams:extract_streams"),
+        code=code("atlas.geometry.residual_streams:extract_streams"),
         base_names=lambda w: PLAN.base_names(PLAN.config.comparisons[w.comparison].base),
         dtype=lambda w: base_dtype(PLAN.config.comparisons[w.comparison].base),
         most=lambda w: PLAN.config.comparisons[w.comparison].prompts,
@@ -30,7 +30,7 @@ rule extract_streams:
     message:
         "read the residual streams of {wildcards.model} on {wildcards.task}"
     script:
-        "../scripts/extract_streams.py"
+        "../scripts/job.py"
 
 
 rule measure_curvature:
@@ -55,7 +55,7 @@ rule measure_curvature:
         mem_mb=memory(2500, comparison_size, 2),
         runtime=minutes(30, comparison_size, 15),
     params:
-        code=code("atlas.local_curvature:measure_curvature"),
+        code=code("atlas.geometry.local_curvature:measure_curvature"),
         base_names=lambda w: PLAN.base_names(PLAN.config.comparisons[w.comparison].base),
         most=lambda w: PLAN.config.comparisons[w.comparison].curvature.prompts,
         directions=lambda w: PLAN.config.comparisons[w.comparison].curvature.directions,
@@ -64,7 +64,7 @@ rule measure_curvature:
     message:
         "measure the local curvature of {wildcards.model} on {wildcards.task}"
     script:
-        "../scripts/measure_curvature.py"
+        "../scripts/job.py"
 
 
 rule measure_trajectories:
@@ -91,7 +91,7 @@ rule measure_trajectories:
         mem_mb=memory(2500, comparison_size, 2),
         runtime=minutes(30, comparison_size, 15),
     params:
-        code=code("atlas.trajectories:measure_trajectories"),
+        code=code("atlas.geometry.trajectories:measure_trajectories"),
         base_names=lambda w: PLAN.base_names(PLAN.config.comparisons[w.comparison].base),
         dtype=lambda w: base_dtype(PLAN.config.comparisons[w.comparison].base),
         most=lambda w: PLAN.config.comparisons[w.comparison].trajectories.prompts,
@@ -101,7 +101,7 @@ rule measure_trajectories:
     message:
         "measure the trajectories of {wildcards.model} on {wildcards.task}"
     script:
-        "../scripts/measure_trajectories.py"
+        "../scripts/job.py"
 
 
 rule comparison_quality:
@@ -122,13 +122,13 @@ rule comparison_quality:
         runtime=minutes(60),
         gpu=0,
     params:
-        code=code("atlas.comparisons:comparison_quality"),
+        code=code("atlas.geometry.comparisons:comparison_quality"),
         low=lambda w: PLAN.config.comparisons[w.comparison].mean_norm[0],
         high=lambda w: PLAN.config.comparisons[w.comparison].mean_norm[1],
     message:
         "check the activations of {wildcards.comparison}"
     script:
-        "../scripts/comparison_quality.py"
+        "../scripts/job.py"
 
 
 rule comparison_layers:
@@ -154,12 +154,12 @@ rule comparison_layers:
         runtime=minutes(60),
         gpu=0,
     params:
-        code=code("atlas.comparisons:comparison_layers"),
+        code=code("atlas.geometry.comparisons:comparison_layers"),
         entries=comparison_entries,
     message:
         "measure the geometry of {wildcards.comparison}"
     script:
-        "../scripts/comparison_layers.py"
+        "../scripts/job.py"
 
 
 rule comparison_tests:
@@ -183,13 +183,13 @@ rule comparison_tests:
         runtime=minutes(60),
         gpu=0,
     params:
-        code=code("atlas.comparisons:comparison_tests"),
+        code=code("atlas.geometry.comparisons:comparison_tests"),
         sft=lambda w: PLAN.sides(w.comparison)["sft"],
         rl=lambda w: PLAN.sides(w.comparison)["rl"],
     message:
         "compare the sides of {wildcards.comparison}"
     script:
-        "../scripts/comparison_tests.py"
+        "../scripts/job.py"
 
 
 rule draw_comparison:
@@ -214,12 +214,12 @@ rule draw_comparison:
         runtime=minutes(60),
         gpu=0,
     params:
-        code=code("atlas.comparison_figures:draw_comparison"),
+        code=code("atlas.figures.comparisons:draw_comparison"),
         name="{comparison}",
     message:
         "draw the geometry of {wildcards.comparison}"
     script:
-        "../scripts/draw_comparison.py"
+        "../scripts/job.py"
 
 
 rule draw_rewards:
@@ -244,12 +244,12 @@ rule draw_rewards:
         runtime=minutes(60),
         gpu=0,
     params:
-        code=code("atlas.comparison_figures:draw_rewards"),
+        code=code("atlas.figures.comparisons:draw_rewards"),
         name="{comparison}",
     message:
         "draw the rewards of {wildcards.comparison}"
     script:
-        "../scripts/draw_rewards.py"
+        "../scripts/job.py"
 
 
 rule geometry_table:
@@ -281,10 +281,10 @@ rule geometry_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.geometry_tables:geometry_table"),
+        code=code("atlas.experiments.geometry_tables:geometry_table"),
         name="{table}",
         comparisons=table_comparisons,
     message:
         "write the table of geometry {wildcards.table}"
     script:
-        "../scripts/geometry_table.py"
+        "../scripts/job.py"

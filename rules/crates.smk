@@ -19,10 +19,10 @@ rule write_crate:
         runtime=minutes(60),
         gpu=0,
     params:
-        code=code("atlas.lineage.crate:write_crate"),
+        code=code("atlas.publishing.crate:write_crate"),
         target="{target}",
         companions=crate_companions,
     message:
         "write a crate of {wildcards.target}"
     script:
-        "../scripts/write_crate.py"
+        "../scripts/job.py"

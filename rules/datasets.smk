@@ -19,7 +19,7 @@ rule make_split:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.splits:make_split"),
+        code=code("atlas.datasets.splits:make_split"),
         dataset="{dataset}",
         split="{split}",
         variant=lambda w: w.variant.removeprefix("+") or "own",
@@ -33,7 +33,7 @@ rule make_split:
     message:
         "cut {wildcards.dataset} into {wildcards.split}{wildcards.variant}"
     script:
-        "../scripts/make_split.py"
+        "../scripts/job.py"
 
 
 rule prepare_rows:
@@ -67,7 +67,7 @@ rule prepare_rows:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.training_rows:prepare_rows"),
+        code=code("atlas.datasets.training_rows:prepare_rows"),
         model="{model}",
         objective=lambda w: PLAN.recipe(w.model).objective,
         data=training_data,
@@ -78,4 +78,4 @@ rule prepare_rows:
     message:
         "prepare the rows of {wildcards.model}"
     script:
-        "../scripts/prepare_rows.py"
+        "../scripts/job.py"

@@ -20,7 +20,7 @@ rule make_delta:
         runtime=minutes(30, delta_size, 10),
         gpu=0,
     params:
-        code=code("atlas.instruction_deltas:make_delta"),
+        code=code("atlas.deltas.instruction_deltas:make_delta"),
         name="{delta}",
         dtype=lambda w: PLAN.config.deltas[w.delta].dtype,
         keep=lambda w: PLAN.config.deltas[w.delta].keep,
@@ -28,7 +28,7 @@ rule make_delta:
     message:
         "take the base from the instruct model of {wildcards.delta}"
     script:
-        "../scripts/make_delta.py"
+        "../scripts/job.py"
 
 
 rule delta_layers:
@@ -60,11 +60,11 @@ rule delta_layers:
         runtime=minutes(30, delta_size, 10),
         gpu=0,
     params:
-        code=code("atlas.delta_tables:delta_layers"),
+        code=code("atlas.deltas.layers:delta_layers"),
     message:
         "tell what {wildcards.delta} changes, layer by layer"
     script:
-        "../scripts/delta_layers.py"
+        "../scripts/job.py"
 
 
 for shards in sorted({merged.shards for merged in PLAN.merged.values()}):
@@ -105,7 +105,7 @@ for shards in sorted({merged.shards for merged in PLAN.merged.values()}):
             runtime=minutes(30, merged_size, 10),
             gpu=0,
         params:
-            code=code("atlas.merged_models:apply_delta"),
+            code=code("atlas.deltas.merged_models:apply_delta"),
             name="{merged}",
             base_names=lambda w: PLAN.base_names(PLAN.merged[w.merged].base),
             force=lambda w: merged_delta(w).force,
@@ -115,4 +115,4 @@ for shards in sorted({merged.shards for merged in PLAN.merged.values()}):
         message:
             "add the delta to the model of {wildcards.merged}"
         script:
-            "../scripts/apply_delta.py"
+            "../scripts/job.py"

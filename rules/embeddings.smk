@@ -18,12 +18,12 @@ rule embed_delta_activations:
         runtime=minutes(30, pool_vectors, 10),
         gpu=0,
     params:
-        code=code("atlas.delta_activations:embed"),
+        code=code("atlas.spaces.delta_activations:embed"),
         models=pool_models,
     message:
         "embed {wildcards.pool} by delta activations"
     script:
-        "../scripts/embed_delta_activations.py"
+        "../scripts/job.py"
 
 
 rule embed_flattened_weights:
@@ -46,12 +46,12 @@ rule embed_flattened_weights:
         runtime=minutes(60),
         gpu=0,
     params:
-        code=code("atlas.flattened_weights:embed"),
+        code=code("atlas.spaces.flattened_weights:embed"),
         models=pool_models,
     message:
         "embed {wildcards.pool} by flattened weights"
     script:
-        "../scripts/embed_flattened_weights.py"
+        "../scripts/job.py"
 
 
 rule embed_salient_mask:
@@ -74,13 +74,13 @@ rule embed_salient_mask:
         runtime=minutes(30, pool_work, 0.2),
         gpu=0,
     params:
-        code=code("atlas.salient_mask:embed"),
+        code=code("atlas.spaces.salient_mask:embed"),
         models=pool_models,
         share=lambda w: PLAN.pools[w.pool].settings.salient_share,
     message:
         "embed {wildcards.pool} by salient masks"
     script:
-        "../scripts/embed_salient_mask.py"
+        "../scripts/job.py"
 
 
 rule embed_output_sentences:
@@ -105,9 +105,9 @@ rule embed_output_sentences:
         mem_mb=memory(2000),
         runtime=minutes(60),
     params:
-        code=code("atlas.output_sentences:embed"),
+        code=code("atlas.spaces.output_sentences:embed"),
         models=pool_models,
     message:
         "embed {wildcards.pool} by output sentences"
     script:
-        "../scripts/embed_output_sentences.py"
+        "../scripts/job.py"

@@ -27,7 +27,7 @@ rule evaluate:
         mem_mb=memory(2500, checkpoint_size, 2),
         runtime=minutes(60, checkpoint_size, 20),
     params:
-        code=code("atlas.evaluation:evaluate"),
+        code=code("atlas.evaluation.checkpoints:evaluate"),
         name="{checkpoint}",
         base_names=lambda w: PLAN.base_names(PLAN.checkpoint(w.checkpoint)[0]),
         dtype=lambda w: base_dtype(PLAN.checkpoint(w.checkpoint)[0]),
@@ -37,4 +37,4 @@ rule evaluate:
     message:
         "evaluate {wildcards.checkpoint} for {wildcards.table}"
     script:
-        "../scripts/evaluate.py"
+        "../scripts/job.py"

@@ -22,7 +22,7 @@ rule silhouettes_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.silhouette_tables:silhouettes_table"),
+        code=code("atlas.experiments.silhouette_tables:silhouettes_table"),
         name="{table}",
         pools=table_names,
         spaces=lambda w: PLAN.config.tables[w.table].spaces,
@@ -30,7 +30,7 @@ rule silhouettes_table:
     message:
         "write the table {wildcards.table}"
     script:
-        "../scripts/silhouettes_table.py"
+        "../scripts/job.py"
 
 
 rule additive_table:
@@ -55,13 +55,13 @@ rule additive_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.additive:additive_table"),
+        code=code("atlas.experiments.additive:additive_table"),
         name="{table}",
         mixtures=table_mixtures,
     message:
         "compare mixtures with their parts in {wildcards.table}"
     script:
-        "../scripts/additive_table.py"
+        "../scripts/job.py"
 
 
 rule retrieval_table:
@@ -87,14 +87,14 @@ rule retrieval_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.retrieval:retrieval_table"),
+        code=code("atlas.experiments.retrieval:retrieval_table"),
         name="{table}",
         names=table_names,
         settings=table_settings,
     message:
         "look models up for {wildcards.table}"
     script:
-        "../scripts/retrieval_table.py"
+        "../scripts/job.py"
 
 
 rule outputs_table:
@@ -121,12 +121,12 @@ rule outputs_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.model_outputs:outputs_table"),
+        code=code("atlas.experiments.model_outputs:outputs_table"),
         models=table_models,
     message:
         "gather what the models write in {wildcards.table}"
     script:
-        "../scripts/outputs_table.py"
+        "../scripts/job.py"
 
 
 rule spaces_table:
@@ -151,12 +151,12 @@ rule spaces_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.space_tables:spaces_table"),
+        code=code("atlas.experiments.space_tables:spaces_table"),
         pools=table_names,
     message:
         "write the table {wildcards.table}"
     script:
-        "../scripts/spaces_table.py"
+        "../scripts/job.py"
 
 
 rule instruct_table:
@@ -179,12 +179,12 @@ rule instruct_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.checkpoint_tables:instruct_table"),
+        code=code("atlas.experiments.checkpoint_tables:instruct_table"),
         entries=lambda w: PLAN.checkpoints(w.table),
     message:
         "put the checkpoints of {wildcards.table} side by side"
     script:
-        "../scripts/instruct_table.py"
+        "../scripts/job.py"
 
 
 rule temporal_table:
@@ -216,7 +216,7 @@ rule temporal_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.checkpoint_tables:temporal_table"),
+        code=code("atlas.experiments.checkpoint_tables:temporal_table"),
         name="{table}",
         entries=lambda w: PLAN.checkpoints(w.table),
         pools=lambda w: [pool for pool, _ in table_embeddings(w)],
@@ -224,4 +224,4 @@ rule temporal_table:
     message:
         "compare the periods of {wildcards.table}"
     script:
-        "../scripts/temporal_table.py"
+        "../scripts/job.py"

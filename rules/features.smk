@@ -17,7 +17,7 @@ rule sample_continuations:
         mem_mb=memory(2500, writer_size, 2),
         runtime=minutes(60, writer_size, 5),
     params:
-        code=code("atlas.continuations:sample_continuations"),
+        code=code("atlas.activations.continuations:sample_continuations"),
         dtype=lambda w: base_dtype(PLAN.pools[w.pool].writer),
         per_probe=lambda w: PLAN.pools[w.pool].settings.continuations.per_probe,
         new_tokens=lambda w: PLAN.pools[w.pool].settings.continuations.new_tokens,
@@ -25,7 +25,7 @@ rule sample_continuations:
     message:
         "sample continuations of the probes for {wildcards.pool}"
     script:
-        "../scripts/sample_continuations.py"
+        "../scripts/job.py"
 
 
 rule compute_features:
@@ -48,14 +48,14 @@ rule compute_features:
         mem_mb=memory(2500, shard_size, 2),
         runtime=minutes(60, shard_work, 1),
     params:
-        code=code("atlas.features:compute_features"),
+        code=code("atlas.activations.features:compute_features"),
         models=shard_params,
         dtypes=shard_dtypes,
         base_names=shard_base_names,
     message:
         "read the features of shard {wildcards.shard} of {wildcards.pool}"
     script:
-        "../scripts/compute_features.py"
+        "../scripts/job.py"
 
 
 rule embed_delta_logits:
@@ -77,12 +77,12 @@ rule embed_delta_logits:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.delta_family:embed_delta_logits"),
+        code=code("atlas.spaces.delta_family:embed_delta_logits"),
         models=pool_models,
     message:
         "embed {wildcards.pool} by delta logits"
     script:
-        "../scripts/embed_delta_logits.py"
+        "../scripts/job.py"
 
 
 rule embed_delta_weighted:
@@ -104,12 +104,12 @@ rule embed_delta_weighted:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.delta_family:embed_delta_weighted"),
+        code=code("atlas.spaces.delta_family:embed_delta_weighted"),
         models=pool_models,
     message:
         "embed {wildcards.pool} by delta weighted"
     script:
-        "../scripts/embed_delta_weighted.py"
+        "../scripts/job.py"
 
 
 rule embed_delta_meaning:
@@ -131,12 +131,12 @@ rule embed_delta_meaning:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.delta_family:embed_delta_meaning"),
+        code=code("atlas.spaces.delta_family:embed_delta_meaning"),
         models=pool_models,
     message:
         "embed {wildcards.pool} by delta meaning"
     script:
-        "../scripts/embed_delta_meaning.py"
+        "../scripts/job.py"
 
 
 rule layer_curves:
@@ -158,9 +158,9 @@ rule layer_curves:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.layer_curves:write_layer_curves"),
+        code=code("atlas.clusters.layer_curves:write_layer_curves"),
         models=pool_models,
     message:
         "measure layers and numbers of probes in {wildcards.pool}"
     script:
-        "../scripts/layer_curves.py"
+        "../scripts/job.py"

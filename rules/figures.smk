@@ -18,11 +18,11 @@ rule map_models:
         runtime=minutes(60, pool_vectors, 120),
         gpu=0,
     params:
-        code=code("atlas.maps:map_models"),
+        code=code("atlas.clusters.maps:map_models"),
     message:
         "map {wildcards.pool} by {wildcards.space}"
     script:
-        "../scripts/map_models.py"
+        "../scripts/job.py"
 
 
 rule draw_figures:
@@ -47,11 +47,11 @@ rule draw_figures:
         runtime=minutes(30, pool_vectors, 10),
         gpu=0,
     params:
-        code=code("atlas.figures:draw"),
+        code=code("atlas.figures.pools:draw"),
         pool="{pool}",
         palette=PLAN.config.figures.palette,
         markers=PLAN.config.figures.markers,
     message:
         "draw {wildcards.pool} by {wildcards.space}"
     script:
-        "../scripts/draw_figures.py"
+        "../scripts/job.py"

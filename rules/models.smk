@@ -26,7 +26,7 @@ rule train_adapter:
         mem_mb=memory(2500, model_size, 3),
         runtime=minutes(60, model_size, 60),
     params:
-        code=code("atlas.training:train"),
+        code=code("atlas.training.fine_tuning:train"),
         model="{model}",
         address=model_address,
         dtype=model_dtype,
@@ -37,7 +37,7 @@ rule train_adapter:
     message:
         "train {wildcards.model}"
     script:
-        "../scripts/train.py"
+        "../scripts/job.py"
 
 
 rule train_policy:
@@ -63,7 +63,7 @@ rule train_policy:
         mem_mb=memory(4000, model_size, 3),
         runtime=minutes(60, model_size, 60),
     params:
-        code=code("atlas.policy_training:train_policy"),
+        code=code("atlas.training.policy_training:train_policy"),
         model="{model}",
         address=model_address,
         dtype=model_dtype,
@@ -74,7 +74,7 @@ rule train_policy:
     message:
         "train {wildcards.model} on rewards"
     script:
-        "../scripts/train_policy.py"
+        "../scripts/job.py"
 
 
 rule train_full:
@@ -107,7 +107,7 @@ rule train_full:
         mem_mb=memory(2500, model_size, 6),
         runtime=minutes(120, model_size, 120),
     params:
-        code=code("atlas.training:train"),
+        code=code("atlas.training.fine_tuning:train"),
         model="{model}",
         address=model_address,
         dtype=model_dtype,
@@ -118,7 +118,7 @@ rule train_full:
     message:
         "train all weights of {wildcards.model}"
     script:
-        "../scripts/train.py"
+        "../scripts/job.py"
 
 
 # Full models that the configuration does not keep: gone once all that was asked for is made of
@@ -171,7 +171,8 @@ rule fetch_adapter:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.fetched_models:fetch_adapter"),
+        code=code("atlas.sources.fetched_models:fetch_adapter"),
+        network=True,
         model="{model}",
         source=lambda w: PLAN.models[w.model].source,
         cache=PLAN.config.cache,
@@ -181,7 +182,7 @@ rule fetch_adapter:
     message:
         "fetch the adapter {wildcards.model}"
     script:
-        "../scripts/fetch_adapter.py"
+        "../scripts/job.py"
 
 
 # Of large sheets: some at a time, for thousands of jobs take hours to be started.
@@ -217,7 +218,8 @@ for number, together in enumerate(PLAN.fetched_together):
             runtime=minutes(120),
             gpu=0,
         params:
-            code=code("atlas.fetched_models:fetch_adapters"),
+            code=code("atlas.sources.fetched_models:fetch_adapters"),
+            network=True,
             models=[
                 {
                     "name": m.name,
@@ -233,7 +235,7 @@ for number, together in enumerate(PLAN.fetched_together):
         message:
             f"fetch {len(together)} adapters"
         script:
-            "../scripts/fetch_adapters.py"
+            "../scripts/job.py"
 
 
 for shards in sorted(
@@ -281,7 +283,8 @@ for shards in sorted(
             runtime=minutes(30, model_size, 15),
             gpu=0,
         params:
-            code=code("atlas.fetched_models:fetch_full"),
+            code=code("atlas.sources.fetched_models:fetch_full"),
+            network=True,
             model="{model}",
             source=lambda w: PLAN.models[w.model].source,
             cache=PLAN.config.cache,
@@ -291,4 +294,4 @@ for shards in sorted(
         message:
             "fetch the model {wildcards.model}"
         script:
-            "../scripts/fetch_full.py"
+            "../scripts/job.py"

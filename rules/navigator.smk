@@ -30,7 +30,7 @@ rule navigator:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.navigator:write_navigator"),
+        code=code("atlas.navigator.page:write_navigator"),
         pool="{pool}",
         models=navigator_models,
         datasets=navigator_datasets,
@@ -40,4 +40,4 @@ rule navigator:
     message:
         "write the navigator of {wildcards.pool}"
     script:
-        "../scripts/navigator.py"
+        "../scripts/job.py"

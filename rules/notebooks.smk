@@ -23,7 +23,7 @@ rule analyse:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.analysis:analyse"),
+        code=code("atlas.clusters.analysis:analyse"),
     message:
         "analyse {wildcards.pool} in a notebook"
     notebook:

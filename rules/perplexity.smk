@@ -30,7 +30,7 @@ rule perplexity:
         mem_mb=memory(2500, model_size, 2),
         runtime=minutes(60, model_size, 10),
     params:
-        code=code("atlas.perplexity:held_out_perplexity"),
+        code=code("atlas.evaluation.perplexity:held_out_perplexity"),
         name="{model}",
         base_names=lambda w: PLAN.base_names(PLAN.models[w.model].base),
         dtype=model_dtype,
@@ -39,4 +39,4 @@ rule perplexity:
     message:
         "measure the perplexity of {wildcards.model} on held-out text"
     script:
-        "../scripts/perplexity.py"
+        "../scripts/job.py"

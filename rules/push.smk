@@ -18,7 +18,8 @@ rule push:
         runtime=minutes(240),
         gpu=0,
     params:
-        code=code("atlas.push:push"),
+        code=code("atlas.publishing.push:push"),
+        network=True,
         name="{push}",
         path=lambda w: PLAN.config.pushes[w.push].path,
         repo=lambda w: PLAN.config.pushes[w.push].repo,
@@ -27,4 +28,4 @@ rule push:
     message:
         "push {wildcards.push} to a hub"
     script:
-        "../scripts/push.py"
+        "../scripts/job.py"

@@ -25,12 +25,12 @@ rule rank_models:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.ranking:rank_models"),
+        code=code("atlas.selection.ranking:rank_models"),
         query=lambda w: selection_model(w.task),
     message:
         "rank the models of the pool for {wildcards.task}"
     script:
-        "../scripts/rank_models.py"
+        "../scripts/job.py"
 
 
 rule retrieve_models:
@@ -61,7 +61,7 @@ rule retrieve_models:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.ranking:find_models"),
+        code=code("atlas.selection.ranking:find_models"),
         queries=lambda w: [
             m.name for m in PLAN.pools[retrieval_pool(w.retrieval)].models
         ],
@@ -69,7 +69,7 @@ rule retrieve_models:
     message:
         "look up the models for {wildcards.retrieval}"
     script:
-        "../scripts/retrieve_models.py"
+        "../scripts/job.py"
 
 
 rule answer_task:
@@ -93,7 +93,7 @@ rule answer_task:
         mem_mb=memory(2500, task_size, 2),
         runtime=minutes(30, task_size, 20),
     params:
-        code=code("atlas.composed_models:answer_task"),
+        code=code("atlas.selection.composed_models:answer_task"),
         base_names=lambda w: PLAN.base_names(task_base(w)),
         dtype=lambda w: base_dtype(task_base(w)),
         rows=lambda w: task_selection(w).rows,
@@ -101,7 +101,7 @@ rule answer_task:
     message:
         "let the base answer {wildcards.task}"
     script:
-        "../scripts/answer_task.py"
+        "../scripts/job.py"
 
 
 rule compose_models:
@@ -138,7 +138,7 @@ rule compose_models:
         mem_mb=memory(4000, task_size, 2),
         runtime=minutes(60, task_size, 60),
     params:
-        code=code("atlas.composed_models:compose"),
+        code=code("atlas.selection.composed_models:compose"),
         name="{task}/{strategy}-{seed}",
         address=lambda w: list(PLAN.base_address(task_base(w))),
         base_names=lambda w: PLAN.base_names(task_base(w)),
@@ -156,7 +156,7 @@ rule compose_models:
     message:
         "compose models for {wildcards.task} ({wildcards.strategy}, {wildcards.seed})"
     script:
-        "../scripts/compose_models.py"
+        "../scripts/job.py"
 
 
 rule selection_table:
@@ -181,7 +181,7 @@ rule selection_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.selection_tables:selection_table"),
+        code=code("atlas.experiments.selection_tables:selection_table"),
         name="{table}",
         entries=lambda w: [
             {key: value for key, value in entry.items() if key != "answers"}
@@ -198,4 +198,4 @@ rule selection_table:
     message:
         "write the table {wildcards.table}"
     script:
-        "../scripts/selection_table.py"
+        "../scripts/job.py"

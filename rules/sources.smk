@@ -39,7 +39,8 @@ for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
             runtime=minutes(30, base_size, 15),
             gpu=0,
         params:
-            code=code("atlas.bases:fetch_base"),
+            code=code("atlas.sources.bases:fetch_base"),
+            network=True,
             name="{base}",
             source=lambda w: source_params(PLAN.config.bases[w.base].source),
             dtype=lambda w: PLAN.config.bases[w.base].dtype,
@@ -50,7 +51,7 @@ for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
         message:
             "fetch the base {wildcards.base}"
         script:
-            "../scripts/fetch_base.py"
+            "../scripts/job.py"
 
 
 rule base_from_model:
@@ -77,14 +78,14 @@ rule base_from_model:
         runtime=minutes(30, base_size, 10),
         gpu=0,
     params:
-        code=code("atlas.bases:base_from_model"),
+        code=code("atlas.sources.bases:base_from_model"),
         name="{base}",
         adapter=lambda w: PLAN.models[PLAN.implicit[w.base]].adapter,
         weight_names=weight_names(1),
     message:
         "make a base of the model behind {wildcards.base}"
     script:
-        "../scripts/base_from_model.py"
+        "../scripts/job.py"
 
 
 rule fetch_encoder:
@@ -110,7 +111,8 @@ rule fetch_encoder:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.encoders:fetch_encoder"),
+        code=code("atlas.sources.encoders:fetch_encoder"),
+        network=True,
         name="{encoder}",
         source=lambda w: source_params(PLAN.config.encoders[w.encoder].source),
         licence=lambda w: PLAN.config.encoders[w.encoder].licence,
@@ -118,7 +120,7 @@ rule fetch_encoder:
     message:
         "fetch the encoder {wildcards.encoder}"
     script:
-        "../scripts/fetch_encoder.py"
+        "../scripts/job.py"
 
 
 rule fetch_rows:
@@ -141,7 +143,8 @@ rule fetch_rows:
         runtime=minutes(60),
         gpu=0,
     params:
-        code=code("atlas.raw_rows:fetch_rows"),
+        code=code("atlas.sources.raw_rows:fetch_rows"),
+        network=True,
         name="{dataset}",
         source=lambda w: source_params(PLAN.config.datasets[w.dataset].source),
         where=lambda w: PLAN.config.datasets[w.dataset].where,
@@ -152,4 +155,4 @@ rule fetch_rows:
     message:
         "fetch the raw rows of {wildcards.dataset}"
     script:
-        "../scripts/fetch_rows.py"
+        "../scripts/job.py"

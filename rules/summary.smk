@@ -23,11 +23,11 @@ for kind in TABLE_KINDS:
             runtime=minutes(10),
             gpu=0,
         params:
-            code=code("atlas.pages:write_page"),
+            code=code("atlas.report.pages:write_page"),
         message:
             "show the table {wildcards.table} as a page"
         script:
-            "../scripts/show_page.py"
+            "../scripts/job.py"
 
 
 rule show_retrieval:
@@ -56,11 +56,11 @@ rule show_retrieval:
         runtime=minutes(10),
         gpu=0,
     params:
-        code=code("atlas.pages:write_page"),
+        code=code("atlas.report.pages:write_page"),
     message:
         "show the models for {wildcards.retrieval} as a page"
     script:
-        "../scripts/show_page.py"
+        "../scripts/job.py"
 
 
 rule write_summary:
@@ -100,7 +100,7 @@ rule write_summary:
         runtime=minutes(10),
         gpu=0,
     params:
-        code=code("atlas.summary:write_summary"),
+        code=code("atlas.report.summary:write_summary"),
         entries=[
             {"name": table, "kind": PLAN.config.tables[table].kind}
             for table in PLAN.summary
@@ -110,7 +110,7 @@ rule write_summary:
     message:
         "write what the tables say"
     script:
-        "../scripts/write_summary.py"
+        "../scripts/job.py"
 
 
 rule show_summary:
@@ -137,8 +137,8 @@ rule show_summary:
         runtime=minutes(10),
         gpu=0,
     params:
-        code=code("atlas.pages:write_page"),
+        code=code("atlas.report.pages:write_page"),
     message:
         "show the summary as a page"
     script:
-        "../scripts/show_page.py"
+        "../scripts/job.py"

@@ -32,7 +32,7 @@ rule main_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.tables:main_table"),
+        code=code("atlas.experiments.tables:main_table"),
         pools=lambda w: [pool.name for pool in PLAN.table_pools(w.table)],
         bases=lambda w: {pool.name: pool.bases for pool in PLAN.table_pools(w.table)},
         columns=lambda w: {
@@ -43,4 +43,4 @@ rule main_table:
     message:
         "write the {wildcards.table} table"
     script:
-        "../scripts/main_table.py"
+        "../scripts/job.py"

@@ -11,7 +11,7 @@ The command writes a small configuration, retrieval-NAME.yaml, and hands it to S
 
 import sys
 
-from atlas.find_models import main
+from atlas.selection.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

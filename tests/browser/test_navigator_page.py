@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from atlas.clusters import NEIGHBOUR_COLUMNS
+from atlas.clusters.silhouettes import NEIGHBOUR_COLUMNS
 from atlas.files import read_csv, write_csv
 from browser.conftest import addresses, needs_browser, wait
-from unit.navigator_pools import described, large_pool, real_pool, write
+from unit.navigator.navigator_pools import described, large_pool, real_pool, write
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 from selenium.common.exceptions import StaleElementReferenceException

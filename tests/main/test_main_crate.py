@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from atlas.lineage.crate import crate_files
+from atlas.lineage.crate_files import crate_files
 from atlas.lineage.verify import verify_crate
 from crate_validator import LEFT, validate
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import silhouette_score
 from sklearn.metrics.pairwise import cosine_distances
 
-from atlas.looks import SPACE_NAMES
+from atlas.figures.style import SPACE_NAMES
 
 pytestmark = pytest.mark.main
 SPACES = ("delta_activations", "flattened_weights", "salient_mask", "output_sentences")

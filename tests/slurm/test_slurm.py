@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import cluster
-from atlas.attempts import read_attempts
+from atlas.job.attempts import read_attempts
 from cluster import TARGETS, configuration, wait_for
 from micro import command, digests, environment, lineage, litter, micro, snakemake, statements
 

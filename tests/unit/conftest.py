@@ -8,8 +8,9 @@ import hypothesis
 import pytest
 import torch
 
-from atlas.bases import fetch_base
-from atlas.planned import weight_names
+from atlas.plan.resolved import weight_names
+from atlas.sources.bases import fetch_base
+from unit.job.runs import Run
 
 torch.set_num_threads(1)
 hypothesis.settings.register_profile(
@@ -138,3 +139,14 @@ def described(names, base="tiny", domains=None):
     """Models as rules describe them."""
     domains = domains or ["a", "a", "b", "b"]
     return [{"name": n, "base": base, "domain": d} for n, d in zip(names, domains, strict=False)]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "run")
+
+
+@pytest.fixture
+def chain(run: Run) -> Run:
+    run.chain()
+    return run

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from atlas import device as devices
-from atlas import execution
-from atlas.architectures import load
 from atlas.errors import AtlasError
-from atlas.swap import load_base
+from atlas.job import execution
+from atlas.networks.architectures import load
+from atlas.networks.swap import load_base
 from unit.conftest import TINY_BASE, make_base
-from unit.test_training import train
+from unit.training.test_fine_tuning import train
 
 # Architectures that only have plain products: one is asked in vain, the other raises.
 WITHOUT = {

@@ -33,7 +33,7 @@ OTHERS = {
     ),
     "hf auth login": lambda: bool(shutil.which("hf", path=Path(sys.executable).parent)),
     "scancel --name=RUN-ID": lambda: (
-        "scancel --name=" in (ROOT / "scripts/atlas/batch_system.py").read_text()
+        "scancel --name=" in (ROOT / "scripts/atlas/job/batch_system.py").read_text()
     ),
     "apptainer build envs/atlas.sif envs/atlas.def": lambda: (
         (ROOT / "envs/atlas.def").is_file()
@@ -230,7 +230,7 @@ CONFIGURATIONS = [
 @pytest.mark.parametrize("block", CONFIGURATIONS)
 def test_configurations(block):
     """What stands on a page as configuration is one."""
-    from atlas.validation import validate
+    from atlas.configuration.validation import validate
 
     validate(yaml.safe_load(block.text), block.page, fragment=True)
 

@@ -1,1 +1,1 @@
-"""Reading what the jobs attested: verify, trace, explain, diff, crates and signatures."""
+"""Lineage: reading what the jobs attested: verify, trace, explain, diff."""

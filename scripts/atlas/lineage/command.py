@@ -14,12 +14,12 @@ from typing import Any
 
 from rich.console import Console
 
-from atlas.attempts import read_attempts
 from atlas.errors import AtlasError
+from atlas.job.attempts import read_attempts
+from atlas.job.records import CRATE_FILE, RESULTS, Records, open_records
 from atlas.lineage import diff as differences
 from atlas.lineage import show
 from atlas.lineage import trace as tracing
-from atlas.lineage.records import CRATE_FILE, RESULTS, Records, open_records
 
 WHOLE, BROKEN, WRONG = 0, 1, 2
 

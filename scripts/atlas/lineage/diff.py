@@ -11,9 +11,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from atlas.job.records import CRATE_FILE, CRATES, Records, Statement
 from atlas.lineage.causes import Cause, Causes, Find, Group, group, own_causes
 from atlas.lineage.findings import Digests
-from atlas.lineage.records import CRATE_FILE, CRATES, Records, Statement
 
 
 @dataclass(frozen=True)

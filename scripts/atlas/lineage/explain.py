@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from atlas import provenance
-from atlas.attempts import ATTEMPTS, RUN_FILE
 from atlas.errors import AtlasError
+from atlas.job import statements
+from atlas.job.attempts import ATTEMPTS, RUN_FILE
+from atlas.job.records import BrokenRecordError, Records, Statement
 from atlas.lineage.causes import Cause, Causes, Group, changed, group, own_causes, plain
+from atlas.lineage.dry_run import PlannedJob, planned_jobs
 from atlas.lineage.findings import Digests
-from atlas.lineage.planned import PlannedJob, planned_jobs
-from atlas.lineage.records import BrokenRecordError, Records, Statement
 
 
 @dataclass
@@ -99,7 +99,7 @@ def _attested(records: Records, job: PlannedJob) -> Statement | None:
 def _as_statement(job: PlannedJob, inputs: dict[str, str | None]) -> Statement:
     """A planned job in the form of an attestation, to be compared with one."""
     params = {name: value for name, value in job.params.items() if name != "code"}
-    content = provenance.statement(
+    content = statements.statement(
         subject={}, dependencies={p: d for p, d in inputs.items() if d}, names=job.inputs,
         rule=job.rule, wildcards=job.wildcards, params=plain(params), code=job.params["code"],
         started="", finished="", run="", host={},

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError
-from atlas.lineage.records import RESULTS, Records, Statement
+from atlas.job.records import RESULTS, Records, Statement
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from atlas.job.records import Records
 from atlas.lineage.causes import Group
 from atlas.lineage.diff import Difference
 from atlas.lineage.explain import Explanation
 from atlas.lineage.findings import Report
 from atlas.lineage.graph import Graph
-from atlas.lineage.records import Records
 from atlas.lineage.trace import Trace, facts
 
 MANY = 12  # lines of a kind that are shown before "and … more"

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from atlas.datasets.row_ids import origins
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
+from atlas.job.records import RESULTS, Records, Statement
 from atlas.lineage.graph import Graph, Node, build_graph
-from atlas.lineage.records import RESULTS, Records, Statement
-from atlas.row_ids import origins
 
 DATASETS = f"{RESULTS}/datasets/"
 SOURCES = f"{RESULTS}/sources/datasets/"

@@ -6,13 +6,11 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from atlas import provenance
-from atlas.attempts import ATTEMPTS, HISTORY, history_lines
 from atlas.errors import AtlasError
 from atlas.files import read_json
-from atlas.lineage.crate import crate_files, read_seal
-from atlas.lineage.findings import Digests, Finding, Kind, Report
-from atlas.lineage.records import (
+from atlas.job.attempts import ATTEMPTS, HISTORY, history_lines
+from atlas.job.closures import modules_behind
+from atlas.job.records import (
     CRATE_FILE,
     MANIFEST,
     RESULTS,
@@ -22,6 +20,8 @@ from atlas.lineage.records import (
     Records,
     Statement,
 )
+from atlas.lineage.crate_files import crate_files, read_seal
+from atlas.lineage.findings import Digests, Finding, Kind, Report
 
 
 def verify(
@@ -161,7 +161,7 @@ class _Check:
             return
         code = statement.code
         try:
-            now, _ = provenance.modules_behind(code["function"], self.records.root / "scripts")
+            now, _ = modules_behind(code["function"], self.records.root / "scripts")
         except (ModuleNotFoundError, SyntaxError, ValueError) as error:
             now = {}
             self.report.notes.append(str(error))

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from atlas.job.records import Statement
 from atlas.lineage.causes import Cause, Causes, Group, changed, flatten, group, own_causes
-from atlas.lineage.records import Statement
-from unit.lineage.conftest import A, B, C, content, sha
+from unit.job.runs import A, B, C, content, sha
 
 JOB = {"rule": "train", "wildcards": {"model": "m"}}
 WORD = "train m"

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from atlas.attempts import history_lines
+from atlas.job.attempts import history_lines
 from atlas.lineage.command import main
-from unit.lineage.conftest import RAW, A, B, C, E, Run, flip, sha
+from unit.job.runs import RAW, A, B, C, E, Run, flip, sha
 
 METADATA = "ro-crate-metadata.json"
 

@@ -7,7 +7,7 @@ import pytest
 
 from atlas.lineage.causes import Group
 from atlas.lineage.diff import Cell, diff, plain
-from unit.lineage.conftest import RAW, Run, flip, sha
+from unit.job.runs import RAW, Run, flip, sha
 
 SOURCE = "results/sources/datasets/d.jsonl"
 SPLIT = "results/datasets/d/first.jsonl"

@@ -4,7 +4,7 @@ import pytest
 
 from atlas.errors import AtlasError
 from atlas.lineage.graph import build_graph, relevant
-from unit.lineage.conftest import RAW, A, B, C, D, E, flip, sha
+from unit.job.runs import RAW, A, B, C, D, E, flip, sha
 
 
 def test_a_chain(run):

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.errors import AtlasError
+from atlas.job.records import Statement
 from atlas.lineage.graph import Graph, Node
 from atlas.lineage.page import HEIGHT, TEMPLATE, _content, arrange, layers, write_page
-from atlas.lineage.records import Statement
-from unit.lineage.conftest import content, sha
+from unit.job.runs import content, sha
 
 MODULES = {f"atlas.module_{k}": sha(str(k))[:16] for k in range(40)}
 PACKAGES = {f"package-{k}": f"{k}.0" for k in range(20)}

@@ -9,7 +9,7 @@ import pytest
 from atlas.errors import AtlasError
 from atlas.lineage.signature import MANIFEST, SIGNATURE, check_signature, make_manifest, sign
 from atlas.lineage.verify import verify
-from unit.lineage.conftest import RAW, A, B, C, D, Run, flip, sha
+from unit.job.runs import RAW, A, B, C, D, Run, flip, sha
 
 
 @pytest.fixture

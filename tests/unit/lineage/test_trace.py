@@ -15,7 +15,7 @@ from atlas.lineage.trace import (
     trace_stranger,
     used_rows,
 )
-from unit.lineage.conftest import RAW, A, B, C, flip, sha
+from unit.job.runs import RAW, A, B, C, flip, sha
 
 SOURCE = "results/sources/datasets/d.jsonl"
 SPLIT = "results/datasets/d/first+plain.jsonl"

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas.attempts import history_lines
+from atlas.job.attempts import history_lines
 from atlas.lineage.findings import Digests
 from atlas.lineage.verify import verify
-from unit.lineage.conftest import RAW, A, B, C, D, E, Run, flip, sha
+from unit.job.runs import RAW, A, B, C, D, E, Run, flip, sha
 
 
 def found(run, files=None):

@@ -1,0 +1,146 @@
+"""Activations as they are stored, and the shards of a pool joined into one file."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from atlas.errors import AtlasError
+from atlas.files import read_csv
+from atlas.sources.pool_reports import refuse_unusable
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def write_activations(
+    path: Path, prompts: Sequence[str], bases: dict[str, Array], models: dict[str, Array]
+) -> None:
+    """Write /probes, /bases/{base}/last_token and /models/{model}/last_token, sorted by name."""
+    with h5py.File(path, "w", libver=("v110", "v110")) as file:
+        _write_probes(file, prompts)
+        for group, arrays in (("bases", bases), ("models", models)):
+            for name in sorted(arrays):
+                file.create_dataset(
+                    f"{group}/{name}/last_token", data=arrays[name], chunks=arrays[name].shape,
+                    compression="gzip", shuffle=True, track_times=False,
+                )  # fmt: skip
+
+
+def _write_probes(file: Any, prompts: Sequence[str]) -> None:
+    text = h5py.string_dtype("utf-8")
+    file.create_dataset("probes", data=list(prompts), dtype=text, track_times=False)
+
+
+def read_activations(path: Path) -> tuple[list[str], dict[str, Array], dict[str, Array]]:
+    """Probes, activations of bases and activations of models of a shard or a pool.
+
+    :raises AtlasError: where the file is damaged.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            prompts = [p.decode() for p in file["probes"][:]]
+            bases, models = (
+                {name: item["last_token"][:] for name, item in file.get(group, {}).items()}
+                for group in ("bases", "models")
+            )
+    except OSError as error:
+        raise AtlasError(f"{path}: not a whole HDF5 file ({error}).") from None
+    return prompts, bases, models
+
+
+def assemble(
+    *, shards: list[Path], report: list[Path], models: list[str], pool: str, activations: Path
+) -> None:
+    """Join the shards of a pool into one file.
+
+    :param report: of a pool whose adapters are not kept, its report.csv: the gate is here.
+    :param models: names that must be there, all of them.
+    :raises AtlasError: where a model is missing or cannot be used, or two shards disagree on a base.
+    """
+    for file in report:
+        refuse_unusable(read_csv(file), pool)
+    _allow_open_files(len(shards))
+    with contextlib.ExitStack() as opened:
+        files = {shard: opened.enter_context(_open(shard)) for shard in shards}
+        prompts = _common_probes(files)
+        bases = _places(files, "bases")
+        for name, places in bases.items():
+            first = files[places[0]][f"bases/{name}/last_token"][:]
+            for other in places[1:]:
+                if not np.array_equal(first, files[other][f"bases/{name}/last_token"][:]):
+                    raise AtlasError(
+                        f"{other}: the base {name} differs from that of another shard."
+                    )
+        found = _places(files, "models")
+        missing = sorted(set(models) - set(found))
+        if missing:
+            raise AtlasError(f"{activations.parent}: the activations of {missing[0]} are missing.")
+        with h5py.File(activations, "w", libver=("v110", "v110")) as joined:
+            _write_probes(joined, prompts)
+            for group, places in (("bases", bases), ("models", {m: found[m] for m in models})):
+                for name in sorted(places):
+                    _copy_chunk(files[places[name][0]], joined, f"{group}/{name}/last_token")
+
+
+def activations_of(file: Path, group: str, names: Sequence[str]) -> Iterator[tuple[str, Array]]:
+    """Activations of bases or models of a pool, one after another.
+
+    :param group: ``bases`` or ``models``.
+    :raises AtlasError: where the file is damaged.
+    """
+    with _open(file) as opened:
+        for name in names:
+            yield name, opened[f"{group}/{name}/last_token"][:]
+
+
+def _open(file: Path) -> Any:
+    try:
+        return h5py.File(file, "r")
+    except OSError as error:
+        raise AtlasError(f"{file}: not a whole HDF5 file ({error}).") from None
+
+
+def _allow_open_files(count: int) -> None:
+    """Let this process hold so many files at once, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(count + 256, hard) if hard != resource.RLIM_INFINITY else count + 256
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _common_probes(files: Mapping[Path, Any]) -> list[str]:
+    """The probes of all shards."""
+    prompts: list[str] = []
+    for shard, file in files.items():
+        found = [p.decode() for p in file["probes"][:]]
+        if prompts and found != prompts:
+            raise AtlasError(f"{shard}: its probes are not those of the other shards.")
+        prompts = found
+    return prompts
+
+
+def _places(files: Mapping[Path, Any], group: str) -> dict[str, list[Path]]:
+    """Name of each base or model -> shards that have it."""
+    found: dict[str, list[Path]] = {}
+    for shard, file in files.items():
+        for name in file.get(group, {}):
+            found.setdefault(name, []).append(shard)
+    return found
+
+
+def _copy_chunk(source: Any, target: Any, name: str) -> None:
+    """Copy a dataset of one chunk as it is stored: compressing it again would take far longer."""
+    stored = source[name]
+    made = target.create_dataset(
+        name, shape=stored.shape, dtype=stored.dtype, chunks=stored.shape, compression="gzip",
+        shuffle=True, track_times=False,
+    )  # fmt: skip
+    start = (0,) * stored.ndim
+    filters, data = stored.id.read_direct_chunk(start)
+    made.id.write_direct_chunk(start, data, filters)

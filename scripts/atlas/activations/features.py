@@ -1,0 +1,94 @@
+"""Features of bases and models on the probes: what the Delta-X family is made of.
+
+Delta-X is the family of arXiv 2509.04442: any feature of a model minus that of its base. No
+source states how the features other than the last hidden state are computed in detail: what is
+here is our reading.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from atlas.activations.activation_files import Array
+from atlas.activations.continuations import Continuations, read_continuations
+from atlas.activations.feature_files import feature_file
+from atlas.activations.last_tokens import Probe
+from atlas.activations.probes import read_probes
+from atlas.errors import AtlasError
+from atlas.networks.shards import loaded_bases
+
+
+def compute_features(
+    *,
+    probes: Path,
+    continuations: Path,
+    bases: list[Path],
+    weights: list[Path],
+    models: list[dict[str, Any]],
+    dtypes: dict[str, str],
+    base_names: dict[str, list[str]],
+    features: Path,
+) -> None:
+    """Features of the models of one shard and of their bases, as :mod:`atlas.activations.feature_files` says.
+
+    Each base is loaded once, and each model's features are written as soon as they are there.
+
+    :param continuations: what ``atlas.activations.continuations:sample_continuations`` wrote.
+    :param bases: files of all bases. :param weights: files of all models.
+    :param models: name and base of each model, in any order.
+    :param dtypes: base -> precision.
+    :raises AtlasError: where a feature is NaN or Inf, or a model is not one of its base.
+    """
+    prompts = read_probes(probes)
+    rows = read_continuations(continuations, len(prompts))
+    with feature_file(features, prompts, rows) as write:
+        for base in loaded_bases(bases, weights, models, dtypes, base_names):
+            probe = Probe(base.folder, prompts, base.network)
+            continued = Continuations(base.folder, prompts, rows, base.network)
+            write(f"bases/{base.name}", _features(base.network, probe, continued, base.name))
+            for name in base.models():
+                write(f"models/{name}", _features(base.network, probe, continued, name))
+
+
+def _features(network: Any, probe: Probe, continued: Continuations, where: str) -> dict[str, Array]:
+    found = on_probes(network, probe, where)
+    return {**found, "meaning": continued.meaning(network, where)}
+
+
+@torch.inference_mode()
+def on_probes(network: Any, probe: Probe, where: str) -> dict[str, Array]:
+    """Features of the network, as it is now, on the probes: layers, weighted and logits, float32.
+
+    ``weighted`` is sum(i h_i) / sum(i) over the hidden states h_i of the tokens i = 1..n, the
+    start token among them, as in SGPT (N. Muennighoff, arXiv 2202.08904).
+
+    :raises AtlasError: where a feature is NaN or Inf.
+    """
+    rows: list[dict[str, torch.Tensor]] = [{} for _ in probe.ids]
+    for group, tokens, ends in probe.inputs:
+        # Where probes of several lengths share a batch, the logits of each length are kept.
+        kept = ends.unique()
+        output = network(
+            input_ids=tokens, use_cache=False, output_hidden_states=True, logits_to_keep=kept
+        )
+        hidden = output.hidden_states
+        places = torch.arange(len(group), device=tokens.device)
+        layers = torch.stack([state[places, ends].float() for state in hidden], dim=1)
+        positions = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
+        weights = positions.where(positions <= ends[:, None] + 1, 0).float()
+        weights = weights / weights.sum(dim=1, keepdim=True)
+        weighted = (hidden[-1].float() * weights[..., None]).sum(dim=1)
+        logits = output.logits[places, torch.searchsorted(kept, ends)].float()
+        for k, i in enumerate(group):
+            rows[i] = {"layers": layers[k], "weighted": weighted[k], "logits": logits[k]}
+    found: dict[str, Array] = {}
+    for key in ("layers", "weighted", "logits"):
+        array = torch.stack([row[key] for row in rows], dim=int(key == "layers")).cpu().numpy()
+        if not np.isfinite(array).all():
+            raise AtlasError(f"{where}: {key} has NaN or Inf.")
+        found[key] = np.ascontiguousarray(array, dtype=np.float32)
+    return found

@@ -1,0 +1,98 @@
+"""Activations of bases and models on the probes, shard by shard.
+
+The activation of a probe is the last element of ``hidden_states`` (after the final norm where
+the architecture has one) at the last token, in float32. A sequence-to-sequence model reads the
+probe in its encoder; its activation is that of its decoder at the first token (our reading: the
+published work does not say).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from atlas.activations.activation_files import Array, write_activations
+from atlas.activations.probes import read_probes
+from atlas.errors import AtlasError
+from atlas.networks.shards import loaded_bases
+from atlas.networks.tokens import Tokens, batches
+
+
+class Probe:
+    """The probes as tokens of one base, in the batches in which they run."""
+
+    def __init__(self, folder: Path, prompts: Sequence[str], network: Any) -> None:
+        tokens = Tokens(folder)
+        self.ids = [tokens.prompt(prompt) for prompt in prompts]
+        if network.config.is_encoder_decoder:
+            self.ids = [tokens.encoder(ids) for ids in self.ids]
+        device = next(network.parameters()).device
+        exact = next(network.parameters()).dtype == torch.float32 and device.type == "cpu"
+        self.inputs: list[tuple[list[int], torch.Tensor, torch.Tensor]] = []
+        for group in batches([len(ids) for ids in self.ids], exact):
+            width = max(len(self.ids[i]) for i in group)
+            # Padding stands after the last real token, where a causal model cannot see it.
+            padded = [self.ids[i] + [0] * (width - len(self.ids[i])) for i in group]
+            ends = torch.tensor([len(self.ids[i]) - 1 for i in group], device=device)
+            self.inputs.append((group, torch.tensor(padded, device=device), ends))
+
+    @torch.inference_mode()
+    def last_token(self, network: Any, where: str) -> Array:
+        """Activations (n_probes, d) float32 of the network as it is now.
+
+        :raises AtlasError: where an activation is NaN or Inf.
+        """
+        rows: list[torch.Tensor | None] = [None] * len(self.ids)
+        for group, tokens, ends in self.inputs:
+            picked = _last_hidden_state(network, tokens, ends).float()
+            for i, row in zip(group, picked, strict=True):
+                rows[i] = row
+        found = torch.stack([row for row in rows if row is not None]).cpu().numpy()
+        if not np.isfinite(found).all():
+            raise AtlasError(f"{where}: its activations have NaN or Inf.")
+        return np.asarray(found, dtype=np.float32)
+
+
+def _last_hidden_state(network: Any, tokens: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+    """The last hidden state (n, d) at the last token, or at the first one of a decoder."""
+    if network.config.is_encoder_decoder:
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        start = network.config.decoder_start_token_id
+        output = network(
+            input_ids=tokens, attention_mask=(places <= ends[:, None]).long(), use_cache=False,
+            decoder_input_ids=torch.full_like(tokens[:, :1], start), output_hidden_states=True,
+        )  # fmt: skip
+        return output.decoder_hidden_states[-1][:, 0]
+    hidden = network.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+    return hidden[torch.arange(len(ends), device=hidden.device), ends]
+
+
+def compute_shard(
+    *,
+    probes: Path,
+    bases: list[Path],
+    weights: list[Path],
+    models: list[dict[str, Any]],
+    dtypes: dict[str, str],
+    base_names: dict[str, list[str]],
+    activations: Path,
+) -> None:
+    """Activations of the models of one shard and of their bases; each base is loaded once.
+
+    :param bases: files of all bases. :param weights: files of all models.
+    :param models: name and base of each model, in any order.
+    :param dtypes: base -> precision.
+    """
+    prompts = read_probes(probes)
+    found_bases: dict[str, Array] = {}
+    found: dict[str, Array] = {}
+    for base in loaded_bases(bases, weights, models, dtypes, base_names, seq2seq=True):
+        probe = Probe(base.folder, prompts, base.network)
+        found_bases[base.name] = probe.last_token(base.network, base.name)
+        for name in base.models():
+            found[name] = probe.last_token(base.network, name)
+    write_activations(activations, prompts, found_bases, found)

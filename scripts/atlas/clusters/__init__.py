@@ -1,0 +1,1 @@
+"""Clusters: silhouettes, how sure they are, nearest neighbours, and maps."""

@@ -1,0 +1,117 @@
+"""How the silhouette of delta activations depends on the layer and on the number of probes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import silhouette_score
+
+from atlas.activations.feature_files import FeatureShards
+from atlas.clusters.silhouettes import distance, no_silhouette
+from atlas.files import write_csv
+from atlas.spaces.embeddings import cosine_similarity
+
+Array = np.ndarray[Any, Any]
+CURVE_COLUMNS = ("curve", "value", "space", "silhouette", "reason")
+SPACE = "delta_activations"
+SUBSETS = 40
+
+
+def write_layer_curves(*, features: list[Path], models: list[dict[str, Any]], curves: Path) -> None:
+    """Write the rows of :func:`layer_curves` as a tidy CSV."""
+    write_csv(curves, CURVE_COLUMNS, layer_curves(features=features, models=models))
+
+
+def layer_curves(*, features: list[Path], models: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Silhouettes of a pool by domain (cosine), per layer and per number of probes.
+
+    Columns: curve (layer, probes), value (layer from 0, the embeddings, to the last after the
+    final norm; or number of probes), space, silhouette, reason (why there is none). Models of
+    different widths have neither curve, and models of different depths no curve by layer: one
+    row without value has the reason. One layer of all models is in memory at a time.
+
+    :param features: the shards of the pool.
+    :param models: name, base and domain of each model.
+    :raises AtlasError: where a model is missing, or two shards disagree on a base.
+    """
+    names, domains = [m["name"] for m in models], [m["domain"] for m in models]
+    with FeatureShards(features) as shards:
+        shapes = [shards.shape(model, "layers") for model in models]
+        depths = sorted({shape[0] for shape in shapes})
+        widths = sorted({shape[2] for shape in shapes})
+        if len(widths) > 1:
+            reason = f"the models have activations of {' and '.join(map(str, widths))} dimensions"
+            return [_row("layer", None, None, reason), _row("probes", None, None, reason)]
+
+        def at(layers: Sequence[int]) -> Array:
+            pairs = zip(models, layers, strict=True)
+            return np.stack([shards.delta(model, "layers", layer) for model, layer in pairs])
+
+        last = at([shape[0] - 1 for shape in shapes])
+        if len(depths) > 1:
+            layers = " and ".join(str(depth - 1) for depth in depths)
+            rows = [_row("layer", None, None, f"the models have {layers} layers")]
+        else:
+            steps = (at([layer] * len(models)) for layer in range(depths[0]))
+            rows = layer_curve(steps, names, domains)
+    return rows + probe_curve(last, names, domains)
+
+
+def layer_curve(
+    layers: Iterable[Array], names: Sequence[str], domains: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Silhouette per layer, of the mean over all probes.
+
+    :param layers: per layer, activations (n, n_probes, d) of models minus bases.
+    """
+    return [
+        _row("layer", value, *silhouette(deltas.mean(axis=1), names, domains))
+        for value, deltas in enumerate(layers)
+    ]
+
+
+def probe_curve(
+    deltas: Array, names: Sequence[str], domains: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Silhouette per number of probes: the mean over subsets of so many probes.
+
+    All subsets where there are at most 40, else the first 40 in lexicographic order.
+
+    :param deltas: activations (n, n_probes, d) of models minus bases.
+    """
+    probes = deltas.shape[1]
+    rows = []
+    for count in range(1, probes + 1):
+        subsets = islice(combinations(range(probes), count), SUBSETS)
+        found = [silhouette(deltas[:, list(s)].mean(axis=1), names, domains) for s in subsets]
+        reason = next((reason for _, reason in found if reason), "")
+        scores = [score for score, _ in found if score is not None]
+        rows.append(_row("probes", count, None if reason else float(np.mean(scores)), reason))
+    return rows
+
+
+def silhouette(
+    vectors: Array, names: Sequence[str], domains: Sequence[str]
+) -> tuple[float | None, str]:
+    """Silhouette by domain of vectors (n, d), distance 1 - cosine; or None and why there is none.
+
+    A zero vector is a reason, and not an error as elsewhere: no adapter of attention moves the
+    embeddings, so that at layer 0 nothing differs from its base.
+    """
+    zero = np.flatnonzero(np.linalg.norm(vectors, axis=1) == 0)
+    if zero.size:
+        return None, f"{names[zero[0]]} does not differ from its base here"
+    if reason := no_silhouette(domains):
+        return None, reason
+    matrix = distance(cosine_similarity(vectors, names), "cosine")
+    return float(silhouette_score(matrix, list(domains), metric="precomputed")), ""
+
+
+def _row(curve: str, value: int | None, score: float | None, reason: str) -> dict[str, Any]:
+    return {
+        "curve": curve, "value": value, "space": SPACE, "silhouette": score, "reason": reason,
+    }  # fmt: skip

@@ -1,0 +1,60 @@
+"""Comparisons of the geometry of models."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from atlas.grammar import Entry, Name, Number
+
+
+class Curvature(Entry):
+    """How local curvature is measured: the response to perturbed input embeddings."""
+
+    prompts: int = Field(default=20, ge=0, description="Prompts per task, the first ones; 0: none.")
+    directions: int = Field(default=20, ge=1, description="Perturbations of a prompt.")
+    radius: Number = Field(
+        default=0.01, gt=0, description="Their size, as a share of the norm of the embeddings."
+    )
+
+
+class Trajectories(Entry):
+    """Whose trajectories are measured: the path of the stream over all tokens of a prompt."""
+
+    prompts: int = Field(default=20, ge=0, description="Prompts per task, the first ones; 0: none.")
+    dimensions: int = Field(
+        default=3, ge=2, description="Directions of the base in which signatures are computed."
+    )
+
+
+class Comparison(Entry):
+    """Models whose geometry is compared on task prompts."""
+
+    base: Name = Field(description="Name of a base.")
+    models: list[Name] = Field(min_length=1, description="Names of models trained from it.")
+    rl: list[Name] = Field(
+        default=[],
+        description="Those of the models that were trained with rewards; the others are fine-tuned "
+        "on solutions. Where there are both, the two are compared.",
+    )
+    tasks: list[Name] = Field(
+        min_length=1, description="Datasets whose prompts (of the rows held out) are read."
+    )
+    prompts: int = Field(
+        default=500, ge=2, description="Prompts per task, the first ones (fewer where there are)."
+    )
+    positions: Literal["last_token", "mean", "all"] = Field(
+        default="last_token",
+        description="What is read of each prompt: its last token, the mean over its tokens, or "
+        "all of them, each a row.",
+    )
+    curvature: Curvature = Field(default=Curvature(), description="Local curvature.")
+    trajectories: Trajectories = Field(default=Trajectories(), description="Trajectories.")
+    precision: Literal["float16", "float32"] = Field(
+        default="float16", description="Precision in which activations are stored."
+    )
+    mean_norm: Annotated[list[Number], Field(min_length=2, max_length=2)] = Field(
+        default=[1.0, 1000.0],
+        description="Lowest and highest mean norm of a row that passes the quality check.",
+    )

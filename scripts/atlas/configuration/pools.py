@@ -1,0 +1,84 @@
+"""Pools: models that are compared with one another."""
+
+from __future__ import annotations
+
+import typing
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from atlas.grammar import Entry, Name, Share, is_whole
+
+MainSpace = Literal["delta_activations", "flattened_weights", "salient_mask", "output_sentences"]
+
+
+FamilySpace = Literal["delta_logits", "delta_weighted", "delta_meaning"]
+
+
+Space = MainSpace | FamilySpace
+
+
+# The four spaces that the paper compares, and the others of the family of delta activations.
+MAIN_SPACES: tuple[MainSpace, ...] = typing.get_args(MainSpace)
+
+
+FAMILY_SPACES: tuple[FamilySpace, ...] = typing.get_args(FamilySpace)
+
+
+SPACES: tuple[Space, ...] = (*MAIN_SPACES, *FAMILY_SPACES)
+
+
+class Continuations(Entry):
+    """Continuations of the probes, sampled once for a pool."""
+
+    base: Name | None = Field(
+        default=None, description="Base that writes them (default: the pool's first by name)."
+    )
+    per_probe: int = Field(default=20, ge=1, description="Continuations of each probe.")
+    new_tokens: int = Field(default=20, ge=1, description="Tokens of each continuation.")
+
+
+class Pool(Entry):
+    """Models that are compared with one another."""
+
+    models: list[str] = Field(default=[], description="Names or globs of model names.")
+    sheet: str | None = Field(
+        default=None,
+        description="A TSV of models made elsewhere: model, source, base, domain.",
+    )
+    excluded: list[Name] = Field(
+        default=[], description="Models that are left out, for instance adapters that are damaged."
+    )
+    keep_weights: bool = Field(
+        default=True,
+        description="false: adapters made elsewhere are fetched, hashed, embedded (by "
+        "delta_activations) and deleted shard by shard; report.csv of the pool has a row for each, "
+        "with the reason where one cannot be used.",
+    )
+    spaces: list[Space] = Field(
+        default=list(MAIN_SPACES), min_length=1, description="Embedding spaces."
+    )
+    shards: int = Field(
+        default=1, ge=1, description="Number of shards in which activations are computed."
+    )
+    neighbours: Literal["exact", "faiss"] = Field(
+        default="exact",
+        description="How neighbours.csv is made: exact compares all pairs, block by block; faiss "
+        "looks into the cells of an index that are nearest, for pools of a hundred thousand models "
+        "and more; the share of the exact neighbours that it finds is the column recall.",
+    )
+    encoder: Name = Field(default="all-MiniLM-L6-v2", description="Encoder of output sentences.")
+    new_tokens: int = Field(default=40, ge=1, description="Tokens generated per probe.")
+    salient_share: Share = Field(
+        default=0.01, description="Share of all base weights that is salient."
+    )
+    continuations: Continuations = Field(
+        default=Continuations(), description="What delta_meaning reads the probability of."
+    )
+
+    @model_validator(mode="after")
+    def _some(self, info: Any) -> Pool:
+        if is_whole(info) and not self.models and self.sheet is None:
+            raise PydanticCustomError("pool", "a pool names its models, a sheet, or both")
+        return self

@@ -1,0 +1,1 @@
+"""Datasets: raw rows cut into splits, and the rows that a model is trained on."""

@@ -1,0 +1,191 @@
+"""From raw rows to splits: the published cuts, and rows as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import SandboxedEnvironment
+
+from atlas.errors import AtlasError
+from atlas.files import read_jsonl, write_json, write_jsonl
+from atlas.sources.raw_rows import lookup
+
+# Two private-use characters around the column that may be cut, taken out after rendering.
+_OPEN, _CLOSE = "\ue000", "\ue001"
+ROLES = ("system", "user", "assistant")
+
+
+def make_split(
+    *,
+    dataset: str,
+    raw: Path,
+    split: str,
+    variant: str,
+    kind: str,
+    columns: dict[str, str],
+    template: dict[str, Any],
+    region: list[float],
+    parts: list[str],
+    most: int | None,
+    cut: str | None,
+    rows: Path,
+    counts: Path,
+) -> None:
+    """Write one split of a dataset.
+
+    Each row has ``row``, its line in the raw file, and by `kind`: prompt and completion; prompt,
+    chosen and rejected; messages; or text. ``cuttable`` is the span of characters of the prompt
+    that a length policy may shorten.
+
+    :raises AtlasError: for too few rows, a missing column, an empty prompt or completion.
+    """
+    source = read_jsonl(raw)
+    chosen = split_rows(len(source), split, region, parts, dataset, most)
+    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+    render = _renderer(environment, dataset, kind, columns, template, variant, cut)
+    written, refused = [], 0
+    for number in chosen:
+        row = render(source[number], f"{dataset}, row {number}")
+        if row is None:
+            refused += 1
+        else:
+            written.append({"row": number, **row})
+    if not written:
+        raise AtlasError(f"{dataset}/{split}: no row has both a prompt and a completion.")
+    write_jsonl(rows, written)
+    write_json(
+        counts,
+        {"dataset": dataset, "split": split, "variant": variant, "rows_raw": len(source),
+         "rows_in_split": len(chosen), "rows_refused_empty": refused, "rows": len(written)},
+    )  # fmt: skip
+
+
+def split_rows(
+    total: int, split: str, region: Sequence[float], parts: Sequence[str], where: str,
+    most: int | None = None,
+) -> range:  # fmt: skip
+    """Numbers of the rows of a split.
+
+    The region is the first share of all rows (shares apply in turn, each rounded down), at most
+    `most` of them; its
+    parts are contiguous and equal, the last one takes what remains. ``rest`` is what follows
+    the region, or everything where the region is everything.
+
+    :raises AtlasError: where a part would have no row.
+    """
+    end = total
+    for share in region:
+        # Guards against 0.1 * 0.3-like products falling just below a whole number.
+        end = int(end * share + 1e-9)
+    end = min(end, most or end)
+    size = end // len(parts)
+    if size == 0:
+        raise AtlasError(
+            f"{where}: {total} rows give a region of {end}, which is too few for the splits "
+            f"{', '.join(parts)}; at least {len(parts)} rows are needed in the region."
+        )
+    if split == "all":
+        return range(total)
+    if split == "region":
+        return range(end)
+    if split == "rest":
+        return range(total) if end == total else range(end, total)
+    index = list(parts).index(split)
+    return range(index * size, end if index == len(parts) - 1 else (index + 1) * size)
+
+
+def _renderer(
+    environment: SandboxedEnvironment,
+    dataset: str,
+    kind: str,
+    columns: Mapping[str, str],
+    template: Mapping[str, Any],
+    variant: str,
+    cut: str | None,
+) -> Callable[[dict[str, Any], str], dict[str, Any] | None]:
+    sources = {
+        key: template[key]
+        for key in ("task", "input", "completion", "chosen", "rejected", "text")
+        if template.get(key) is not None
+    }
+    turns = template["messages"] if isinstance(template.get("messages"), dict) else {}
+    sources |= {role: source for role, source in turns.items() if source is not None}
+    sources["frame"] = template["variants"][variant]
+    texts = {}
+    for key, source in sources.items():
+        try:
+            texts[key] = environment.from_string(source)
+        except TemplateError as error:
+            raise AtlasError(f"{dataset}: the template {key!r} is not valid: {error}") from None
+
+    def put(key: str, values: dict[str, Any], where: str) -> str:
+        try:
+            return texts[key].render(**values)
+        except Exception as error:  # whatever an expression of the user's may raise
+            raise AtlasError(f"{where}: the template {key!r} fails: {error}.") from None
+
+    def prompt(values: dict[str, Any], where: str) -> str:
+        parts = {"task": put("task", values, where), "input": put("input", values, where)}
+        return put("frame", parts, where)
+
+    def render(raw: dict[str, Any], where: str) -> dict[str, Any] | None:
+        values = {name: lookup(raw, path, where) for name, path in columns.items()}
+        if kind == "text":
+            text = put("text", values, where)
+            return {"text": text} if text.strip() else None
+        if kind == "messages":
+            if turns:
+                roles = [role for role in ROLES if role in sources]
+                messages = [{"role": r, "content": put(r, values, where)} for r in roles]
+            else:
+                messages = values[template["messages"]]
+            return _first_exchange(messages, where)
+        plain = prompt(values, where)
+        row: dict[str, Any] = {"prompt": plain, "cuttable": None}
+        if cut is not None and isinstance(values[cut], str):
+            marked = values | {cut: f"{_OPEN}{values[cut]}{_CLOSE}"}
+            row["cuttable"] = _span(lambda: prompt(marked, where), plain)
+        keys = ("completion",) if kind == "completion" else ("chosen", "rejected")
+        for key in keys:
+            row[key] = put(key, values, where)
+            if not row[key].strip():
+                return None
+        return row
+
+    return render
+
+
+def _span(marked: Callable[[], str], plain: str) -> list[int] | None:
+    """Where the marked column stands in a prompt; None where its template alters or drops it."""
+    try:
+        text = marked()
+    except AtlasError:
+        return None
+    start, end = text.find(_OPEN), text.rfind(_CLOSE)
+    if start < 0 or end < start:
+        return None
+    if text[:start] + text[start + 1 : end] + text[end + 1 :] != plain:
+        return None
+    return [start, end - 1]
+
+
+def _first_exchange(messages: Any, where: str) -> dict[str, Any] | None:
+    """A conversation up to its first answer (Tulu's cut), or None where it has no answer."""
+    if not isinstance(messages, list):
+        raise AtlasError(f"{where}: a conversation is a list of messages.")
+    kept = []
+    for message in messages:
+        if not isinstance(message, dict) or not {"role", "content"} <= set(message):
+            raise AtlasError(f"{where}: a message has a role and a content.")
+        if not isinstance(message["content"], str):
+            raise AtlasError(
+                f"{where}: the content of a message is text, not {type(message['content']).__name__}."
+            )
+        kept.append({"role": message["role"], "content": message["content"]})
+        if message["role"] == "assistant":
+            empty = not all(m["content"].strip() for m in kept) or len(kept) < 2
+            return None if empty else {"messages": kept}
+    return None

@@ -1,0 +1,222 @@
+"""The rows that a model is trained on: mixed, drawn, made to fit, as tokens."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from atlas.errors import AtlasError
+from atlas.files import read_jsonl, write_json, write_jsonl
+from atlas.networks.tokens import Tokens
+
+
+def prepare_rows(
+    *,
+    model: str,
+    objective: str,
+    tokenizer: list[Path],
+    splits: list[Path],
+    data: list[dict[str, Any]],
+    total: int | None,
+    seed: int,
+    length: dict[str, Any],
+    rows: Path,
+    counts: Path,
+    raw: list[Path] | None = None,
+    room: int = 0,
+) -> None:
+    """Write the tokens that a model is trained on, and what became of each dataset's rows.
+
+    sft rows have ``input_ids`` and ``completion_start`` (position of the first token with a
+    loss); dpo rows ``prompt_ids``, ``chosen_ids``, ``rejected_ids``; grpo rows ``prompt``,
+    ``prompt_ids`` and ``entry`` (the raw row, which the grader reads); cpt rows ``input_ids``,
+    packed. Each names its ``dataset``, ``split`` and ``row`` (cpt: ``rows``).
+
+    :param data: dataset, split, share, rows and max_tokens of each entry of the mixture.
+    :param total: rows to draw from the mixture (None: as many as there are).
+    :param length: ``policy`` for rows that are too long.
+    :param raw: for grpo: raw rows of each entry of the mixture.
+    :param room: for grpo: tokens that a completion may have.
+    :raises AtlasError: where rows are lacking, or a row is too long and the policy is refuse.
+    """
+    tokens = Tokens(tokenizer[0].parent)
+    sources = [read_jsonl(file) for file in splits]
+    sizes = amounts([len(source) for source in sources], data, total, model)
+    draw = random.Random(seed)
+    chosen: list[dict[str, Any]] = []
+    report = []
+    entries = [read_jsonl(file) for file in raw or []] or [None] * len(data)
+    for entry, source, size, problems in zip(data, sources, sizes, entries, strict=True):
+        name = f"{entry['dataset']}/{entry['split']}"
+        fit = Fit(tokens, entry["max_tokens"], length["policy"])
+        # Rows are tried in a random order until there are enough that fit.
+        order = source if size is None else draw.sample(source, len(source))
+        picked: list[dict[str, Any]] = []
+        for row in order:
+            if len(picked) == size:
+                break
+            where = f"{name}, row {row['row']}"
+            if problems is None:
+                fitted = fit.row(row, where)
+            else:
+                fitted = fit.problem(row, room, problems[row["row"]], where)
+            if fitted is not None:
+                picked.append({"dataset": entry["dataset"], "split": entry["split"],
+                               "row": row["row"], **fitted})  # fmt: skip
+        if not picked or len(picked) < (size or 0):
+            raise AtlasError(
+                f"{model}: needs {size or 1} rows of {name}, and {len(picked)} of {len(source)} fit "
+                f"into {entry['max_tokens']} tokens; ask for fewer rows or raise length.max_tokens."
+            )
+        chosen += sorted(picked, key=lambda row: row["row"])
+        report.append({
+            "dataset": entry["dataset"], "split": entry["split"], "rows_in_split": len(source),
+            "rows_read": fit.read, "rows_cut": fit.cut, "rows_truncated": fit.truncated,
+            "rows_dropped": fit.dropped, "rows_refused": 0, "rows": len(picked),
+        })  # fmt: skip
+    if objective == "cpt":
+        chosen = pack(chosen, max(entry["max_tokens"] for entry in data))
+    write_jsonl(rows, chosen)
+    write_json(counts, {"model": model, "policy": length["policy"], "data": report,
+                        "rows": len(chosen)})  # fmt: skip
+
+
+def amounts(
+    available: Sequence[int], data: Sequence[dict[str, Any]], total: int | None, where: str
+) -> list[int | None]:
+    """How many rows each entry of a mixture gives; None for all that fit.
+
+    An entry with ``rows`` gives so many. With shares, the mixture has `total` rows, or as many
+    as the scarcest entry allows, and each entry gives its share of them, rounded down.
+    Otherwise what `total` leaves is spread in proportion to what there is.
+
+    :param available: rows in the split of each entry.
+    :raises AtlasError: where an entry has fewer rows than it should give.
+    """
+    wanted: list[int | None]
+    if any(entry.get("share") is not None for entry in data):
+        limit = min(int(n / e["share"] + 1e-9) for n, e in zip(available, data, strict=True))
+        size = limit if total is None else total
+        wanted = [int(size * e["share"] + 1e-9) for e in data]
+    elif total is not None:
+        fixed = sum(e.get("rows") or 0 for e in data)
+        room = sum(n for n, e in zip(available, data, strict=True) if not e.get("rows"))
+        wanted = [
+            e.get("rows") or max(total - fixed, 0) * n // room
+            for n, e in zip(available, data, strict=True)
+        ]
+    else:
+        wanted = [e.get("rows") for e in data]
+    for need, there, entry in zip(wanted, available, data, strict=True):
+        if need is not None and (need > there or need == 0):
+            raise AtlasError(
+                f"{where}: needs {max(need, 1)} rows of {entry['dataset']}/{entry['split']}, and "
+                f"there are {there}."
+            )
+    return wanted
+
+
+@dataclass
+class Fit:
+    """Makes rows fit a length, and counts what that took."""
+
+    tokens: Tokens
+    max_tokens: int
+    policy: str
+    read: int = 0
+    cut: int = 0
+    truncated: int = 0
+    dropped: int = 0
+
+    def row(self, row: dict[str, Any], where: str) -> dict[str, Any] | None:
+        """Tokens of a row, or None where it is dropped."""
+        self.read += 1
+        if "text" in row:
+            return {"input_ids": self.tokens.text(row["text"], close=True)}
+        if "messages" in row:
+            return self._messages(row, where)
+        keys = ["completion"] if "completion" in row else ["chosen", "rejected"]
+        answers = {key: self.tokens.text(row[key], close=True) for key in keys}
+        room = self.max_tokens - max(len(ids) for ids in answers.values())
+        prompt = self.tokens.prompt(row["prompt"])
+        if len(prompt) > room and self.policy == "cut" and row["cuttable"]:
+            shorter = self._shorten(row["prompt"], row["cuttable"], room)
+            if shorter is not None:
+                prompt = shorter
+                self.cut += 1
+        return self._finish(prompt, answers, where)
+
+    def problem(
+        self, row: dict[str, Any], room: int, entry: dict[str, Any], where: str
+    ) -> dict[str, Any] | None:
+        """A prompt that leaves room for a completion, with its raw row, or None if dropped."""
+        self.read += 1
+        prompt = self.tokens.prompt(row["prompt"])
+        if len(prompt) + room > self.max_tokens:
+            if self.policy != "drop":
+                raise AtlasError(
+                    f"{where}: {len(prompt)} tokens of prompt and {room} of completion do not fit "
+                    f"into {self.max_tokens}; raise length.max_tokens, or choose the policy drop."
+                )
+            self.dropped += 1
+            return None
+        return {"prompt": row["prompt"], "prompt_ids": prompt, "entry": entry}
+
+    def _finish(
+        self, prompt: list[int], answers: dict[str, list[int]], where: str
+    ) -> dict[str, Any] | None:
+        longest = max(len(ids) for ids in answers.values())
+        if len(prompt) + longest > self.max_tokens:
+            if self.policy == "refuse":
+                raise AtlasError(
+                    f"{where}: {len(prompt)} tokens of prompt and {longest} of completion do not "
+                    f"fit into {self.max_tokens}; raise length.max_tokens, or choose the policy "
+                    "cut, truncate or drop."
+                )
+            if self.policy in ("cut", "drop") or len(prompt) >= self.max_tokens:
+                self.dropped += 1
+                return None
+            self.truncated += 1
+            room = self.max_tokens - len(prompt)
+            answers = {key: ids[:room] for key, ids in answers.items()}
+        if "completion" in answers:
+            return {"input_ids": prompt + answers["completion"], "completion_start": len(prompt)}
+        return {"prompt_ids": prompt, "chosen_ids": answers["chosen"],
+                "rejected_ids": answers["rejected"]}  # fmt: skip
+
+    def _messages(self, row: dict[str, Any], where: str) -> dict[str, Any] | None:
+        whole, start = self.tokens.exchange(row["messages"])
+        return self._finish(whole[:start], {"completion": whole[start:]}, where)
+
+    def _shorten(self, prompt: str, span: list[int], room: int) -> list[int] | None:
+        """Cut the end of a span of the prompt until the prompt has at most `room` tokens."""
+        start, end = span
+        offsets = self.tokens.offsets(prompt[start:end])
+        keep = len(offsets)
+        while keep > 0:
+            kept = prompt[start : start + offsets[keep - 1][1]]
+            ids = self.tokens.prompt(prompt[:start] + kept + prompt[end:])
+            if len(ids) <= room:
+                return ids
+            keep -= max(1, len(ids) - room)
+        return None
+
+
+def pack(rows: Sequence[dict[str, Any]], size: int) -> list[dict[str, Any]]:
+    """Join texts and cut them into blocks of `size` tokens; the last, shorter block stays."""
+    tokens: list[int] = []
+    owners: list[tuple[str, int]] = []
+    for row in rows:
+        tokens += row["input_ids"]
+        owners += [(f"{row['dataset']}/{row['split']}", row["row"])] * len(row["input_ids"])
+    packed = []
+    for start in range(0, len(tokens), size):
+        block = owners[start : start + size]
+        if len(block) < 2:
+            break
+        packed.append({"rows": [list(pair) for pair in dict.fromkeys(block)],
+                       "input_ids": tokens[start : start + size], "completion_start": 0})  # fmt: skip
+    return packed

@@ -1,0 +1,1 @@
+"""Instruction deltas: made, stored, and added to models."""

@@ -1,0 +1,1 @@
+"""Evaluation: what a checkpoint makes of held-out texts, conversations and questions."""

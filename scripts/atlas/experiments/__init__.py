@@ -1,0 +1,1 @@
+"""Experiments: tables with their figures and the sentences that they allow."""

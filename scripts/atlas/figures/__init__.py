@@ -1,0 +1,1 @@
+"""Figures: what all of them share, and those of pools and comparisons."""

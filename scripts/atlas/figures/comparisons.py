@@ -1,0 +1,139 @@
+"""Figures of comparisons: preservation by layer, effective rank, spectra, rewards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from atlas.figures.charts import PALETTE
+from atlas.figures.pools import STYLE, note, plt, save
+from atlas.files import read_csv
+from atlas.geometry.comparisons import CENTRING, STREAM
+from atlas.training.reward_curves import reward_curve, slope
+
+MARKERS, LINES = "os^Dv", ("-", "--", ":", "-.")
+
+
+def draw_comparison(
+    *,
+    layers: Path,
+    spectra: Path,
+    name: str,
+    preservation: list[Path],
+    effective_rank: list[Path],
+    singular_values: list[Path],
+) -> None:
+    """Draw the figures of a comparison.
+
+    :param preservation, effective_rank, singular_values: where each goes, as SVG and as PNG.
+    """
+    rows = [r for r in read_csv(layers) if r["hook"] == STREAM and r["centring"] == CENTRING]
+    _preservation(rows, name, preservation)
+    _effective_rank(rows, name, effective_rank)
+    _spectra(rows, spectra, name, singular_values)
+
+
+def draw_rewards(*, training: list[Path], name: str, reward: list[Path]) -> None:
+    """Draw the mean reward of each step of models that are trained with rewards, and its line.
+
+    :param training: training.csv of each model; the name of its folder is the model's.
+    :param reward: where it goes, as SVG and as PNG.
+    """
+    curves = {file.parent.name: reward_curve(file) for file in training}
+    with plt.rc_context(STYLE):
+        empty = [model for model, curve in curves.items() if not curve]
+        if empty:
+            save(note(name, f"{empty[0]} has no rewards in its training.csv"), *reward)
+            return
+        figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+        for k, (model, curve) in enumerate(curves.items()):
+            steps, values = np.array(curve, dtype=np.float64).T
+            colour = PALETTE[k % len(PALETTE)]
+            axes.plot(steps, values, color=colour, marker=MARKERS[k % len(MARKERS)], markersize=3,
+                      linewidth=0.8, label=model)  # fmt: skip
+            if (found := slope(curve)) is not None:
+                axes.plot(steps, values.mean() + found.value * (steps - steps.mean()), color=colour,
+                          linestyle="--", label=f"slope {found.value:.4f} per step, 95 % interval "
+                          f"{found.low:.4f} to {found.high:.4f}")  # fmt: skip
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_xlabel("Step")
+        axes.set_ylabel("Mean reward")
+        axes.set_title(name, loc="left")
+        figure.legend(loc="outside lower center", frameon=False)
+        save(figure, *reward)
+
+
+def _preservation(rows: list[dict[str, str]], name: str, places: list[Path]) -> None:
+    """Mean over tasks with a band from the lowest to the highest."""
+    models = [m for m in dict.fromkeys(r["model"] for r in rows) if m != "base"]
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+        for k, model in enumerate(models):
+            own = [r for r in rows if r["model"] == model]
+            layers = sorted({int(r["layer"]) for r in own})
+            values = [
+                [float(r["subspace_preservation"]) for r in own if int(r["layer"]) == layer]
+                for layer in layers
+            ]
+            colour = PALETTE[k % len(PALETTE)]
+            axes.plot(layers, [np.mean(v) for v in values], color=colour, label=model,
+                      marker=MARKERS[k % len(MARKERS)], markersize=3)  # fmt: skip
+            axes.fill_between(layers, [min(v) for v in values], [max(v) for v in values],
+                              color=colour, alpha=0.2, linewidth=0)  # fmt: skip
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_xlabel("Layer")
+        axes.set_ylabel("Subspace preservation")
+        axes.set_title(name, loc="left")
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
+        save(figure, *places)
+
+
+def _effective_rank(rows: list[dict[str, str]], name: str, places: list[Path]) -> None:
+    """Models by layers, the mean over tasks."""
+    models = list(dict.fromkeys(r["model"] for r in rows))
+    layers = sorted({int(r["layer"]) for r in rows})
+    grid = [
+        [
+            np.mean([float(r["effective_rank"]) for r in rows
+                     if r["model"] == model and int(r["layer"]) == layer])
+            for layer in layers
+        ]
+        for model in models
+    ]  # fmt: skip
+    with plt.rc_context(STYLE):
+        height = max(1.8, 1.2 + 0.4 * len(models))
+        figure, axes = plt.subplots(figsize=(6.4, height), layout="constrained")
+        image = axes.imshow(grid, aspect="auto", cmap="cividis", interpolation="nearest")
+        axes.set_yticks(range(len(models)), models)
+        step = max(1, len(layers) // 10)
+        axes.set_xticks(range(0, len(layers), step), [str(layer) for layer in layers[::step]])
+        axes.set_xlabel("Layer")
+        axes.set_title(name, loc="left")
+        figure.colorbar(image, label="Effective rank")
+        save(figure, *places)
+
+
+def _spectra(rows: list[dict[str, str]], spectra: Path, name: str, places: list[Path]) -> None:
+    """Singular values by the largest, of the first, middle and last layer and the first task."""
+    models = list(dict.fromkeys(r["model"] for r in rows))
+    layers = sorted({int(r["layer"]) for r in rows})
+    shown = sorted({layers[0], layers[len(layers) // 2], layers[-1]})
+    task = rows[0]["task"]
+    with np.load(spectra) as stored, plt.rc_context(STYLE):
+        figure, grid = plt.subplots(
+            1, len(shown), figsize=(7.2, 3.2), sharey=True, layout="constrained", squeeze=False
+        )
+        for layer, axes in zip(shown, grid[0], strict=True):
+            for k, model in enumerate(models):
+                values = stored[f"{task}/{model}/{STREAM}.{layer}/{CENTRING}"]
+                values = values[values > 0]
+                axes.loglog(range(1, len(values) + 1), values / values[0],
+                            label=model if layer == shown[0] else None,
+                            color=PALETTE[k % len(PALETTE)], linestyle=LINES[k % len(LINES)])  # fmt: skip
+            axes.set_title(f"Layer {layer}", fontsize=9)
+        grid[0][len(shown) // 2].set_xlabel("Index")
+        grid[0][0].set_ylabel("Singular value / largest")
+        figure.suptitle(f"{name}, {task}", x=0.01, ha="left")
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        save(figure, *places)

@@ -1,0 +1,1 @@
+"""Geometry: residual streams, their spectra, subspaces and trajectories, and statistics of them."""

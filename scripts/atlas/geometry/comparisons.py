@@ -1,0 +1,176 @@
+"""The geometry of models compared: quality of the activations, measures by layer, statistics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from atlas.errors import AtlasError
+from atlas.files import read_csv, read_json, write_csv
+from atlas.geometry import measures as geometry
+from atlas.geometry import paired_statistics
+from atlas.geometry.measures import measure_layers
+from atlas.geometry.stream_quality import check_streams, refuse_bad_streams, write_quality
+
+# Means over prompts of what is measured prompt by prompt; they know no centring.
+CURVATURE = ("local_curvature", "sensitivity")
+TRAJECTORIES = ("path_length", "path_curvature", "levy_area")
+LAYER_COLUMNS = ("task", *geometry.COLUMNS, *CURVATURE, *TRAJECTORIES)
+TEST_COLUMNS = ("task", "stream", "centring", *paired_statistics.COLUMNS, "reason")
+# What is compared between models trained with rewards and models fine-tuned on solutions: how much
+# of the base they keep, of which there is a decision, and how they are shaped.
+KEPT = ("subspace_preservation", "projection_score", "cka")
+SHAPE = ("effective_rank", "spectral_decay", "participation_ratio", "stable_rank", "dimension_90",
+         "condition_number")  # fmt: skip
+STREAMS = ("resid_mid", "resid_post")
+# Of these the table and the figures are, and the decision.
+STREAM, CENTRING = "resid_post", "centred"
+NO_CENTRING = ""
+ALL = "all"
+
+
+def comparison_quality(
+    *, activations: list[Path], config: Path, low: float, high: float, quality: Path
+) -> None:
+    """Check every file of activations of a comparison (:mod:`atlas.geometry.stream_quality`).
+
+    :param config: config.json of the base, which says how many blocks there are.
+    :param low, high: bounds of the mean norm of a row, any layer.
+    """
+    settings = read_json(config)
+    layers = int(settings.get("text_config", settings)["num_hidden_layers"])
+    write_quality(
+        quality, [row for f in activations for row in check_streams(f, layers, low, high)]
+    )
+
+
+def comparison_layers(
+    *,
+    quality: Path,
+    activations: list[Path],
+    curvature: list[Path],
+    trajectories: list[Path],
+    entries: list[list[str]],
+    layers: Path,
+    spectra: Path,
+) -> None:
+    """Measure every layer of every model on every task.
+
+    :param quality: what the checks found; a failed one stops here.
+    :param activations, curvature, trajectories: files, in the order of `entries`; none of the
+        latter two where they are not measured.
+    :param entries: model ("base" for the base) and task of each file.
+    :param layers: task, the columns of :data:`atlas.geometry.measures.COLUMNS`, and means over prompts of
+        CURVATURE and TRAJECTORIES, which are the same whatever the centring.
+    :param spectra: singular values, float64, as ``{task}/{model}/{hook}/{centring}`` (.npz).
+    :raises AtlasError: where a check failed, or files of a task differ in prompts or widths.
+    """
+    refuse_bad_streams(quality)
+    files = {(m, t): file for (m, t), file in zip(entries, activations, strict=True)}
+    means: dict[tuple[str, ...], float] = {}
+    for columns, found in ((CURVATURE, curvature), (TRAJECTORIES, trajectories)):
+        if found:
+            for (model, task), file in zip(entries, found, strict=True):
+                means |= prompt_means(file, columns, model, task)
+    rows: list[dict[str, Any]] = []
+    values: dict[str, np.ndarray[Any, Any]] = {}
+    for task in dict.fromkeys(task for _, task in entries):
+        models = {m: file for (m, t), file in files.items() if t == task and m != "base"}
+        for row, singular in measure_layers(files["base", task], models):
+            place = (row["model"], task, str(row["layer"]), row["hook"])
+            more = {key: means.get((*place, key)) for key in (*CURVATURE, *TRAJECTORIES)}
+            rows.append({"task": task, **row, **more})
+            hook = f"{row['hook']}.{row['layer']}"
+            values[f"{task}/{row['model']}/{hook}/{row['centring']}"] = singular
+    write_csv(layers, LAYER_COLUMNS, rows)
+    with spectra.open("wb") as handle:
+        np.savez(handle, **values)
+
+
+def prompt_means(
+    file: Path, columns: Sequence[str], model: str, task: str
+) -> dict[tuple[str, ...], float]:
+    """Means over prompts, those without a value left out: (model, task, layer, hook, column)."""
+    found: dict[tuple[str, ...], list[float]] = {}
+    for row in read_csv(file):
+        for column in columns:
+            if row[column]:
+                key = (model, task, row["layer"], row["hook"], column)
+                found.setdefault(key, []).append(float(row[column]))
+    return {key: sum(values) / len(values) for key, values in found.items()}
+
+
+def comparison_tests(*, layers: Path, sft: list[str], rl: list[str], tests: Path) -> None:
+    """Compare models trained with rewards (RL) with models fine-tuned on solutions (SFT).
+
+    The values of several models of a side are averaged by layer and task. Rows of the task ``all``
+    are over all tasks, by layer and over all layers; with several tasks, each has a row of its own
+    over its layers. A measure that has no value in some layer has one row, with the reason.
+
+    :param layers: what :func:`comparison_layers` wrote. :param sft, rl: models of each side.
+    :param tests: task, stream, centring (empty where there is none),
+        :data:`atlas.geometry.paired_statistics.COLUMNS`, reason.
+    """
+    lines = read_csv(layers)
+    rows = [
+        {"task": task, "stream": stream, "centring": centring, "reason": "", **row}
+        for stream in STREAMS
+        for centring in (*geometry.CENTRINGS, NO_CENTRING)
+        for measure in measured(lines, centring)
+        for task, row in tested(
+            [r for r in lines if r["hook"] == stream
+             and r["centring"] == (centring or CENTRING)],
+            measure, sft, rl,
+        )
+    ]  # fmt: skip
+    write_csv(tests, TEST_COLUMNS, rows)
+
+
+def measured(rows: Sequence[dict[str, str]], centring: str) -> list[str]:
+    """The measures that are compared: those that know a centring or, where it is empty, the others.
+
+    What the comparison did not ask for has no value anywhere and is left out.
+    """
+    wanted = (*KEPT, *SHAPE) if centring else (*CURVATURE, *TRAJECTORIES)
+    return [measure for measure in wanted if any(row[measure] for row in rows)]
+
+
+def tested(
+    rows: Sequence[dict[str, str]], measure: str, sft: Sequence[str], rl: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Task and row of each test of a measure, of one stream and centring."""
+    try:
+        one, other = (side(rows, names, measure) for names in (sft, rl))
+        for row in paired_statistics.compare(measure, one, other, decide=measure in KEPT):
+            yield ALL, row
+    except AtlasError as error:
+        empty = dict.fromkeys(paired_statistics.COLUMNS)
+        yield ALL, {**empty, "measure": measure, "layer": "all", "reason": str(error)}
+        return
+    tasks = sorted({task for _, task in one})
+    for task in tasks if len(tasks) > 1 else ():
+        own = [{k: v for k, v in of.items() if k[1] == task} for of in (one, other)]
+        yield task, paired_statistics.overall(measure, *own, decide=measure in KEPT)
+
+
+def side(
+    rows: Sequence[dict[str, str]], models: Sequence[str], measure: str
+) -> dict[tuple[int, str], float]:
+    """Mean over models of a measure: (layer, task) -> value.
+
+    :raises AtlasError: where a model has no finite value.
+    """
+    found: dict[tuple[int, str], list[float]] = {}
+    for row in rows:
+        if row["model"] in models:
+            value = float(row[measure] or math.nan)
+            if not math.isfinite(value):
+                raise AtlasError(
+                    f"{row['model']} has no finite {measure} in layer {row['layer']} of {row['task']}."
+                )
+            found.setdefault((int(row["layer"]), row["task"]), []).append(value)
+    return {key: sum(values) / len(values) for key, values in found.items()}

@@ -1,0 +1,78 @@
+"""Checks of extracted activations, those of the published analysis: hooks, NaN and Inf, magnitudes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from atlas.errors import AtlasError
+from atlas.files import read_csv, write_csv
+from atlas.geometry.stream_files import StreamFile, hook_names
+
+COLUMNS = ("file", "hook", "check", "value", "low", "high", "passed")
+# Mean norm of a row, as published for the stream in the middle of a network.
+LOW, HIGH = 1.0, 1000.0
+
+
+def check_streams(
+    file: Path, layers: int, low: float = LOW, high: float = HIGH
+) -> list[dict[str, Any]]:
+    """Rows (COLUMNS) of one file; a check passes where low <= value <= high.
+
+    ``hooks`` (of the file, hook empty): how many of the hooks are there. ``present``, per hook: 1
+    or 0. ``not_finite``: values that are NaN or Inf. ``mean_norm``: mean Euclidean norm of the
+    rows. ``passed`` is 1 or 0. A hook that is not there has no other checks.
+
+    :param layers: blocks of the network. :param low, high: bounds of the mean norm, any layer.
+    :raises AtlasError: where the file is damaged.
+    """
+    wanted = hook_names(layers)
+    with StreamFile(file) as stored:
+        there = [hook for hook in wanted if hook in stored.hooks]
+        strange = [hook for hook in stored.hooks if hook not in wanted]
+        full = len(wanted)
+        rows = [_row(file, "", "hooks", len(there) + len(strange), full, full)]
+        for hook in wanted:
+            rows.append(_row(file, hook, "present", int(hook in there), 1, 1))
+            if hook not in there:
+                continue
+            array = stored.read(hook)
+            broken = int(array.size - np.isfinite(array).sum())
+            rows.append(_row(file, hook, "not_finite", broken, 0, 0))
+            with np.errstate(invalid="ignore", over="ignore"):
+                norm = float(np.linalg.norm(array.astype(np.float64), axis=1).mean())
+            rows.append(_row(file, hook, "mean_norm", norm, low, high))
+    return rows
+
+
+def _row(
+    file: Path, hook: str, check: str, value: float, low: float, high: float
+) -> dict[str, Any]:
+    # NaN is within no bounds.
+    passed = int(low <= value <= high)
+    return {"file": str(file), "hook": hook, "check": check, "value": value, "low": low,
+            "high": high, "passed": passed}  # fmt: skip
+
+
+def write_quality(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the rows of :func:`check_streams` as a tidy CSV."""
+    write_csv(path, COLUMNS, rows)
+
+
+def refuse_bad_streams(quality: Path) -> None:
+    """Stop where a check failed.
+
+    :raises AtlasError: naming file, hook and check of the first one, and how many failed.
+    """
+    failed = [row for row in read_csv(quality) if row["passed"] != "1"]
+    if failed:
+        first = failed[0]
+        more = f" ({len(failed)} checks failed, see {quality})" if len(failed) > 1 else ""
+        where = f"{first['file']}: {first['hook']}" if first["hook"] else first["file"]
+        raise AtlasError(
+            f"{where}: the check {first['check']} failed: {first['value']}, and {first['low']} to "
+            f"{first['high']} would be right{more}."
+        )

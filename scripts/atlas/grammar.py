@@ -1,0 +1,43 @@
+"""What the entries of a configuration are made of: names, numbers, and their strict base."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+NAME_PATTERN = r"^[A-Za-z0-9._+-]+$"
+
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _scientific(value: Any) -> Any:
+    """YAML 1.1 reads 1e-4, which has no dot, as text; people mean the number."""
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+        return float(value)
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_scientific), Field(allow_inf_nan=False)]
+
+
+Share = Annotated[Number, Field(gt=0, le=1)]
+
+
+DType = Literal["float32", "bfloat16", "float16"]
+
+
+class Entry(BaseModel):
+    """Strict base of every entry: unknown keys are errors, nothing is coerced in silence."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
+
+
+def is_whole(info: Any) -> bool:
+    """True when a complete configuration is validated, False for one file of several."""
+    return not (info.context or {}).get("fragment", False)

@@ -1,0 +1,126 @@
+"""Code closures: the modules and packages that a function hangs on."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What cannot alter the bytes of an artefact, rooms and modules of the ground: it is attested, and a
+# change in it rebuilds nothing.
+LIBRARY = "atlas"
+OUTSIDE = ("configuration", "plan", "job", "lineage", "errors", "grammar", "progress", "references")
+
+# Import name -> distribution, where the two differ.
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML", "huggingface_hub": "huggingface-hub",
+                 "pypi_simple": "pypi-simple", "sentence_transformers": "sentence-transformers",
+                 "markdown_it": "markdown-it-py", "faiss": "faiss-cpu"}  # fmt: skip
+
+
+def _is_outside(module: str) -> bool:
+    library, _, rest = module.partition(".")
+    return library == LIBRARY and rest.partition(".")[0] in (*OUTSIDE, "")
+
+
+def _module_file(module: str, root: Path) -> Path | None:
+    base = root.joinpath(*module.split("."))
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _read_module(module: str, root: Path) -> tuple[str, tuple[str, ...]]:
+    """Digest of a module's syntax tree without docstrings, and the names it imports."""
+    file = _module_file(module, root)
+    if file is None:
+        raise ModuleNotFoundError(f"{module} is not a module of {root}")
+    known = file.stat()
+    return _parse(file, root, known.st_mtime_ns, known.st_size, known.st_ino)
+
+
+@cache
+def _parse(file: Path, root: Path, *_: int) -> tuple[str, tuple[str, ...]]:
+    """Parse a module; what the file system says of it is part of the key."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    imports: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            imports.add(node.module)
+            imports.update(
+                f"{node.module}.{alias.name}"
+                for alias in node.names
+                if _module_file(f"{node.module}.{alias.name}", root)
+            )
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:] or [ast.Pass()]
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return digest, tuple(sorted(imports))
+
+
+def modules_behind(target: str, root: Path | None = None) -> tuple[dict[str, str], set[str]]:
+    """Modules of the library that a function hangs on, and the packages that they import.
+
+    :param target: ``module:function``.
+    :param root: folder that holds the library; this one's by default.
+    :returns: module -> digest of its syntax tree, sorted; names of distributions.
+    :raises ModuleNotFoundError: where the target's module is not there.
+    """
+    root = root or ROOT
+    modules: dict[str, str] = {}
+    distributions: set[str] = set()
+    queue = [target.partition(":")[0]]
+    while queue:
+        module = queue.pop()
+        if module in modules or _is_outside(module):
+            continue
+        digest, imports = _read_module(module, root)
+        modules[module] = digest[:16]
+        for name in imports:
+            top = name.partition(".")[0]
+            if _module_file(name, root):
+                queue.append(name)
+            elif top not in sys.stdlib_module_names and not _module_file(top, root):
+                distributions.add(DISTRIBUTIONS.get(top, top))
+    return dict(sorted(modules.items())), distributions
+
+
+def closure(target: str) -> dict[str, Any]:
+    """The code that makes an artefact.
+
+    :param target: ``module:function``, the function that a script calls.
+    :returns: ``function``, ``modules`` (name -> digest of its syntax tree, for the module and
+        all that it imports of this library) and ``distributions`` (name -> installed version,
+        for the third-party packages that these modules import).
+    """
+    modules, distributions = modules_behind(target)
+    return {
+        "function": target,
+        "modules": modules,
+        "distributions": {name: metadata.version(name) for name in sorted(distributions)},
+    }
+
+
+def outside() -> dict[str, str]:
+    """Digests of the modules that cannot alter a byte of an artefact: attested all the same."""
+    files = {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for file in (ROOT / LIBRARY).rglob("*.py")
+    }
+    return {
+        module: _read_module(module, ROOT)[0][:16] for module in sorted(filter(_is_outside, files))
+    }

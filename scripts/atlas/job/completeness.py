@@ -1,0 +1,56 @@
+"""An output without its statement is no output, and one that was altered since is none either.
+
+Snakemake keeps no digest of what it made. It asks its records which outputs are incomplete, to
+make those again; here it is told of two more kinds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from atlas.digests import sha256_file
+from atlas.job.records import BrokenRecordError, Records
+
+
+def is_complete(name: str, mtime: float | None, root: Path = Path()) -> bool:
+    """Whether an output that exists is what its statement says.
+
+    :param name: path relative to the root.
+    :param mtime: time stamp (seconds) that Snakemake noted when the job ended: a file that still
+        has it is taken as it is, another is read (`lineage.py verify` reads them all).
+    """
+    records = Records(root)
+    pointer = records.mirror(name)
+    place = records.path(name)
+    if not pointer.exists():
+        return False
+    if mtime is not None and place.stat().st_mtime == mtime:
+        return True
+    try:
+        made = records.statement(name)
+    except BrokenRecordError:
+        return False
+    return made is not None and made.outputs[name] == sha256_file(place)
+
+
+def demand_statements() -> None:
+    """Let Snakemake take outputs that are not complete as incomplete, in dry runs too."""
+    from snakemake.persistence import PersistenceBase
+
+    if hasattr(PersistenceBase.incomplete, "demands_statements"):
+        return
+    marked = PersistenceBase.incomplete
+
+    async def incomplete(self: Any, job: Any) -> list[Any]:
+        found = await marked(self, job)
+        for file in job.output:
+            if file in found or not Path(file).is_file():
+                continue
+            record = self.metadata(file)
+            if not is_complete(str(file), record.endtime if record else None):
+                found.append(file)
+        return found
+
+    incomplete.demands_statements = True  # type: ignore[attr-defined]
+    PersistenceBase.incomplete = incomplete

@@ -1,0 +1,161 @@
+"""The one entry of every job.
+
+``run(snakemake)`` calls the function that the rule's param ``code`` names, with the rule's inputs,
+outputs and params as keyword arguments, and makes the outcome whole: every output is staged beside
+its place, hashed, attested, and renamed last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from atlas import progress
+from atlas.errors import AtlasError
+from atlas.files import STAGE_MARK
+from atlas.job import attempts, deathwatch, gpu_share
+from atlas.job.attempts import Attempt
+from atlas.job.execution import NETWORK, WORK, Execution
+from atlas.job.records import RESULTS
+
+SCRATCH_DAYS = 14  # a job that was killed is taken up again within these days, or from its start
+
+
+def run(snakemake: Any) -> None:
+    """Run the function behind a rule as a job of the workflow.
+
+    :param snakemake: the object that Snakemake gives to scripts; of its params, ``code`` names the
+        function, and ``network`` is true where the job may reach a hub or a package index.
+    """
+    deathwatch.watch()
+    identity = os.environ.get(deathwatch.VARIABLE, f"{os.getpid()}")
+    threads = str(max(1, snakemake.threads))
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = threads
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # The caches of Hugging Face libraries belong to the workflow; a token stays where it was given.
+    home = os.environ.get("HF_HOME", str(Path.home() / ".cache" / "huggingface"))
+    os.environ.setdefault("HF_TOKEN_PATH", str(Path(home) / "token"))
+    os.environ.setdefault("HF_HOME", str((WORK / "huggingface").absolute()))
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    os.environ["FLASH_ATTENTION_DETERMINISTIC"] = "1"
+    if not snakemake.params.get(NETWORK):
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    keep_memory()
+    os.environ["DELTA_ATLAS_DEVICE"] = snakemake.config.get("device", "auto")
+    os.environ["DELTA_ATLAS_ATTENTION"] = snakemake.config.get("attention", "auto")
+    if snakemake.resources.get("gpu", 0):
+        gpu_share.take_one_of_several(WORK / "gpus")
+    log = Path(str(snakemake.log[0]))
+    log.parent.mkdir(parents=True, exist_ok=True)
+    label = " ".join([snakemake.rule, *map(str, snakemake.wildcards)])
+    wildcards = {name: str(value) for name, value in snakemake.wildcards.items()}
+    attempt = None
+    with _terminal_to_log(log, label) as terminal:
+        try:
+            outputs = [str(output) for output in snakemake.output]
+            attempt = Attempt(identity, snakemake.rule, wildcards, outputs)
+            done = Execution(snakemake, identity).run(attempt.reference)
+            attempt.close("finished", **done)
+        except Exception as error:
+            traceback.print_exc()
+            sentence = _sentence(error)
+            if attempt is not None:
+                attempt.close("failed", error=sentence)
+            print(f"\n{label}: {sentence}", file=sys.stderr, flush=True)
+            os.write(terminal, f"\nError in {label}: {sentence}\n".encode())
+            if "ipykernel" in sys.modules:
+                raise  # a notebook's kernel reports by itself, and must not vanish
+            _leave(1)
+
+
+def keep_memory() -> None:
+    """Let glibc keep freed memory: returning it after each tensor costs a tenth of a training."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+        mallopt(mmap_threshold, 1 << 30)
+        mallopt(trim_threshold, (1 << 31) - 1)
+        mallopt(top_pad, 64 << 20)
+
+
+def _leave(status: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, AtlasError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (28, 122):
+        where = f" ({error.filename})" if error.filename else ""
+        return f"the disk is full{where}; make room and give the same command again."
+    if "No space left on device" in str(error):
+        return "the disk is full; make room and give the same command again."
+    return f"{type(error).__name__}: {error}"
+
+
+@contextlib.contextmanager
+def _terminal_to_log(log: Path, label: str) -> Iterator[int]:
+    """Send what libraries print to the log; yield the terminal, which shows progress."""
+    terminal = os.dup(2)
+    progress.attach(terminal, label)
+    with log.open("w") as handle:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        saved = os.dup(1)
+        os.dup2(handle.fileno(), 1)
+        os.dup2(handle.fileno(), 2)
+        try:
+            yield terminal
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(saved, 1)
+            os.dup2(terminal, 2)
+
+
+def start(configuration: dict[str, Any], configfiles: list[str]) -> None:
+    """Before the first job of a run, with the working folder locked."""
+    sweep()
+    here = Path.cwd()
+    files = [Path(file).absolute() for file in configfiles]
+    names = [str(f.relative_to(here) if f.is_relative_to(here) else f) for f in files]
+    attempts.open_run(deathwatch.announce(), configuration, names)
+    attempts.compile_history()
+
+
+def finish() -> None:
+    """After the last job of a run, however it ended."""
+    attempts.compile_history()
+
+
+def sweep(results: Path = Path(RESULTS)) -> int:
+    """Remove what dead runs left half-written; call it while the working folder is locked.
+
+    :returns: number of files removed.
+    """
+    removed = 0
+    for place, _, names in os.walk(results):
+        for name in names:
+            if STAGE_MARK in name or (name.startswith(".") and name.endswith(".tmp")):
+                Path(place, name).unlink(missing_ok=True)
+                removed += 1
+    for file in (WORK / "digests").glob("*"):
+        file.unlink(missing_ok=True)
+    for folder in (WORK / "cache").glob("scratch-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in (WORK / "scratch").glob("*"):
+        if time.time() - folder.stat().st_mtime > SCRATCH_DAYS * 86_400:
+            shutil.rmtree(folder, ignore_errors=True)
+    return removed

@@ -1,0 +1,1 @@
+"""The navigator: a pool as one page that needs no network."""

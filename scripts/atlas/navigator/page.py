@@ -1,0 +1,169 @@
+"""The navigator: a pool as one page that needs no network.
+
+The page holds Bokeh's script (which draws the map), the style and scripts of ``resources/navigator/``,
+and the pool: a small block for what is seen first, and one block per embedding space and one of cards,
+which are unpacked when they are first looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from bokeh.resources import Resources
+
+from atlas.clusters.map_files import read_map
+from atlas.errors import AtlasError
+from atlas.figures.style import SPACE_NAMES, looks
+from atlas.files import by_folder, read_csv, read_json, write_bytes
+from atlas.navigator.blocks import json_block, space_block
+from atlas.navigator.cards import compact
+
+# What the map needs of Bokeh: its core, drawing by WebGL, and figures made by script.
+COMPONENTS = ["bokeh", "bokeh-gl", "bokeh-api"]
+# The markers of the figures (matplotlib) by the names that Bokeh gives those that are filled.
+MARKERS = {
+    "o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "inverted_triangle",
+    "P": "plus", "X": "hex", "*": "star", "h": "hex", "d": "diamond", "p": "hex", ".": "circle",
+    "+": "plus", "x": "hex",
+}  # fmt: skip
+FETCHED = "fetched"  # stands for the recipe of a model that was not trained here
+SHOWN = "cosine"  # distance whose silhouettes are shown
+
+
+def write_navigator(
+    *,
+    pool: str,
+    models: list[dict[str, Any]],
+    datasets: dict[str, dict[str, Any]],
+    spaces: list[str],
+    palette: list[str],
+    markers: list[str],
+    maps: list[Path],
+    neighbours: Path,
+    silhouette: Path,
+    cards: list[Path],
+    report: list[Path],
+    bases: list[Path],
+    template: Path,
+    style: Path,
+    scripts: list[Path],
+    page: Path,
+) -> None:
+    """Write navigator.html: the same inputs give the same bytes.
+
+    :param models: models of the pool, sorted by name: name, base, domain, recipe (None where it was
+        fetched), and of where it is from: seed, variant, data, origin, delta, file.
+    :param datasets: those that the models were trained on, name -> domain, licence, source.
+    :param spaces: embedding spaces in the order in which they are offered.
+    :param maps: map.csv of each space. :param neighbours: neighbours.csv of the pool.
+    :param cards: README.md of each model; none where models are not kept.
+    :param report: report.csv of a pool whose models are not kept, in place of cards.
+    :param bases: base.json of each base.
+    :raises AtlasError: where an input lacks a model, or a marker is unknown.
+    """
+    names = [model["name"] for model in models]
+    ranked = _ranked(neighbours, names)
+    scores = _scores(silhouette)
+    found, blocks = [], []
+    for space, file in zip(spaces, maps, strict=True):
+        mapped, places, method = read_map(file)
+        if mapped and mapped != names:
+            raise AtlasError(f"{file}: its models are not those of the pool {pool}.")
+        block, layout = space_block(places if mapped else None, ranked.get(space))
+        found.append({"space": space, "title": SPACE_NAMES[space], "method": method, **layout,
+                      "recall": ranked.get(space, {}).get("recall"), **scores.get(space, {})})  # fmt: skip
+        blocks.append((f"space-{space}", block))
+    look = looks([model["domain"] for model in models], palette, [_marker(m) for m in markers])
+    first = {
+        "pool": pool, "names": names, "spaces": found, "palette": palette, "looks": look,
+        "domain": _column([m["domain"] for m in models]),
+        "base": _column([m["base"] for m in models]),
+        "recipe": _column([m["recipe"] or FETCHED for m in models]),
+    }  # fmt: skip
+    texts = {n: files[0].read_text(encoding="utf-8") for n, files in by_folder(cards).items()}
+    texts |= {row["model"]: _instead_of_card(row) for file in report for row in read_csv(file)}
+    origin = ("seed", "variant", "data", "origin", "delta", "file")
+    behind = {
+        "models": [{k: m[k] for k in origin if m.get(k)} for m in models],
+        "datasets": datasets,
+        "bases": {record["name"]: record for record in map(read_json, bases)},
+        **compact(names, [texts[name] for name in names]),
+    }
+    blocks = [("models", json_block(first)), *blocks, ("cards", json_block(behind))]
+    write_bytes(page, _render(template, style, scripts, first, blocks).encode())
+
+
+def _instead_of_card(row: Mapping[str, str]) -> str:
+    """What a report says of a model that was not kept."""
+    return (
+        f"# {row['model']}\n\nFetched from {row['source']}, embedded and not kept. "
+        f"SHA-256 of its weights: {row['sha256']} ({row['bytes']} bytes).\n"
+    )
+
+
+def _render(
+    template: Path,
+    style: Path,
+    scripts: Sequence[Path],
+    first: Mapping[str, Any],
+    blocks: list[tuple[str, str]],
+) -> str:
+    """The page. Names of models reach it through blocks only, and the pool's is escaped."""
+    env = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    library = Resources("inline", components=COMPONENTS, minified=True).js_raw
+    return env.from_string(template.read_text(encoding="utf-8")).render(
+        pool=first["pool"], count=len(first["names"]), spaces=first["spaces"], blocks=blocks,
+        style=style.read_text(encoding="utf-8"), library=library[: len(COMPONENTS)],
+        scripts=[file.read_text(encoding="utf-8") for file in scripts],
+    )  # fmt: skip
+
+
+def _marker(name: str) -> str:
+    if name not in MARKERS:
+        raise AtlasError(
+            f"figures.markers: {name!r} has no counterpart in the navigator; choose among "
+            f"{' '.join(MARKERS)}."
+        )
+    return MARKERS[name]
+
+
+def _column(values: Sequence[str]) -> dict[str, Any]:
+    """Labels, sorted, and the place of each value among them."""
+    labels = sorted(set(values))
+    place = {label: k for k, label in enumerate(labels)}
+    return {"labels": labels, "of": [place[value] for value in values]}
+
+
+def _ranked(neighbours: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Space -> silhouettes (one per model, None without), neighbours (index, similarity), their recall."""
+    place = {name: i for i, name in enumerate(names)}
+    found: dict[str, dict[str, Any]] = {}
+    for row in read_csv(neighbours):
+        if row["space"] not in found:
+            found[row["space"]] = {
+                "silhouettes": [None] * len(names), "nearest": [[] for _ in names],
+                "recall": float(row["recall"]),
+            }  # fmt: skip
+        of = found[row["space"]]
+        i = place.get(row["model"], -1)
+        if i < 0 or row["neighbour"] not in place:
+            raise AtlasError(f"{neighbours}: {row['model']} or its neighbour is not in the pool.")
+        of["silhouettes"][i] = float(row["silhouette"]) if row["silhouette"] else None
+        of["nearest"][i].append((place[row["neighbour"]], float(row["similarity"])))
+    return found
+
+
+def _scores(silhouette: Path) -> dict[str, dict[str, Any]]:
+    """Space -> dimension, silhouette by domain (cosine), and the reason where it has none."""
+    return {
+        row["space"]: {
+            "dimension": int(row["dimension"]) if row["dimension"] else None,
+            "silhouette": float(row["silhouette"]) if row["silhouette"] else None,
+            "reason": row["reason"],
+        }
+        for row in read_csv(silhouette)
+        if row["distance"] == SHOWN and row["label"] == "domain"
+    }

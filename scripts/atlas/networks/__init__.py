@@ -1,0 +1,1 @@
+"""Networks in memory: which architecture, which tokens, and models put into a base."""

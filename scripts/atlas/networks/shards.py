@@ -1,0 +1,135 @@
+"""The models of one shard in memory, one after another: each base is loaded once.
+
+While one model computes, the next one's adapter is read and checked on a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from atlas import device as devices
+from atlas.files import by_folder, read_json
+from atlas.networks.swap import adapter_applied, load_base, weights_applied
+from atlas.prefetch import worked_ahead
+from atlas.progress import Progress, say
+from atlas.weights.adapters import Adapter, check_base, load_adapter
+from atlas.weights.tensors import Weights
+
+Read = TypeVar("Read")
+
+
+def read_model(
+    files: Sequence[Path], record: dict[str, Any], base_names: Sequence[str], *, pin: bool = False
+) -> Adapter | Weights:
+    """A model: its adapter in memory, or its full weights, which are read as they are applied.
+
+    :param files: files of the model.
+    :param record: the record of the base (base.json).
+    :param pin: whether an adapter is laid into pinned memory, from which a GPU copies it by itself.
+    :raises AtlasError: where the model is not one of this base.
+    """
+    if "adapter_config.json" not in {file.name for file in files}:
+        return Weights([f for f in files if "safetensors" in f.name])
+    adapter = load_adapter(files)
+    check_base(adapter, record, base_names)
+    return adapter.pinned() if pin else adapter
+
+
+@contextlib.contextmanager
+def applied(network: Any, model: Adapter | Weights, name: str) -> Iterator[None]:
+    """Within this context, the base in memory computes as a model.
+
+    :raises AtlasError: where the model does not fit the base.
+    """
+    with (
+        adapter_applied(network, model)
+        if isinstance(model, Adapter)
+        else weights_applied(network, model, name)
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def model_applied(
+    network: Any, files: Sequence[Path], record: dict[str, Any], base_names: Sequence[str]
+) -> Iterator[None]:
+    """Within this context, the base in memory computes as a model: read, then applied.
+
+    :raises AtlasError: as :func:`read_model` and :func:`applied`.
+    """
+    with applied(network, read_model(files, record, base_names), files[0].parent.name):
+        yield
+
+
+def read_ahead(read: Callable[[str], Read], names: Sequence[str]) -> Iterator[Read]:
+    """What is read under each name, in order; the next is read while the caller works on one.
+
+    :raises BaseException: what went wrong with a name, when its turn comes.
+    """
+    with contextlib.closing(worked_ahead(read, names, threads=1, at_most=2)) as coming:
+        for _, future in coming:
+            yield future.result()
+
+
+@dataclass
+class LoadedBase:
+    """A base in memory, and the models of a shard that are trained from it.
+
+    :param network: computes as the base, or as the model that :meth:`models` is at.
+    """
+
+    name: str
+    folder: Path
+    network: Any
+    files: dict[str, list[Path]]
+    recorded_names: Sequence[str]
+    progress: Progress
+
+    def models(self) -> Iterator[str]:
+        """Names of its models, sorted; while one is current, the network computes as that model.
+
+        :raises AtlasError: where a model is not one of this base.
+        """
+        record = read_json(self.folder / "base.json")
+        pin = self.network.device.type == "cuda"
+
+        def read(name: str) -> Adapter | Weights:
+            return read_model(self.files[name], record, self.recorded_names, pin=pin)
+
+        names = sorted(self.files)
+        for name, model in zip(names, read_ahead(read, names), strict=True):
+            with applied(self.network, model, self.files[name][0].parent.name):
+                yield name
+            self.progress.step(name)
+
+
+def loaded_bases(
+    bases: Sequence[Path],
+    weights: Sequence[Path],
+    models: Sequence[dict[str, Any]],
+    dtypes: dict[str, str],
+    base_names: dict[str, list[str]],
+    *,
+    seq2seq: bool = False,
+) -> Iterator[LoadedBase]:
+    """The bases of a shard, one in memory at a time.
+
+    :param bases: files of all bases. :param weights: files of all models.
+    :param models: name and base of each model, in any order.
+    :param dtypes: base -> precision. :param base_names: base -> names that adapters may record.
+    :param seq2seq: whether sequence-to-sequence bases may be among them.
+    """
+    device = devices.prepare()
+    base_files, model_files = by_folder(bases), by_folder(weights)
+    progress = Progress(len(models), "model")
+    for base in sorted(base_files):
+        folder = base_files[base][0].parent
+        say(f"loads {base} on {device}")
+        files = {m["name"]: model_files[m["name"]] for m in models if m["base"] == base}
+        network = load_base(folder, dtypes[base], device, seq2seq=seq2seq)
+        yield LoadedBase(base, folder, network, files, base_names[base], progress)
+        del network

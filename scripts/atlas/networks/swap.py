@@ -1,0 +1,126 @@
+"""One base in memory, many models: applied in place, taken off again without a trace.
+
+Adapters act through hooks on the base's own modules and never touch its weights; full models
+take the place of the weights by reference. Taking either off restores the very same objects, so
+no state of one model can reach the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atlas.errors import AtlasError
+from atlas.networks.architectures import load, refuse_seq2seq
+from atlas.weights.adapters import Adapter, Ia3Module, LoraModule, check_fits
+from atlas.weights.tensors import Weights, check_finite
+
+
+def load_base(folder: Path, dtype: str, device: torch.device, *, seq2seq: bool = False) -> Any:
+    """A base in evaluation mode; remote code is never run.
+
+    :param seq2seq: whether it may be a sequence-to-sequence model.
+    :raises AtlasError: where it is one and may not be.
+    """
+    if not seq2seq:
+        refuse_seq2seq(folder)
+    return load(folder, dtype, device).to(device).eval().requires_grad_(False)
+
+
+@contextlib.contextmanager
+def adapter_applied(network: Any, adapter: Adapter) -> Iterator[None]:
+    """Within this context, the network computes what PEFT computes with the adapter.
+
+    :raises AtlasError: where the adapter does not fit the network.
+    """
+    modules = dict(network.named_modules())
+    check_fits(adapter, {n: tuple(p.shape) for n, p in network.named_parameters()})
+    handles = []
+    try:
+        for name, part in adapter.modules.items():
+            module = modules[name]
+            weight = module.weight
+            if isinstance(part, LoraModule):
+                handles.append(module.register_forward_hook(_lora(part, weight)))
+            elif part.feedforward:
+                handles.append(module.register_forward_pre_hook(_scale_input(part, weight)))
+            else:
+                handles.append(module.register_forward_hook(_scale_output(part, weight)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _beside(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Values on the device and in the dtype of a weight; from pinned memory, nobody waits for it."""
+    return values.to(weight.device, non_blocking=values.is_pinned()).to(weight.dtype)
+
+
+def _lora(part: LoraModule, weight: torch.Tensor) -> Any:
+    a, b = _beside(part.a, weight), _beside(part.b, weight)
+    scale = part.scale
+    linear = torch.nn.functional.linear
+
+    def hook(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        # In place: the output is new in each forward pass, and nobody else holds it.
+        low = linear(inputs[0], a)
+        flat = output.view(-1, output.shape[-1])
+        flat.addmm_(low.view(-1, low.shape[-1]), b.t(), alpha=scale)
+        return output
+
+    return hook
+
+
+def _scale_input(part: Ia3Module, weight: torch.Tensor) -> Any:
+    factor = _beside(part.l, weight).reshape(-1)
+
+    def hook(module: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (inputs[0] * factor, *inputs[1:])
+
+    return hook
+
+
+def _scale_output(part: Ia3Module, weight: torch.Tensor) -> Any:
+    factor = _beside(part.l, weight).reshape(-1)
+
+    def hook(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        return output * factor
+
+    return hook
+
+
+@contextlib.contextmanager
+def weights_applied(network: Any, weights: Weights, name: str) -> Iterator[None]:
+    """Within this context, the network has the weights of a full model.
+
+    :raises AtlasError: where a tensor is missing, is one too many, or has another shape.
+    """
+    check_finite(weights, name)
+    parameters = dict(network.named_parameters())
+    tied = set(getattr(network, "all_tied_weights_keys", None) or ())
+    missing = set(parameters) - set(weights) - tied
+    extra = set(weights) - set(parameters) - tied
+    if missing or extra:
+        raise AtlasError(f"{name}: {sorted(missing | extra)[0]} is in only one of model and base.")
+    saved = {key: parameter.data for key, parameter in parameters.items()}
+    try:
+        for key in weights:
+            if key not in parameters:
+                continue
+            parameter = parameters[key]
+            value = weights[key]
+            if value.shape != parameter.shape:
+                raise AtlasError(
+                    f"{name}: {key} has the shape {tuple(value.shape)}, and that of the base is "
+                    f"{tuple(parameter.shape)}."
+                )
+            parameter.data = value.to(parameter.device, parameter.dtype)
+        yield
+    finally:
+        for key, data in saved.items():
+            parameters[key].data = data

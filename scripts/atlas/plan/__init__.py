@@ -1,0 +1,1 @@
+"""The plan: what a configuration asks for, with every reference resolved."""

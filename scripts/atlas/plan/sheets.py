@@ -1,0 +1,75 @@
+"""Sheets: TSV files of models that were made elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from atlas.configuration.config import Config
+from atlas.configuration.models import ModelSource
+from atlas.configuration.sources import HubSource
+from atlas.errors import AtlasError
+from atlas.grammar import NAME_PATTERN
+from atlas.plan.resolved import PlannedModel, model_seed
+from atlas.references import known
+
+SHEET_COLUMNS = ("model", "source", "base", "domain")
+
+
+def read_sheet(config: Config, path: str, root: Path) -> dict[str, PlannedModel]:
+    """Models of a TSV: made elsewhere, fetched from a hub or a folder."""
+    file = root / path
+    if not file.is_file():
+        raise AtlasError(f"{path}: there is no such sheet.")
+    with file.open(encoding="utf-8-sig", newline="") as handle:
+        reader = csv.DictReader(handle, delimiter="\t")
+        columns = reader.fieldnames or []
+        missing = [column for column in SHEET_COLUMNS if column not in columns]
+        if missing:
+            raise AtlasError(
+                f"{path}: the column {missing[0]!r} is missing; a sheet has the tab-separated "
+                f"columns {', '.join(SHEET_COLUMNS)}."
+            )
+        found: dict[str, PlannedModel] = {}
+        for line, row in enumerate(reader, start=2):
+            where = f"{path}, line {line}"
+            empty = [column for column in SHEET_COLUMNS if not (row[column] or "").strip()]
+            if empty:
+                raise AtlasError(f"{where}: {empty[0]!r} is empty.")
+            values = {column: row[column].strip() for column in SHEET_COLUMNS}
+            name = values["model"].replace("/", "--")
+            for column in ("model", "domain"):
+                value = name if column == "model" else values[column]
+                if not re.match(NAME_PATTERN, value):
+                    raise AtlasError(
+                        f"{where}: {value!r} is not a name; names are made of letters, digits "
+                        "and . _ + -"
+                    )
+            if name in found:
+                raise AtlasError(f"{where}: the model {name!r} stands in the sheet twice.")
+            known(values["base"], config.bases, where, "base")
+            seed = model_seed(config.seeds[0], name)
+            source = _sheet_source(values["source"], root, where)
+            found[name] = PlannedModel(
+                name, values["base"], values["domain"], True, seed,
+                source=source.model_dump(exclude_none=True),
+            )  # fmt: skip
+    if not found:
+        raise AtlasError(f"{path}: the sheet has no models.")
+    return found
+
+
+def _sheet_source(text: str, root: Path, where: str) -> ModelSource:
+    """`org/name`, `org/name@revision`, or a folder (absolute, or starting with a dot)."""
+    if text.startswith((".", "/", "~")) or (root / text).is_dir():
+        return ModelSource(local=text)
+    repo, _, revision = text.partition("@")
+    try:
+        return ModelSource(hub=HubSource(repo=repo, revision=revision or "main"))
+    except ValidationError:
+        raise AtlasError(
+            f"{where}: the source {text!r} is neither a folder nor a repository (org/name)."
+        ) from None

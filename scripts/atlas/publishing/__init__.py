@@ -1,0 +1,1 @@
+"""Publishing: crates of a target, and uploads to a hub."""

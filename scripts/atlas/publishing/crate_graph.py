@@ -1,0 +1,278 @@
+"""The entities of a crate's metadata: files, bases, models, datasets, and where they came from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from atlas.job.records import ATTESTATIONS, Statement
+from atlas.publishing.crate_contents import README, Contents, Entry, record_of
+
+VERSION = "1.1"  # of RO-Crate: what Provenance Run Crate 0.5 builds on
+RUN_TERMS = "https://w3id.org/ro/terms/workflow-run#"
+# Terms that RO-Crate 1.1 does not have.
+TERMS = {
+    "sha256": "https://schema.org/sha256",
+    **{name: f"{RUN_TERMS}{name}"
+       for name in ("ParameterConnection", "connection", "sourceParameter", "targetParameter")},
+}  # fmt: skip
+PROFILES = {
+    "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
+    "https://w3id.org/ro/wfrun/workflow/0.5": ("Workflow Run Crate", "0.5"),
+    "https://w3id.org/ro/wfrun/provenance/0.5": ("Provenance Run Crate", "0.5"),
+    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
+}
+FORMATS = {
+    ".csv": "text/csv", ".tsv": "text/tab-separated-values", ".md": "text/markdown",
+    ".txt": "text/plain", ".rst": "text/x-rst", ".py": "text/x-python", ".html": "text/html",
+    ".json": "application/json", ".jsonl": "application/jsonl", ".ipynb": "application/x-ipynb+json",
+    ".yaml": "application/yaml", ".yml": "application/yaml", ".smk": "text/x-snakemake",
+    ".svg": "image/svg+xml", ".png": "image/png", ".npz": "application/x-npz",
+    ".h5": "application/x-hdf5", ".safetensors": "application/x-safetensors",
+    ".in": "text/plain", ".gz": "application/gzip", ".parquet": "application/vnd.apache.parquet",
+    ".cff": "application/yaml",
+}  # fmt: skip
+NAMED = {"Snakefile": "text/x-snakemake", "LICENSE": "text/plain"}
+SPDX = {
+    name.lower(): name
+    for name in ("Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "CC-BY-4.0",
+                 "CC-BY-3.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0",
+                 "CC-BY-ND-4.0", "CC-BY-NC-ND-4.0", "ODC-By-1.0", "GPL-3.0-only")
+}  # fmt: skip
+# Folder below results/ -> kind of thing, whose name is the folder's (or the file's).
+KINDS = {"sources/bases": "base", "sources/encoders": "encoder", "sources/datasets": "dataset",
+         "models": "model"}  # fmt: skip
+HUB = "https://huggingface.co"
+COMMIT = re.compile(r"at the commit ([0-9a-f]{40})")
+
+
+def moment(time: str) -> str:
+    """A time as the profiles want it: ISO 8601 to the millisecond, with its offset."""
+    return datetime.fromisoformat(time).isoformat(timespec="milliseconds")
+
+
+def ref(*ids: str) -> Any:
+    """References to entities: one alone, or a list; None for none."""
+    found = [{"@id": i} for i in dict.fromkeys(ids)]
+    return found if len(found) > 1 else next(iter(found), None)
+
+
+class Graph:
+    """Entities by their id, in the order in which they were added."""
+
+    def __init__(self, contents: Contents, folder: Path) -> None:
+        self.contents = contents
+        self.folder = folder
+        self.made_by = contents.made_by
+        self.entities: dict[str, dict[str, Any]] = {}
+        self.ids: dict[str, str] = {}  # path -> id of its file
+        self.examples: dict[str, list[str]] = {}  # path -> parameters that it was a value of
+
+    def add(self, identifier: str, kind: str | list[str], /, **properties: Any) -> str:
+        """Add an entity once; what is None or empty is left out, a list of one is its element."""
+        if identifier not in self.entities:
+            known = {k: v[0] if isinstance(v, list) and len(v) == 1 else v
+                     for k, v in properties.items() if v not in (None, [], "")}  # fmt: skip
+            self.entities[identifier] = {"@type": kind, **known}
+        return identifier
+
+    def address_files(self) -> None:
+        """Settle the ids of all files, so that others can speak of them."""
+        contents = self.contents
+        entries = {**contents.workflow, **contents.records, **contents.artefacts}
+        for path, entry in entries.items():
+            self.ids[path] = quote(path) if entry.included else self._address(entry)
+
+    def add_files(self) -> None:
+        """All files; call it last, when it is known what they were values of."""
+        contents = self.contents
+        for path in {**contents.artefacts, **contents.workflow, **contents.records}:
+            if path != "Snakefile":
+                self._add_file(path)
+        self.add(
+            f"{ATTESTATIONS}/", "Dataset", name="Statements by artefact",
+            description="For each artefact the statement of the job that made it, at its own path.",
+        )  # fmt: skip
+
+    def entry(self, path: str) -> Entry:
+        """The entry of a path, whatever its kind."""
+        contents = self.contents
+        found = contents.artefacts.get(path) or contents.workflow.get(path)
+        return found or contents.records[path]
+
+    def file_properties(self, path: str) -> dict[str, Any]:
+        """What is said of every file."""
+        entry = self.entry(path)
+        name = PurePosixPath(path).name
+        kind = NAMED.get(name) or FORMATS.get(PurePosixPath(path).suffix.lower())
+        return {
+            "name": path,
+            "sha256": entry.sha256,
+            "contentSize": str(entry.size),
+            "encodingFormat": kind or "application/octet-stream",
+            "exampleOfWork": ref(*self.examples.get(path, [])),
+        }
+
+    def _add_file(self, path: str) -> None:
+        identifier, entry = self.ids[path], self.entry(path)
+        properties = self.file_properties(path)
+        if path == README:
+            properties["about"] = ref("./")
+        if not entry.included:
+            made = self.made_by.get(path)
+            properties["alternateName"] = path
+            properties["sdDatePublished"] = moment(made.finished) if made else None
+            if known := self.entities.get(identifier):  # the same bytes under two names
+                for key in ("alternateName", "exampleOfWork"):
+                    known[key] = _both(known.get(key), properties[key])
+                return
+        kind = ["File", "CreativeWork"] if path == "LICENSE" else "File"
+        self.add(identifier, kind, **properties)
+
+    def licence(self, name: str) -> str:
+        """A licence by the name that a record gives it."""
+        spdx = SPDX.get(name.lower())
+        if spdx:
+            return self.add(f"https://spdx.org/licenses/{spdx}", "CreativeWork", name=spdx)
+        return self.add(f"#licence/{quote(name)}", "CreativeWork", name=f"Licence: {name}",
+                        description="The licence as the record of the source names it.")  # fmt: skip
+
+    def add_things(self) -> None:
+        """Bases, encoders, datasets and models, each with its files, licence and origin."""
+        groups: dict[tuple[str, str], list[str]] = {}
+        for path in sorted(self.contents.artefacts):
+            if thing := thing_of(path):
+                groups.setdefault(thing, []).append(path)
+        for (kind, name), paths in groups.items():
+            record = self._record(kind, name, paths)
+            origin = self._origin(
+                record.get("origin", {}), "datasets/" if kind == "dataset" else ""
+            )
+            if kind == "model":
+                origin += self._model_origin(paths)
+            self.add(
+                f"#{kind}/{quote(name)}", "Dataset" if kind == "dataset" else "CreativeWork",
+                name=name, description=_describe(kind, record),
+                license=ref(self.licence(str(record["licence"]))) if "licence" in record else None,
+                isBasedOn=ref(*origin), hasPart=ref(*(self.ids[path] for path in paths)),
+            )  # fmt: skip
+
+    def _record(self, kind: str, name: str, paths: Iterable[str]) -> dict[str, Any]:
+        file = {"dataset": f"{name}.json"}.get(kind, f"{kind}.json")
+        found = [p for p in paths if PurePosixPath(p).name == file and kind != "model"]
+        return record_of(self.folder, found[0]) if found else {}
+
+    def _model_origin(self, paths: list[str]) -> list[str]:
+        """The bases of a model, and the rows that it was trained on."""
+        inputs = {p for path in paths for p in self.made_by[path].inputs}
+        things = {thing_of(p) for p in inputs}
+        rows = {thing_of(p) for path in inputs & set(paths) for p in self.made_by[path].inputs}
+        known = sorted(t for t in things | rows if t and t[0] in ("base", "dataset"))
+        splits = sorted({p.split("/")[2] for path in inputs & set(paths)
+                         for p in self.made_by[path].inputs
+                         if p.startswith("results/datasets/")})  # fmt: skip
+        found = [f"#{kind}/{quote(name)}" for kind, name in known]
+        return found + [f"#dataset/{quote(name)}" for name in splits]
+
+    def _origin(self, origin: dict[str, Any], prefix: str) -> list[str]:
+        """Where a record says that a thing is from."""
+        if hub := origin.get("hub"):
+            address = f"{HUB}/{prefix}{hub['repo']}/tree/{hub['commit']}"
+            return [self.add(address, "CreativeWork", name=hub["repo"], version=hub["commit"])]
+        if pypi := origin.get("pypi"):
+            return [
+                self.add(f"{_purl(f['name'])}?file_name={quote(f['name'])}", "CreativeWork",
+                         name=f["name"], sha256=f["sha256"], version=_project(f["name"])[1],
+                         description="A package file; the members that were taken are data.")
+                for f in pypi["files"]
+            ]  # fmt: skip
+        if model := origin.get("model"):
+            return [f"#model/{quote(model)}"]
+        return []
+
+    def _address(self, entry: Entry) -> str:
+        """An absolute address of a file that is not in the crate."""
+        made = self.made_by.get(entry.path)
+        digest = f"urn:sha256:{entry.sha256}"
+        if made is None:
+            return digest
+        name = PurePosixPath(entry.path).name
+        source = self._source_of(made, entry.path)
+        if hub := source.get("hub"):
+            commit = hub.get("commit")
+            return f"{HUB}/{hub['repo']}/resolve/{commit}/{quote(name)}" if commit else digest
+        if pypi := source.get("pypi"):
+            package = pypi["files"][0]
+            member = package.get("member", "")
+            if pypi["format"] == "transformers":
+                return f"{_purl(package['name'])}#{quote(member.rstrip('/') + '/' + name)}"
+            # Made from the member when it was fetched: what was made is told apart by its digest.
+            return f"{_purl(package['name'])}?sha256={entry.sha256}#{quote(member)}"
+        return digest
+
+    def _source_of(self, made: Statement, path: str) -> dict[str, Any]:
+        """Origin of a fetched file, by its record or, for a model, by its card."""
+        folder = path.rpartition("/")[0]
+        for name in ("base.json", "encoder.json"):
+            if f"{folder}/{name}" in made.outputs:
+                return dict(record_of(self.folder, f"{folder}/{name}").get("origin", {}))
+        source = dict(made.params.get("source", {}))
+        if "hub" in source:
+            card = (self.folder / folder / "README.md").read_text(encoding="utf-8")
+            commit = COMMIT.search(card)
+            return {"hub": {**source["hub"], "commit": commit[1] if commit else None}}
+        return {}
+
+
+def _both(first: Any, second: Any) -> Any:
+    """Two values of a property, each one or a list or None, as one."""
+    found: list[Any] = []
+    for value in (first, second):
+        for item in value if isinstance(value, list) else [value]:
+            if item is not None and item not in found:
+                found.append(item)
+    return found if len(found) > 1 else next(iter(found), None)
+
+
+def thing_of(path: str) -> tuple[str, str] | None:
+    """Kind and name of the base, encoder, dataset or model to which a file belongs."""
+    for place, kind in KINDS.items():
+        prefix = f"results/{place}/"
+        if path.startswith(prefix):
+            name = path.removeprefix(prefix)
+            if kind == "dataset":
+                return kind, re.sub(r"\.jsonl?$", "", name)
+            return kind, name.partition("/")[0]
+    return None
+
+
+def _describe(kind: str, record: dict[str, Any]) -> str:
+    origin = record.get("origin", {})
+    if "random" in origin:
+        how = json.dumps(origin["random"], sort_keys=True)
+        return f"A {kind} with random weights, made from an architecture and a seed: {how}"
+    if "local" in origin:
+        return f"A {kind} from a folder of the person who ran the workflow."
+    if kind == "model":
+        return "A model: its weights, configuration and card, and the rows that it was trained on."
+    return f"A {kind}, as the workflow fetched it."
+
+
+def _project(file: str) -> tuple[str, str]:
+    """Name and version of the project of a package file."""
+    stem = re.sub(r"(\.whl|\.tar\.gz|\.zip)$", "", file)
+    if file.endswith(".whl"):
+        name, version = stem.split("-")[:2]
+    else:
+        name, _, version = stem.rpartition("-")
+    return re.sub(r"[-_.]+", "-", name).lower(), version
+
+
+def _purl(file: str) -> str:
+    name, version = _project(file)
+    return f"pkg:pypi/{name}@{quote(version)}"

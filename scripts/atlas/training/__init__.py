@@ -1,0 +1,1 @@
+"""Training: supervised, preferences, running text and rewards, and what makes it faster."""

@@ -1,0 +1,1 @@
+"""Weights on disk: safetensors, row blocks of large ones, adapters, and the cards beside them."""

@@ -1,0 +1,342 @@
+"""Weights as streams of row blocks: plain reads and writes, reused buffers, hashed on the way.
+
+A file that is mapped into memory counts as resident once it was read; here no more is resident
+than a few blocks, whatever the size of the model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import torch
+
+from atlas.digests import joint_digest
+from atlas.errors import AtlasError
+from atlas.files import PICKLES
+from atlas.weights.tensors import NAMES, Kinds, Weights, safetensors_header
+
+BLOCK = 1 << 19  # elements of a row block: 2 MiB in float32, so that a block stays in the cache
+CHUNK = 1 << 20  # bytes read at a time where only a digest is wanted
+_DTYPES = {name: dtype for dtype, name in NAMES.items()}
+
+
+class Digests(Protocol):
+    """SHA-256 of files as a job knows them, so that no byte is hashed twice."""
+
+    def sha256(self, path: Path) -> str:
+        """SHA-256 of a file's bytes, in hexadecimal."""
+
+    def put(self, path: Path, digest: str) -> None:
+        """Take over the digest of a file that was hashed while it was written."""
+
+
+class Buffers:
+    """Scratch tensors that are made once and used for every block."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, torch.Tensor] = {}
+
+    def get(self, key: str, count: int, dtype: torch.dtype) -> torch.Tensor:
+        """A tensor (count,) with whatever was left in it."""
+        size = count * dtype.itemsize
+        kept = self._kept.get(key)
+        if kept is None or kept.numel() < size:
+            kept = self._kept[key] = torch.empty(max(size, BLOCK), dtype=torch.uint8)
+        return kept[:size].view(dtype)
+
+
+class Beside:
+    """One piece of work at a time beside the caller's own; the next waits for the one before."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
+
+    def do(self, work: Callable[..., None], *arguments: object) -> None:
+        """Start a piece of work once the one before is done.
+
+        :raises BaseException: what went wrong with the one before.
+        """
+        self.wait()
+        self._pending = self._pool.submit(work, *arguments)
+
+    def wait(self) -> None:
+        """Until all is done."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def end(self) -> None:
+        """Wait, and let the thread go."""
+        self._pool.shutdown()
+
+
+class FollowingDigest:
+    """SHA-256 of an open file, fed by those of its reads or writes that come in the file's order.
+
+    What came out of order is read once more at the end.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._hash = hashlib.sha256()
+        self._at = 0
+
+    def feed(self, offset: int, data: memoryview) -> None:
+        """Take in bytes that stand at this place of the file."""
+        if offset == self._at:
+            self._hash.update(data)
+            self._at += len(data)
+
+    def finish(self) -> str:
+        """The digest, of the file from its first to its last byte."""
+        buffer = memoryview(bytearray(CHUNK))
+        while count := os.preadv(self._descriptor, [buffer], self._at):
+            self._hash.update(buffer[:count])
+            self._at += count
+        return self._hash.hexdigest()
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor stands."""
+
+    file: Path
+    offset: int
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the tensor seen as a matrix: all but the last axis (each element where 1-D)."""
+        return rows_and_columns(self.shape)[0]
+
+    @property
+    def columns(self) -> int:
+        """Columns of the tensor seen as a matrix."""
+        return rows_and_columns(self.shape)[1]
+
+
+def rows_and_columns(shape: Sequence[int]) -> tuple[int, int]:
+    """A tensor as a matrix: the last axis are columns; a vector has one."""
+    if len(shape) < 2:
+        return math.prod(shape), 1
+    return math.prod(shape[:-1]), shape[-1]
+
+
+def row_blocks(shape: Sequence[int], block: int | None = None) -> Iterator[tuple[int, int]]:
+    """First row and row after the last of blocks of about `block` elements, whole rows each."""
+    rows, columns = rows_and_columns(shape)
+    step = max(1, (block or BLOCK) // max(columns, 1))
+    if columns:
+        for first in range(0, rows, step):
+            yield first, min(first + step, rows)
+
+
+class WeightStream:
+    """Tensors of one model in one or several safetensors files, read in row blocks.
+
+    :param files: weights and index, under their final names.
+    :param what: how messages call the model.
+    :param digests: what knows the digests of these files; without it they are taken of what is read.
+    :param hashed: whether a digest will be asked for.
+    :raises AtlasError: for a pickle, a damaged file, an index that does not fit its files, tensors
+        of integers.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], what: str, digests: Digests | None = None, *,
+        hashed: bool = True,
+    ) -> None:  # fmt: skip
+        self.what, self._known, self._hashed = what, digests, hashed and digests is None
+        files = [f for f in files if ".safetensors" in f.name or f.suffix in PICKLES]
+        if not any(f.name.endswith(".safetensors") or f.suffix in PICKLES for f in files):
+            raise AtlasError(f"{what}: has no safetensors weights.")
+        checked = Weights(files)
+        self.metadata = checked.metadata
+        self.tensors: dict[str, StoredTensor] = {}
+        self._buffers = Buffers()
+        self._turn: dict[str, int] = {}
+        self._descriptors: dict[Path, int] = {}
+        self._digests: dict[Path, FollowingDigest] = {}
+        self._beside = Beside()
+        for file in sorted(f for f in files if f.name.endswith(".safetensors")):
+            self._open(file)
+
+    def _open(self, file: Path) -> None:
+        descriptor = self._descriptors[file] = os.open(file, os.O_RDONLY)
+        digest = self._digests[file] = FollowingDigest(descriptor)
+        start = os.pread(descriptor, 8, 0)
+        size = int.from_bytes(start, "little")
+        start += os.pread(descriptor, size, 8)
+        digest.feed(0, memoryview(start))
+        for name, entry in json.loads(start[8:]).items():
+            if name == "__metadata__":
+                continue
+            if entry["dtype"] not in _DTYPES:
+                raise AtlasError(
+                    f"{self.what}: the tensor {name} is {entry['dtype']}, which is not read here."
+                )
+            self.tensors[name] = StoredTensor(
+                file, 8 + size + entry["data_offsets"][0], _DTYPES[entry["dtype"]],
+                tuple(entry["shape"]),
+            )  # fmt: skip
+
+    def __enter__(self) -> WeightStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._beside.end()
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors.clear()
+
+    def elements(self, name: str, first: int, after: int, key: str = "") -> torch.Tensor:
+        """Elements of a tensor, counted through the whole of it, as they are stored.
+
+        The block is valid until the next but one is read with the same key, and not to be changed:
+        it may be being hashed.
+
+        :raises AtlasError: where the file became shorter.
+        """
+        tensor = self.tensors[name]
+        width = tensor.dtype.itemsize
+        turn = self._turn[key] = 1 - self._turn.get(key, 0)
+        block = self._buffers.get(f"{key}{turn}", after - first, tensor.dtype)
+        if not block.numel():
+            return block
+        view = memoryview(block.view(torch.uint8).numpy())
+        offset = tensor.offset + first * width
+        descriptor = self._descriptors[tensor.file]
+        done = 0
+        while done < len(view):
+            count = os.preadv(descriptor, [view[done:]], offset + done)
+            if not count:
+                raise AtlasError(f"{tensor.file}: became shorter while it was read.")
+            done += count
+        if self._hashed:
+            self._beside.do(self._digests[tensor.file].feed, offset, view)
+        return block
+
+    def rows(self, name: str, first: int, after: int, key: str = "") -> torch.Tensor:
+        """Rows of a tensor seen as a matrix, (rows, columns), as they are stored."""
+        columns = self.tensors[name].columns
+        return self.elements(name, first * columns, after * columns, key).view(-1, columns)
+
+    def whole(self, name: str) -> torch.Tensor:
+        """A copy of a (small) tensor in its own shape."""
+        tensor = self.tensors[name]
+        block = self.elements(name, 0, math.prod(tensor.shape), "whole")
+        return block.clone().reshape(tensor.shape)
+
+    def digest(self) -> str:
+        """The weights digest, as :func:`atlas.digests.weights_digest` gives it.
+
+        What was not hashed on the way is read for it now.
+        """
+        if self._known is not None:
+            return joint_digest({file.name: self._known.sha256(file) for file in self._digests})
+        self._beside.wait()
+        return joint_digest({file.name: d.finish() for file, d in self._digests.items()})
+
+    def tied_copies(self) -> dict[str, str]:
+        """Output embeddings that are stored though they are the input embeddings, bit by bit."""
+        found = {}
+        for name in self.tensors:
+            if not name.endswith("lm_head.weight"):
+                continue
+            for other in self.tensors:
+                if other.endswith(("embed_tokens.weight", "wte.weight")) and self._equal(
+                    name, other
+                ):
+                    found[name] = other
+        return found
+
+    def _equal(self, one: str, two: str) -> bool:
+        a, b = self.tensors[one], self.tensors[two]
+        if (a.dtype, a.shape) != (b.dtype, b.shape):
+            return False
+        return all(
+            torch.equal(self.rows(one, *block, "one").view(torch.uint8),
+                        self.rows(two, *block, "two").view(torch.uint8))
+            for block in row_blocks(a.shape)
+        )  # fmt: skip
+
+
+class StreamWriter:
+    """A safetensors file that is written in blocks, hashed on the way and brought to the disk.
+
+    Writing and hashing are done beside the caller's own work. Used as a context; where the work
+    fails, the file is gone.
+
+    :param tensors: name -> dtype and shape of all that will be written.
+    :param digests: what is told the digest.
+    """
+
+    def __init__(
+        self, path: Path, tensors: Kinds, metadata: Mapping[str, str],
+        digests: Digests | None = None,
+    ) -> None:  # fmt: skip
+        self.path, self._tensors, self._known = path, tensors, digests
+        start, places = safetensors_header(tensors, metadata)
+        self._offsets = {name: len(start) + at for name, (at, _) in places.items()}
+        self._missing = sum(size for _, size in places.values())
+        self.order = list(places)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        self._beside = Beside()
+        self._digest = FollowingDigest(self._descriptor)
+        self.sha256 = ""
+        self._write(0, memoryview(start))
+
+    def _write(self, offset: int, view: memoryview) -> None:
+        done = 0
+        while done < len(view):
+            done += os.pwrite(self._descriptor, view[done:], offset + done)
+        self._digest.feed(offset, view)
+
+    def write(self, name: str, first: int, values: torch.Tensor) -> None:
+        """Write elements, contiguous and of the declared dtype, from element `first` on.
+
+        The values must stay as they are until the next but one write.
+        """
+        dtype, _ = self._tensors[name]
+        if values.dtype != dtype:
+            raise TypeError(f"{name} is declared as {dtype}, and {values.dtype} was given")
+        if values.numel():
+            view = memoryview(values.reshape(-1).view(torch.uint8).numpy())
+            self._beside.do(self._write, self._offsets[name] + first * dtype.itemsize, view)
+            self._missing -= len(view)
+
+    def __enter__(self) -> StreamWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        try:
+            if kind is None:
+                self._beside.wait()
+                if self._missing:
+                    raise RuntimeError(f"{self.path}: {self._missing} bytes were not written")
+                os.fsync(self._descriptor)
+                self.sha256 = self._digest.finish()
+                if self._known is not None:
+                    self._known.put(self.path, self.sha256)
+        except BaseException:
+            self.path.unlink(missing_ok=True)
+            raise
+        finally:
+            self._beside.end()
+            os.close(self._descriptor)
+            if kind is not None:
+                self.path.unlink(missing_ok=True)

@@ -1,5 +1,0 @@
-"""Check the activations of comparison. Run by the rule of the same name."""
-
-from atlas.job import run
-
-run(snakemake, "atlas.comparisons:comparison_quality")

@@ -1,5 +1,0 @@
-"""Read the activations of the models of a shard. Run by the rule of the same stage."""
-
-from atlas.job import run
-
-run(snakemake, "atlas.activations:compute_shard")

@@ -1,0 +1,164 @@
+"""The analysis of a pool, and the notebook that shows it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import yaml
+
+from atlas.clusters.analysis import analyse, domain_similarities, mean_similarities
+from atlas.clusters.maps import map_models
+from atlas.clusters.silhouettes import neighbours, silhouettes
+from atlas.errors import AtlasError
+from atlas.files import read_csv
+from atlas.spaces.embeddings import Embeddings, write_embeddings
+from unit.job.runs import Run
+
+ROOT = Path(__file__).resolve().parents[3]
+NOTEBOOK = ROOT / "notebooks/analysis.ipynb"
+NAMES = ["a-1", "a-2", "b-1", "b-2"]
+ABOUT = {"model_names": NAMES, "domains": ["a", "a", "b", "b"], "base_model": ["base"] * 4}
+VECTORS = np.array([[1, 0, 0], [1, 0.1, 0], [0, 1, 0], [0, 1, 0.2]], dtype=np.float32)
+
+
+def pool(folder: Path) -> dict[str, Path | list[Path]]:
+    """Files of a pool with one good space and one that has no embedding."""
+    files = []
+    for space, more in (
+        ("delta_activations", {"dimension": 3, "embeddings": VECTORS}),
+        ("flattened_weights", {"dimension": 0, "reason": "the models are of mixed kinds"}),
+    ):
+        file = folder / space / "embeddings.npz"
+        file.parent.mkdir(parents=True)
+        write_embeddings(file, Embeddings(space, **ABOUT, **more))
+        map_models(embeddings=file, points=file.with_name("map.csv"))
+        files.append(file)
+    silhouettes(embeddings=files, silhouette=folder / "silhouette.csv")
+    neighbours(embeddings=files, neighbours=folder / "neighbours.csv")
+    return {
+        "embeddings": files,
+        "silhouette": folder / "silhouette.csv",
+        "neighbours": folder / "neighbours.csv",
+    }
+
+
+def test_analyse(tmp_path):
+    analyse(**pool(tmp_path), analysis=tmp_path / "analysis.csv")
+    rows = read_csv(tmp_path / "analysis.csv")
+    found = {(row["space"], row["measure"]): row["value"] for row in rows}
+    assert len(found) == len(rows) == 14
+    good = {measure: value for (space, measure), value in found.items() if space.startswith("d")}
+    assert (good["models"], good["domains"], good["neighbour_accuracy"]) == ("4", "2", "1.0")
+    unit = VECTORS.astype(float) / np.linalg.norm(VECTORS.astype(float), axis=1)[:, None]
+    cosine = unit @ unit.T
+    assert float(good["similarity_within"]) == pytest.approx((cosine[0, 1] + cosine[2, 3]) / 2)
+    assert float(good["similarity_between"]) == pytest.approx(cosine[:2, 2:].mean())
+    scores = {r["distance"]: r["silhouette"] for r in read_csv(tmp_path / "silhouette.csv")[:2]}
+    assert good["silhouette_cosine"] == scores["cosine"]
+    assert good["silhouette_cosine_clipped"] == scores["cosine_clipped"]
+    empty = {measure for (space, measure), value in found.items() if not value}
+    assert empty == {
+        "silhouette_cosine", "silhouette_cosine_clipped", "similarity_within",
+        "similarity_between", "neighbour_accuracy",
+    }  # fmt: skip
+
+
+def test_a_space_that_silhouette_csv_lacks_is_named(tmp_path):
+    files = pool(tmp_path)
+    lines = files["silhouette"].read_text().splitlines(keepends=True)
+    files["silhouette"].write_text("".join(lines[:3]))
+    with pytest.raises(AtlasError, match="no row for flattened_weights and cosine"):
+        analyse(**files, analysis=tmp_path / "analysis.csv")
+
+
+def test_a_domain_of_one_model_has_no_similarity_within():
+    about = {**ABOUT, "domains": ["a", "b", "c", "d"]}
+    found = Embeddings("delta_activations", dimension=3, embeddings=VECTORS, **about)
+    within, between = mean_similarities(found)
+    assert within is None
+    assert between is not None
+    domains, matrix = domain_similarities(found)
+    assert domains == ["a", "b", "c", "d"]
+    assert np.isnan(np.diag(matrix)).all()
+    assert np.array_equal(np.isnan(matrix), np.eye(4, dtype=bool))
+    assert np.array_equal(matrix, matrix.T, equal_nan=True)
+
+
+def test_domain_similarities_agree_with_the_means():
+    found = Embeddings("delta_activations", dimension=3, embeddings=VECTORS, **ABOUT)
+    domains, matrix = domain_similarities(found)
+    within, between = mean_similarities(found)
+    assert domains == ["a", "b"]
+    assert np.diag(matrix).mean() == pytest.approx(within)
+    assert matrix[0, 1] == pytest.approx(between)
+
+
+def test_the_notebook_is_committed_clean():
+    text = NOTEBOOK.read_text(encoding="utf-8")
+    page = nbformat.reads(text, as_version=4)
+    nbformat.validate(page)
+    assert page.metadata.kernelspec.name == "python3"
+    assert [c.cell_type for c in page.cells].count("markdown") >= 4
+    for cell in page.cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+    assert "/home/" not in text
+    assert "/tmp/" not in text
+
+
+@pytest.mark.workflow
+def test_the_rule_runs_the_notebook(tmp_path):
+    """The rule alone, on the files of a pool, in a folder whose name has a space."""
+    folder = tmp_path / "häuser und höfe"
+    for part in ("rules", "scripts", "resources", "profiles", "envs", "notebooks"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "Snakefile").write_text(
+        'configfile: "config.yaml"\n\n\ninclude: "rules/common.smk"\ninclude: "rules/notebooks.smk"\n'
+    )
+    model = {"base": "base", "source": {"local": "nowhere"}}
+    config = {
+        "bases": {"base": {"source": {"local": "nowhere"}}},
+        "models": {name: {**model, "domain": name[0]} for name in NAMES},
+        "pools": {"fake": {"models": NAMES, "spaces": ["delta_activations", "flattened_weights"]}},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    place = folder / "results/pools/fake"
+    pool(place)
+    made = [f for f in place.rglob("*") if f.is_file()]
+    Run(folder).job({f.relative_to(folder).as_posix(): f.read_bytes() for f in made})
+    target = "results/pools/fake/analysis.csv"
+    run(folder, target)
+    assert read_csv(folder / target)[6]["measure"] == "neighbour_accuracy"
+    record = json.loads(
+        (folder / "results/provenance/attestations/pools/fake/analysis.csv.json").read_text()
+    )
+    assert record["subject"][0]["name"] == target
+    page = nbformat.read(folder / "logs/analyse/fake.ipynb", as_version=4)
+    shown = [o.data for c in page.cells if c.cell_type == "code" for o in c.outputs if "data" in o]
+    assert sum("image/png" in data for data in shown) == 2
+    assert any("mixed kinds" in str(data.get("text/markdown")) for data in shown)
+    assert (folder / "logs/analyse/fake.log").is_file()
+    assert "Nothing to be done" in run(folder, target)
+    before = (folder / target).read_bytes()
+    changed = folder / "notebooks/analysis.ipynb"
+    changed.write_text(changed.read_text().replace("# A pool of models, analysed", "# Analysed"))
+    run(folder, target)
+    assert (folder / target).read_bytes() == before
+    assert "# Analysed" in (folder / "logs/analyse/fake.ipynb").read_text()
+
+
+def run(folder: Path, target: str) -> str:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DELTA_ATLAS")}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", target, "--cores", "1"], cwd=folder, env=environment,
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:]
+    return done.stdout

@@ -1,0 +1,137 @@
+"""The schema and the page of keys are in step with the grammar, and its examples are right."""
+
+import copy
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+import document_config
+from atlas.configuration.validation import validate
+from atlas.plan.plan import build
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = (ROOT / "config/README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+SHEETS = re.findall(r"^```tsv\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+TITLES = re.findall(r"^### (.*)\n(?:(?!^#).*\n)*?```yaml$", PAGE, flags=re.MULTILINE)
+
+
+def default() -> dict:
+    return yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+
+
+def overlaid(example: str) -> dict:
+    """An example over the default, merged as Snakemake merges them."""
+    merged = copy.deepcopy(default())
+    update_config(merged, yaml.safe_load(example))
+    return merged
+
+
+def test_files_are_in_step(capsys):
+    assert document_config.main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_check_fails_where_a_file_differs(tmp_path, capsys):
+    (tmp_path / "README.md").write_text(PAGE.replace("| `seeds` |", "| `sedes` |"))
+    assert document_config.main(["--check", "--config", str(tmp_path)]) == 1
+    assert "README.md differs" in (err := capsys.readouterr().err)
+    assert "schema.json differs" in err
+    assert document_config.main(["--config", str(tmp_path)]) == 0
+    assert (tmp_path / "README.md").read_text() == PAGE
+    assert document_config.main(["--check", "--config", str(tmp_path)]) == 0
+
+
+def test_a_page_without_markers_is_refused(tmp_path):
+    (tmp_path / "README.md").write_text("# Configuration\n")
+    with pytest.raises(SystemExit, match="the two lines"):
+        document_config.main(["--config", str(tmp_path)])
+
+
+def test_runs_as_a_command():
+    script = ROOT / "scripts/document_config.py"
+    assert subprocess.run([sys.executable, str(script), "--check"], cwd="/").returncode == 0
+
+
+def test_every_key_has_a_description():
+    for entry in document_config.entries():
+        assert entry.__doc__, entry.__name__
+        for name, field in entry.model_fields.items():
+            assert field.description, f"{entry.__name__}.{name} has no description"
+            assert field.description.rstrip()[-1] in ".)`", f"{entry.__name__}.{name}"
+
+
+def test_every_key_stands_in_the_page_and_in_the_schema():
+    schema = json.loads((ROOT / "config/schema.json").read_text())
+    for entry in document_config.entries():
+        title = "Top level" if entry.__name__ == "Config" else entry.__name__
+        section = PAGE.split(f"\n### {title}\n", 1)[1].split("\n### ", 1)[0]
+        known = schema if entry.__name__ == "Config" else schema["$defs"][entry.__name__]
+        assert list(known["properties"]) == list(entry.model_fields)
+        for name in entry.model_fields:
+            assert f"\n| `{name}` | " in section, f"{title}.{name}"
+
+
+def test_every_link_of_the_page_leads_somewhere():
+    anchors = {t.lower().replace(" ", "-") for t in re.findall(r"^#+ (.*)$", PAGE, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]*)\)", PAGE)) <= anchors
+
+
+def test_the_default_validates():
+    build(default())
+
+
+def test_there_are_examples():
+    assert len(TITLES) >= 10
+    assert len(EXAMPLES) >= 11
+    assert len(SHEETS) == 1
+
+
+@pytest.mark.parametrize(
+    "example", EXAMPLES, ids=lambda text: next(iter(re.findall(r"  (\S+):", text)))
+)
+def test_an_example_is_right_alone_and_over_the_default(example, tmp_path):
+    data = yaml.safe_load(example)
+    validate(data, "the example", fragment=True)
+    for pool in data.get("pools", {}).values():
+        if "sheet" in pool:
+            (tmp_path / pool["sheet"]).write_text(SHEETS[0])
+    plan = build(overlaid(example), root=tmp_path)
+    assert [p.name for p in plan.table_pools("main")] == data["tables"]["main"]["pools"]
+    for name in data["tables"]["main"]["pools"]:
+        assert len(plan.pools[name].models) > 2
+    # Nothing that the example defines is left unused.
+    used = {model.name for name in data["pools"] for model in plan.pools[name].models}
+    assert set(data.get("models", {})) <= used
+    recipes = {plan.models[name].recipe for name in used}
+    assert set(data.get("recipes", {})) <= recipes
+
+
+def test_examples_make_what_they_say(tmp_path):
+    plans = {}
+    for example in EXAMPLES:
+        for name in yaml.safe_load(example)["pools"]:
+            (tmp_path / "adapters.tsv").write_text(SHEETS[0])
+            plans[name] = build(overlaid(example), root=tmp_path)
+    assert plans["mixtures"].models["mixed-math-coding"].domain == "math+coding"
+    few = plans["with-few-shot"].models["few-shot-math"]
+    assert plans["with-few-shot"].recipe(few.name).rows is None
+    assert (few.data[0].split, few.data[0].rows) == ("rest", 5)
+    rates = plans["hyperparameters"]
+    assert rates.recipe("lora-slow-math").learning_rate == 1e-4
+    assert rates.recipe("lora-long-coding").epochs == 2
+    assert plans["universal"].models["universal-gsm8k-first"].variant == "universal"
+    assert plans["preferring"].recipe("preferring").objective == "dpo"
+    assert plans["readers"].models["reader-math"].base == "model--reader"
+    assert len(plans["two-bases"].pools["two-bases"].bases) == 2
+    assert plans["ours-and-theirs"].models["borrowed-law"].trained is False
+    assert plans["sheet"].models["tulu-code"].source == {
+        "hub": {"repo": "some-lab/tulu-code-lora", "revision": "v2", "files": []}
+    }
+    seeds = {plans["repeated"].models[f"repeated-gsm8k-{seed}"].seed for seed in (1, 2, 3)}
+    assert seeds == {1, 2, 3}

@@ -1,0 +1,274 @@
+"""Tests and the table of a comparison, on layers that are written by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from atlas.errors import AtlasError
+from atlas.experiments.geometry_tables import COLUMNS, comparison_rows, geometry_table, rewards
+from atlas.figures.comparisons import draw_comparison, draw_rewards
+from atlas.files import read_csv, write_csv
+from atlas.geometry.comparisons import (
+    LAYER_COLUMNS,
+    comparison_layers,
+    comparison_quality,
+    comparison_tests,
+    prompt_means,
+)
+from atlas.geometry.stream_files import hook_names, write_streams
+
+TASKS, MODELS = ("coding", "math"), ("base", "sft-a", "sft-b", "rl-a")
+
+
+def layers(path, change=lambda row: row, depth=6):
+    """Layers of two SFT models and an RL model, which keeps more of the base."""
+    draw = np.random.default_rng(1)
+    rows = [
+        dict.fromkeys(LAYER_COLUMNS) | {
+            "task": task, "model": model, "layer": layer, "hook": hook, "centring": centring,
+            "subspace_preservation": {"base": None, "rl-a": 0.9}.get(model, 0.6)
+            and {"rl-a": 0.9}.get(model, 0.6) + 0.01 * draw.normal(),
+            "effective_rank": 10 + layer + draw.normal(), "path_length": 5 + layer,
+        }
+        for task in TASKS for model in MODELS for layer in range(depth)
+        for hook in ("resid_mid", "resid_post") for centring in ("uncentred", "centred")
+    ]  # fmt: skip
+    write_csv(path, LAYER_COLUMNS, [change(row) for row in rows])
+    return path
+
+
+def compared(tmp_path, change=lambda row: row):
+    comparison_tests(
+        layers=layers(tmp_path / "layers.csv", change), sft=["sft-a", "sft-b"], rl=["rl-a"],
+        tests=tmp_path / "tests.csv",
+    )  # fmt: skip
+    return read_csv(tmp_path / "tests.csv")
+
+
+def test_means_of_both_sides(tmp_path):
+    rows = compared(tmp_path)
+    # What was not measured is not compared; a measure that knows no centring stands once.
+    assert {(r["measure"], r["centring"]) for r in rows} == {
+        ("subspace_preservation", "uncentred"), ("subspace_preservation", "centred"),
+        ("effective_rank", "uncentred"), ("effective_rank", "centred"), ("path_length", ""),
+    }  # fmt: skip
+    (row,) = [
+        r for r in rows
+        if (r["task"], r["stream"], r["centring"], r["measure"], r["layer"])
+        == ("math", "resid_post", "centred", "effective_rank", "all")
+    ]  # fmt: skip
+    own = [
+        r for r in read_csv(tmp_path / "layers.csv")
+        if (r["task"], r["hook"], r["centring"]) == ("math", "resid_post", "centred")
+    ]  # fmt: skip
+    means = {
+        m: np.mean([float(r["effective_rank"]) for r in own if r["model"] == m]) for m in MODELS
+    }
+    assert float(row["sft_mean"]) == pytest.approx((means["sft-a"] + means["sft-b"]) / 2)
+    assert float(row["rl_mean"]) == pytest.approx(means["rl-a"])
+    assert (row["pairs"], row["decision"]) == ("6", "")
+    # What is the same on both sides differs by nothing.
+    for row in rows:
+        if row["measure"] == "path_length":
+            assert (row["difference"], row["p_permutation"]) == ("0.0", "1.0")
+
+
+@pytest.mark.parametrize("value", [None, float("inf")])
+def test_a_measure_without_a_value_has_a_reason(tmp_path, value):
+    def change(row):
+        wanted = (row["task"], row["model"], row["layer"], row["hook"])
+        return row | (
+            {"effective_rank": value} if wanted == ("math", "sft-b", 3, "resid_mid") else {}
+        )
+
+    rows = compared(tmp_path, change)
+    lost = [r for r in rows if r["reason"]]
+    assert {(r["task"], r["stream"], r["measure"], r["layer"]) for r in lost} == {
+        ("all", "resid_mid", "effective_rank", "all")
+    }
+    assert lost[0]["reason"] == "sft-b has no finite effective_rank in layer 3 of math."
+    assert len([r for r in rows if r["measure"] == "effective_rank"]) == 2 + 2 * (6 + 1 + 2)
+
+
+def test_prompt_means(tmp_path):
+    rows = [
+        {"layer": 0, "hook": "resid_mid", "length": 1.0, "turn": None},
+        {"layer": 0, "hook": "resid_mid", "length": 3.0, "turn": 0.5},
+        {"layer": 1, "hook": "resid_mid", "length": 7.0, "turn": None},
+    ]
+    write_csv(tmp_path / "a.csv", ("layer", "hook", "length", "turn"), rows)
+    assert prompt_means(tmp_path / "a.csv", ("length", "turn"), "m", "t") == {
+        ("m", "t", "0", "resid_mid", "length"): 2.0, ("m", "t", "0", "resid_mid", "turn"): 0.5,
+        ("m", "t", "1", "resid_mid", "length"): 7.0,
+    }  # fmt: skip
+
+
+def training(folder, rewards):
+    file = folder / "training.csv"
+    folder.mkdir()
+    rows = [{"step": i, "reward": reward} for i, reward in enumerate(rewards, start=1)]
+    write_csv(file, ("step", "reward"), rows)
+    return file
+
+
+ENTRY = {
+    "name": "both", "base": "tiny", "stages": ["pre-training"],
+    "sft": {"sft-a": ["pre-training", "sft"], "sft-b": ["pre-training", "sft"]},
+    "rl": {"rl-a": ["pre-training", "grpo"]}, "rewarded": ["rl-a"],
+}  # fmt: skip
+
+
+def tabled(tmp_path, entry, files):
+    geometry_table(
+        tests=[tmp_path / "tests.csv"], training=files, comparisons=[entry], name="geometry",
+        table=tmp_path / "t.csv", page=tmp_path / "t.md",
+        figure=[tmp_path / "f.svg", tmp_path / "f.png"],
+    )  # fmt: skip
+    return read_csv(tmp_path / "t.csv"), (tmp_path / "t.md").read_text()
+
+
+def test_the_table(tmp_path):
+    tests = compared(tmp_path)
+    rewards = training(tmp_path / "rl-a", [0.2, 0.3, 0.4, 0.5, 0.61])
+    rows, page = tabled(tmp_path, ENTRY, [rewards])
+    assert tuple(rows[0]) == COLUMNS
+    assert [(r["task"], r["measure"]) for r in rows] == [
+        *((task, "subspace_preservation") for task in ("all", *TASKS)),
+        *((task, "effective_rank") for task in ("all", *TASKS)),
+        *((task, "path_length") for task in ("all", *TASKS)),
+        ("all", "decision"),
+    ]  # fmt: skip
+    (source,) = [
+        r for r in tests
+        if (r["task"], r["stream"], r["centring"], r["measure"], r["layer"])
+        == ("all", "resid_post", "centred", "subspace_preservation", "all")
+    ]  # fmt: skip
+    for row in (rows[0], rows[-1]):
+        assert {key: row[key] for key in source if key in row and key != "measure"} == {
+            key: source[key] for key in source if key in row and key != "measure"
+        }
+        assert row["decision"] == "strong"
+    for row in rows:
+        assert (row["sft"], row["rl"]) == ("sft-a, sft-b", "rl-a")
+        assert row["rl_stages"] == "rl-a: pre-training, grpo"
+        assert float(row["reward_slope"]) == pytest.approx(0.102)
+        assert float(row["reward_low"]) < 0.102 < float(row["reward_high"])
+        assert (row["reward_steps"], row["reward_reason"]) == ("5", "")
+    assert "| rl-a | RL | pre-training, grpo |" in page
+    assert "over all tasks: **strong**" in page
+    assert "which excludes 0" in page
+    assert all((tmp_path / f"f.{kind}").stat().st_size > 1000 for kind in ("svg", "png"))
+
+
+def test_why_there_is_no_slope(tmp_path):
+    compared(tmp_path)
+    rows, page = tabled(tmp_path, ENTRY | {"rewarded": []}, [])
+    assert {(r["reward_slope"], r["reward_reason"]) for r in rows} == {
+        ("", "its models are not trained with rewards here")
+    }
+    assert "No reward slope: its models are not trained with rewards here." in page
+    curves = {"a": [(1, 0.1), (2, 0.2)], "b": []}
+    assert rewards(["b"], curves)["reward_reason"] == "b has no rewards in its training.csv"
+    assert rewards(["a"], curves)["reward_reason"] == "2 steps have no slope with an interval"
+    flat = training(tmp_path / "rl-a", [0.5, 0.4, 0.5, 0.6, 0.5])
+    assert "which includes 0" in tabled(tmp_path, ENTRY, [flat])[1]
+
+
+def test_a_table_with_a_measure_that_has_no_value(tmp_path):
+    def change(row):
+        return row | ({"subspace_preservation": None} if row["model"] == "rl-a" else {})
+
+    compared(tmp_path, change)
+    rows, page = tabled(tmp_path, ENTRY | {"rewarded": []}, [])
+    assert rows[-1]["decision"] == ""
+    assert "rl-a has no finite subspace_preservation in layer 0" in rows[-1]["reason"]
+    assert "**none (rl-a has no finite" in page
+
+
+def test_rows_of_other_streams_are_left_out(tmp_path):
+    rows = comparison_rows(compared(tmp_path))
+    assert {(r["stream"], r["centring"]) for r in rows} == {
+        ("resid_post", "centred"), ("resid_post", ""),
+    }  # fmt: skip
+
+
+def test_figures(tmp_path):
+    file = layers(tmp_path / "layers.csv")
+    draw = np.random.default_rng(2)
+    values = {
+        f"{task}/{model}/resid_post.{layer}/centred": np.sort(draw.exponential(size=20))[::-1]
+        for task in TASKS for model in MODELS for layer in range(6)
+    }  # fmt: skip
+    np.savez(tmp_path / "s.npz", **values)
+
+    def drawn(folder):
+        folder.mkdir()
+        places = {
+            kind: [folder / f"{kind}.{suffix}" for suffix in ("svg", "png")]
+            for kind in ("preservation", "effective_rank", "singular_values", "reward")
+        }
+        reward = places.pop("reward")
+        draw_comparison(layers=file, spectra=tmp_path / "s.npz", name="both", **places)
+        draw_rewards(training=curves, name="both", reward=reward)
+        return [place.read_bytes() for pair in (*places.values(), reward) for place in pair]
+
+    curves = [training(tmp_path / "rl-a", [0.1, 0.3, 0.2])]
+    first = drawn(tmp_path / "one")
+    assert all(len(data) > 1000 for data in first)
+    assert drawn(tmp_path / "two") == first
+    curves = [training(tmp_path / "rl-b", [])]
+    assert drawn(tmp_path / "three")[:6] == first[:6]
+    svg = (tmp_path / "three" / "reward.svg").read_bytes()
+    assert svg != first[6]
+
+
+def streams(path, broken=None, missing=None):
+    draw = np.random.default_rng(len(path.name))
+    arrays = []
+    for hook in hook_names(2):
+        array = draw.normal(size=(4, 8)).astype(np.float16)
+        if hook == "blocks.1.hook_resid_mid" and broken is not None:
+            array[2, 3] = broken
+        if hook != missing:
+            arrays.append((hook, array))
+    path.parent.mkdir(exist_ok=True)
+    write_streams(path, list("abcd"), [3] * 4, "last_token", arrays)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [({"broken": np.nan}, r"model/a\.h5: blocks\.1\.hook_resid_mid: the check not_finite failed: 1,"),
+     ({"broken": np.inf}, r"model/a\.h5: blocks\.1\.hook_resid_mid: the check not_finite failed: 1,"),
+     ({"missing": "blocks.0.hook_resid_post"}, r"model/a\.h5: the check hooks failed: 3, and 4 to 4"),
+     ({}, "")],
+)  # fmt: skip
+def test_a_broken_file_stops_what_follows(tmp_path, fault, sentence):
+    """Named are file, hook and check; the checks themselves are written down first."""
+    files = [streams(tmp_path / "base" / "a.h5"), streams(tmp_path / "model" / "a.h5", **fault)]
+    (tmp_path / "config.json").write_text('{"num_hidden_layers": 2}')
+    quality = tmp_path / "quality.csv"
+    comparison_quality(
+        activations=files, config=tmp_path / "config.json", low=0.1, high=100, quality=quality
+    )
+    assert {row["passed"] for row in read_csv(quality)} == ({"0", "1"} if fault else {"1"})
+    common = {"quality": quality, "activations": files, "curvature": [], "trajectories": [],
+              "entries": [["base", "t"], ["model", "t"]], "layers": tmp_path / "layers.csv",
+              "spectra": tmp_path / "s.npz"}  # fmt: skip
+    if not fault:
+        comparison_layers(**common)
+        assert len(read_csv(tmp_path / "layers.csv")) == 2 * 4 * 2
+        return
+    with pytest.raises(AtlasError, match=sentence):
+        comparison_layers(**common)
+    assert not (tmp_path / "layers.csv").exists()
+
+
+def test_a_file_that_is_cut_off_is_named(tmp_path):
+    file = streams(tmp_path / "model" / "a.h5")
+    file.write_bytes(file.read_bytes()[:-200])
+    (tmp_path / "config.json").write_text('{"text_config": {"num_hidden_layers": 2}}')
+    with pytest.raises(AtlasError, match=r"model/a\.h5: not a whole HDF5 file"):
+        comparison_quality(activations=[file], config=tmp_path / "config.json", low=0.1, high=100,
+                           quality=tmp_path / "quality.csv")  # fmt: skip

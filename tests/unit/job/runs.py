@@ -1,0 +1,115 @@
+"""Tiny results folders: files written by hand, statements by the workflow's own writer."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from atlas.job import statements
+from atlas.job.records import Records
+
+RAW = "resources/raw.txt"
+A, B, C, D, E = (
+    f"results/{name}"
+    for name in ("sources/a.txt", "datasets/b.txt", "models/c.txt", "pools/d.txt", "tables/e.csv")
+)
+
+
+def sha(data: bytes | str) -> str:
+    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+
+def content(
+    outputs: Mapping[str, str],
+    inputs: Mapping[str, str],
+    rule: str = "rule",
+    wildcards: Mapping[str, str] | None = None,
+    params: Mapping | None = None,
+    function: str = "lib.module:work",
+    modules: Mapping[str, str] | None = None,
+    packages: Mapping[str, str] | None = None,
+    time: int = 0,
+    temporary: Mapping[str, int] | None = None,
+    **host,
+) -> dict:
+    """A statement of a job, from digests."""
+    return statements.statement(
+        subject=dict(outputs), dependencies=dict(inputs),
+        names={**dict.fromkeys(inputs, "read"), **dict.fromkeys(outputs, "made")},
+        rule=rule, wildcards=dict(wildcards or {}), params=dict(params or {}),
+        code={"function": function, "modules": dict(modules or {}),
+              "distributions": dict(packages or {}), "outside": {}},
+        started=f"2026-01-01T00:{time:02d}:00+00:00", finished=f"2026-01-01T00:{time:02d}:30+00:00",
+        run="1.2.host.", host={"host": "host", "device": "cpu", **host},
+        temporary=dict(temporary or {}),
+    )  # fmt: skip
+
+
+class Run:
+    """A folder in which jobs are run; each takes a minute of a clock of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.time = 0
+        root.mkdir(parents=True, exist_ok=True)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.root / name
+
+    @property
+    def records(self) -> Records:
+        """The records as they are now (an object of its own remembers what it read)."""
+        return Records(self.root)
+
+    def put(self, name: str, data: bytes | str) -> str:
+        """Write a file.
+
+        :returns: its SHA-256.
+        """
+        file = self.root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data.encode() if isinstance(data, str) else data)
+        return sha(data)
+
+    def job(
+        self, outputs: Mapping[str, bytes | str], inputs: Iterable[str] = (), **more: object
+    ) -> str:
+        """Write outputs and their statement, which has the inputs as they are now.
+
+        :returns: the statement's SHA-256.
+        """
+        self.time += 1
+        made = {name: self.put(name, data) for name, data in outputs.items()}
+        read = {name: sha((self.root / name).read_bytes()) for name in inputs}
+        with contextlib.chdir(self.root):
+            return statements.store(
+                content(made, read, **{"time": self.time, **more}), list(outputs)
+            )
+
+    def chain(self) -> dict[str, str]:
+        """resources/raw -> a -> b -> c.
+
+        :returns: path -> digest of its statement.
+        """
+        self.put(RAW, "raw")
+        return {
+            A: self.job({A: "a"}, [RAW], rule="fetch", wildcards={"source": "a"}),
+            B: self.job({B: "b"}, [A], rule="split"),
+            C: self.job({C: "c"}, [B], rule="train"),
+        }
+
+    def pointer(self, name: str) -> Path:
+        """The link to the statement of an artefact."""
+        return self / f"results/provenance/attestations/{name.removeprefix('results/')}.json"
+
+    def statement(self, digest: str) -> Path:
+        return self / f"results/provenance/statements/{digest[:2]}/{digest}.json"
+
+
+def flip(file: Path, place: int = 0, bit: int = 0) -> None:
+    """Turn one bit of a file."""
+    data = bytearray(file.read_bytes())
+    data[place] ^= 1 << bit
+    file.write_bytes(data)

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import ast
+import hashlib
+from importlib import metadata
+
+import pytest
+
+from atlas.job import closures
+
+LEAF = '"""Doc."""\nimport numpy as np\n\n\ndef leaf(x):\n    """Doc."""\n    return np.sum(x)\n'
+MIDDLE = "def middle(x):\n    from pkg.leaf import leaf\n\n    return leaf(x)\n"
+TOP = "import os\nfrom pkg import middle\n\n\ndef top(x):\n    return middle.middle(x)\n"
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """A library of its own: top imports middle, middle (in a function) leaf; other is apart."""
+    folder = tmp_path / "pkg"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    for name, text in (("leaf", LEAF), ("middle", MIDDLE), ("top", TOP), ("other", "X = 1\n")):
+        (folder / f"{name}.py").write_text(text)
+    monkeypatch.setattr(closures, "ROOT", tmp_path)
+    monkeypatch.setattr(closures, "LIBRARY", "pkg")
+    return folder, lambda target="pkg.top:top": closures.closure(target)
+
+
+def digest_of(text):
+    """The digest of a module without docstrings."""
+    return hashlib.sha256(ast.dump(ast.parse(text)).encode()).hexdigest()[:16]
+
+
+def test_closure_follows_imports(library):
+    _, closure = library
+    found = closure()
+    assert set(found["modules"]) == {"pkg.leaf", "pkg.middle", "pkg.top"}
+    assert found["distributions"] == {"numpy": metadata.version("numpy")}
+    assert closure("pkg.other:x") == {
+        "function": "pkg.other:x", "modules": {"pkg.other": digest_of("X = 1\n")},
+        "distributions": {},
+    }  # fmt: skip
+
+
+def test_modules_behind_a_function_of_another_folder(library, monkeypatch, tmp_path):
+    folder, closure = library
+    here = closure()["modules"]
+    monkeypatch.setattr(closures, "ROOT", folder)
+    modules, distributions = closures.modules_behind("pkg.top:top", tmp_path)
+    assert (modules, distributions) == (here, {"numpy"})
+    assert modules["pkg.middle"] == digest_of(MIDDLE)
+    assert list(modules) == sorted(modules)
+    with pytest.raises(ModuleNotFoundError, match="pkg"):
+        closures.modules_behind("pkg.top:top")
+    # What is not installed is needed to run it, not to compare it.
+    (folder / "other.py").write_text("import no_such_package.inner\n")
+    assert closures.modules_behind("pkg.other:x", tmp_path)[1] == {"no_such_package"}
+
+
+def test_a_module_that_was_replaced_by_another_of_its_size(library):
+    folder, closure = library
+    before = closure("pkg.other:x")["modules"]
+    (folder / "new.py").write_text("X = 2\n")
+    (folder / "new.py").replace(folder / "other.py")
+    after = closure("pkg.other:x")["modules"]
+    assert (before, after) == (
+        {"pkg.other": digest_of("X = 1\n")}, {"pkg.other": digest_of("X = 2\n")},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["leaf", "middle", "top"])
+def test_code_anywhere_in_the_closure_changes_it(library, name):
+    folder, closure = library
+    before = closure()
+    (folder / f"{name}.py").write_text((folder / f"{name}.py").read_text() + "\nY = 2\n")
+    after = closure()
+    changed = {m for m in before["modules"] if before["modules"][m] != after["modules"][m]}
+    assert changed == {f"pkg.{name}"}
+
+
+def test_comments_and_docstrings_do_not_count(library):
+    folder, closure = library
+    before = closure()
+    (folder / "leaf.py").write_text("# A comment.\n" + LEAF.replace("Doc.", "Other words."))
+    assert closure() == before
+    (folder / "leaf.py").write_text(LEAF.replace('    """Doc."""\n', ""))
+    assert closure() == before
+
+
+def test_modules_outside_do_not_count(library):
+    folder, closure = library
+    before = closure()
+    (folder / "other.py").write_text("X = 2\n")
+    assert closure() == before
+
+
+def test_what_is_outside_is_in_no_closure():
+    modules = closures.closure("atlas.training.fine_tuning:train")["modules"]
+    assert {
+        "atlas.training.fine_tuning",
+        "atlas.weights.adapters",
+        "atlas.weights.tensors",
+        "atlas.files",
+    } <= set(modules)
+    rooms = {module.split(".")[1] for module in modules}
+    assert not rooms & set(closures.OUTSIDE)
+
+
+def test_modules_outside_are_attested(library, monkeypatch):
+    folder, closure = library
+    monkeypatch.setattr(closures, "OUTSIDE", ("leaf", "other"))
+    assert "pkg.leaf" not in closure()["modules"]
+    leaf = digest_of("import numpy as np\n\n\ndef leaf(x):\n    return np.sum(x)\n")
+    others = {"pkg": digest_of(""), "pkg.leaf": leaf, "pkg.other": digest_of("X = 1\n")}
+    assert closures.outside() == others
+    (folder / "other.py").write_text("X = 100\n")
+    assert closures.outside()["pkg.other"] == digest_of("X = 100\n")
+
+
+def test_the_outside_of_this_library():
+    """Each room and module of the list is there: a name that is not is a slip."""
+    found = {module.split(".")[1] for module in closures.outside() if "." in module}
+    assert found == set(closures.OUTSIDE)
+
+
+def test_figures_do_not_hang_on_training():
+    modules = closures.closure("atlas.figures.pools:draw")["modules"]
+    assert "atlas.spaces.embeddings" in modules
+    assert not set(modules) & {
+        "atlas.training.fine_tuning",
+        "atlas.activations.last_tokens",
+        "atlas.datasets.splits",
+    }
+
+
+def test_names_of_distributions():
+    distributions = closures.closure("atlas.clusters.silhouettes:silhouettes")["distributions"]
+    assert distributions["scikit-learn"] == metadata.version("scikit-learn")
+
+
+def test_missing_module():
+    with pytest.raises(ModuleNotFoundError, match="no_such"):
+        closures.closure("atlas.no_such:f")

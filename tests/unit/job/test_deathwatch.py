@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from atlas.job import deathwatch
+from atlas.job.deathwatch import VARIABLE, announce, start_time
+
+SCRIPTS = Path(deathwatch.__file__).parents[2]
+JOB = (
+    "import sys, time; from atlas import deathwatch; deathwatch.watch(); print('up', flush=True); "
+)
+WAIT = "time.sleep(60)"
+
+
+@pytest.fixture(autouse=True)
+def no_run(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+
+
+def job(code, run=None, **more):
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS), **more}
+    if run is not None:
+        environment[VARIABLE] = run
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+    )
+
+
+@pytest.fixture
+def run():
+    """A process that stands for a run, and its identity."""
+    process = subprocess.Popen(["sleep", "60"])
+    start = start_time(process.pid)
+    yield process, f"{process.pid}.{start}.{os.uname().nodename}."
+    process.kill()
+    process.wait()
+
+
+def test_start_time():
+    ticks = os.sysconf("SC_CLK_TCK")
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        assert int(start_time(process.pid)) / ticks == pytest.approx(uptime, abs=5)
+    finally:
+        process.kill()
+    # Dead and not yet waited for is dead.
+    deadline = time.monotonic() + 5
+    while start_time(process.pid) is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert start_time(process.pid) is None
+    process.wait()
+    assert start_time(process.pid) is None
+
+
+def test_the_first_to_announce_is_the_run(monkeypatch):
+    identity = announce()
+    assert identity.startswith(f"{os.getpid()}.{start_time(os.getpid())}.")
+    assert os.environ[VARIABLE] == identity
+    code = "from atlas import deathwatch; print(deathwatch.announce())"
+    child = job(code, identity)
+    assert child.communicate()[0].strip() == identity
+
+
+def test_a_dead_run_is_forgotten(monkeypatch):
+    monkeypatch.setenv(VARIABLE, f"{os.getpid()}.1.{os.uname().nodename}.")
+    assert announce() == f"{os.getpid()}.{start_time(os.getpid())}.{os.uname().nodename}."
+
+
+def ends(process, within_s):
+    try:
+        return process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def test_a_job_ends_with_its_run(run):
+    process, identity = run
+    child = job(JOB + WAIT, identity)
+    assert child.stdout.readline() == "up\n"
+    assert ends(child, 0.5) is None
+    process.kill()
+    assert ends(child, 10) == -9
+
+
+def test_a_job_ends_with_its_parent():
+    code = (
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {JOB + WAIT!r}], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()\nprint(child.pid, flush=True)\ntime.sleep(60)\n"
+    )
+    parent = job(code)
+    pid = int(parent.stdout.readline())
+    assert start_time(pid) is not None
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while start_time(pid) is not None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert start_time(pid) is None
+
+
+@pytest.mark.parametrize("elsewhere", ["node", "batch"])
+def test_a_job_of_another_place_is_left_alone(elsewhere):
+    node = "far-away.example.org" if elsewhere == "node" else os.uname().nodename
+    more = {"SLURM_JOB_ID": "7"} if elsewhere == "batch" else {}
+    # The process 1.1 does not exist here; it may on the node that started this job.
+    child = job(JOB + "time.sleep(0.6)", f"1.1.{node}.", **more)
+    assert ends(child, 20) == 0
+
+
+def test_a_name_of_a_node_may_have_dots():
+    assert deathwatch._parse("12.345.a.b-c.org.77") == (12, "345", "a.b-c.org", "77")
+    assert deathwatch._parse("12.345.a.b-c.org.") == (12, "345", "a.b-c.org", "")

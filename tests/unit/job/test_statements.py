@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from atlas.job import statements
+
+
+def make_statement():
+    return statements.statement(
+        subject={"results/b": "bb", "results/a": "aa"}, dependencies={"raw": "cc"},
+        names={"raw": "source", "results/a": "table", "results/b": "page"}, rule="r",
+        wildcards={"model": "m"}, params={"x": 1}, code={"function": "f"}, started="t0",
+        finished="t1", run="run", host={"host": "h", "distributions": {"NumPy": "2.0"}},
+    )  # fmt: skip
+
+
+def test_statement_is_slsa_in_in_toto():
+    found = make_statement()
+    assert found["_type"] == "https://in-toto.io/Statement/v1"
+    assert found["predicateType"] == "https://slsa.dev/provenance/v1"
+    assert found["subject"] == [
+        {"name": "results/a", "digest": {"sha256": "aa"}, "annotations": {"output": "table"}},
+        {"name": "results/b", "digest": {"sha256": "bb"}, "annotations": {"output": "page"}},
+    ]
+    definition = found["predicate"]["buildDefinition"]
+    assert definition["resolvedDependencies"] == [
+        {"uri": "raw", "digest": {"sha256": "cc"}, "annotations": {"input": "source"}},
+        {"uri": "pkg:pypi/numpy@2.0", "name": "NumPy"},
+    ]
+    assert definition["internalParameters"] == {"code": {"function": "f"}}
+    assert definition["externalParameters"] == {
+        "rule": "r", "wildcards": {"model": "m"}, "params": {"x": 1},
+    }  # fmt: skip
+
+
+def test_what_is_true_of_the_execution_only_stands_apart():
+    details = make_statement()["predicate"]["runDetails"]
+    assert details["delta_atlas_execution"] == {"host": "h"}
+    assert details["metadata"] == {"invocationId": "run", "startedOn": "t0", "finishedOn": "t1"}
+
+
+def test_a_file_without_a_name_is_refused():
+    with pytest.raises(KeyError, match="raw"):
+        statements.statement(
+            subject={}, dependencies={"raw": "cc"}, names={}, rule="r", wildcards={}, params={},
+            code={}, started="", finished="", run="", host={},
+        )  # fmt: skip
+
+
+def test_distributions_are_those_of_importlib():
+    expected = {}
+    for distribution in metadata.distributions():
+        expected.setdefault(distribution.metadata["Name"], distribution.version)
+    found = statements._distributions()
+    assert found == expected
+    assert list(found) == sorted(found)
+    assert found["pytest"] == pytest.__version__
+
+
+def test_distributions_of_any_form(tmp_path, monkeypatch):
+    """Old and new forms, what is damaged, and two of one name: the first on the path counts."""
+    forms = {
+        "first/one-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: One\nVersion: 1.0\n\n"
+                                            "Name: Body\nVersion: 9\n",
+        "first/old-2.0.egg-info/PKG-INFO": "Metadata-Version: 1.0\nName: old\nVersion: 2.0\n",
+        "first/bad-3.0.dist-info/METADATA": "",
+        "second/one-1.1.dist-info/METADATA": "Name: One\nVersion: 1.1\n",
+    }  # fmt: skip
+    for name, text in forms.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr("sys.path", [str(tmp_path / "first"), str(tmp_path / "second")])
+    assert statements._distributions() == {"One": "1.0", "old": "2.0"}
+
+
+def test_the_environment_tells_what_is_known():
+    found = statements.environment()
+    assert found["python"] == platform.python_version()
+    assert found["machine"] == platform.machine()
+    assert found["distributions"] == statements._distributions()
+    assert all(found.values())
+    models = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    assert found.get("processor") == (models[0].strip() if models else None)
+    assert ("driver" in found) == Path("/proc/driver/nvidia/version").is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue\nGCC 12.3\n", "550.54.15"),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.1  Release\n", "570.1"),
+        ("something else\n", None),
+        (None, None),
+    ],
+)
+def test_a_driver_in_its_two_forms_or_none(tmp_path, monkeypatch, text, expected):
+    """On machines other than this one; what is not known is left out."""
+    if text is not None:
+        (tmp_path / "version").write_text(text)
+    line_of = statements._line_of
+    monkeypatch.setattr(
+        statements, "_line_of", lambda file, *more: line_of(str(tmp_path / Path(file).name), *more)
+    )
+    found = statements.environment()
+    assert "processor" not in found
+    assert found.get("driver", "absent") == (expected or "absent")
+
+
+def test_store_is_content_addressed_and_mirrored(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = make_statement()
+    digest = statements.store(content, ["results/models/m/a.txt", "results/b"])
+    (stored,) = (tmp_path / "results/provenance/statements").rglob("*.json")
+    assert stored.stem == digest == hashlib.sha256(stored.read_bytes()).hexdigest()
+    for name in ("models/m/a.txt", "b"):
+        link = tmp_path / f"results/provenance/attestations/{name}.json"
+        assert json.loads(link.read_text()) == content
+    newer = {**content, "subject": []}
+    assert statements.store(newer, ["results/b"]) != digest
+    assert json.loads(link.read_text()) == newer
+    assert json.loads(stored.read_text()) == content
+    assert not list(tmp_path.rglob("*.tmp"))

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atlas.clusters.map_files import read_map
+from atlas.errors import AtlasError
+from atlas.files import read_csv, write_csv
+from atlas.navigator.blocks import NONE, STEP, space_block
+from atlas.navigator.cards import NAME, compact, expand
+from unit.navigator.navigator_pools import BASES, SPACES, described, real_pool, write
+
+TEXTS = st.lists(st.text(st.characters(exclude_characters=NAME), max_size=60), max_size=6)
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    return real_pool(tmp_path_factory.mktemp("pool"), 15, 5)
+
+
+@pytest.fixture(scope="module")
+def page(pool, tmp_path_factory):
+    return write(pool, tmp_path_factory.mktemp("page") / "navigator.html").read_text()
+
+
+def block(page: str, name: str) -> bytes:
+    found = re.search(rf'<script type="application/octet-stream" id="{name}">([^<]*)<', page)
+    return gzip.decompress(base64.b64decode(found[1]))
+
+
+def space(page: str, name: str):
+    """A block as its description says: places, silhouettes, neighbours, similarities."""
+    data, n, ranks = block(page, f"space-{name}"), 15, 10
+    places = np.frombuffer(data, "<u2", 2 * n).reshape(2, n).T
+    scores = np.frombuffer(data, "<i2", n, 4 * n) / STEP
+    near = np.frombuffer(data, "<u2", n * ranks, 6 * n).reshape(n, ranks)
+    less = np.frombuffer(data, "<i2", n * ranks, (6 + 2 * ranks) * n).reshape(n, ranks)
+    assert len(data) == (6 + 4 * ranks) * n
+    return places, scores, near, np.concatenate([less[:, :1], -less[:, 1:]], 1).cumsum(1) / STEP
+
+
+def test_neighbours_are_those_of_the_table(pool, page):
+    names = json.loads(block(page, "models"))["names"]
+    assert names == [m["name"] for m in pool["models"]]
+    for name in SPACES:
+        _, scores, near, similarity = space(page, name)
+        rows = [r for r in read_csv(pool["neighbours"]) if r["space"] == name]
+        assert [names[j] for j in near.ravel()] == [r["neighbour"] for r in rows]
+        np.testing.assert_allclose(similarity.ravel(), [float(r["similarity"]) for r in rows],
+                                   atol=0.51 / STEP)  # fmt: skip
+        expected = [float(r["silhouette"]) for r in rows[::10]]
+        np.testing.assert_allclose(scores, expected, atol=0.51 / STEP)
+
+
+def test_places_are_those_of_the_figures(pool, page):
+    for name, file in zip(SPACES, pool["maps"], strict=True):
+        places, *_ = space(page, name)
+        _, expected, method = read_map(file)
+        span = (expected.max(axis=0) - expected.min(axis=0)).max()
+        apart = expected[:, None] - expected[None]
+        shown = (places[:, None].astype(float) - places[None]) / 65535 * span
+        np.testing.assert_allclose(shown, apart, atol=span / 65535 * 1.01)
+        (about,) = [s for s in json.loads(block(page, "models"))["spaces"] if s["space"] == name]
+        assert about["method"] == method == "t-SNE of cosine distances, perplexity 2"
+        assert (about["map"], about["ranks"], about["dimension"]) == (True, 10, 24)
+
+
+def test_what_models_are(pool, page):
+    found = json.loads(block(page, "models"))
+    for key in ("domain", "base", "recipe"):
+        labels = found[key]["labels"]
+        assert [labels[k] for k in found[key]["of"]] == [m[key] for m in pool["models"]]
+    assert found["looks"]["coding"] == ["#0072B2", "circle"]
+    scores = {r["space"]: float(r["silhouette"]) for r in read_csv(pool["silhouette"])
+              if r["distance"] == "cosine" and r["label"] == "domain"}  # fmt: skip
+    assert {s["space"]: s["silhouette"] for s in found["spaces"]} == scores
+
+
+def test_each_card_is_inside_as_it_stands(pool, page):
+    behind = json.loads(block(page, "cards"))
+    for i, (model, card) in enumerate(zip(pool["models"], pool["cards"], strict=True)):
+        text = expand(model["name"], behind["templates"], behind["cards"][i])
+        assert text == card.read_text()
+        assert behind["models"][i]["seed"] == model["seed"]
+        assert behind["models"][i]["data"] == model["data"]
+    assert set(behind["datasets"]) == {f"{m['domain']}-rows" for m in pool["models"]}
+    assert behind["bases"][BASES[0]]["weights_sha256"] == "ab" * 32
+    # Two bases and five datasets: few templates, and of each card only its own lines.
+    assert len(behind["templates"]) <= 10
+    assert max(len(card) for card in behind["cards"]) <= 8
+
+
+def test_a_pool_that_is_not_kept_has_a_report_in_place_of_cards(pool, tmp_path):
+    rows = [{"model": m["name"], "source": f"org/{m['name']}", "sha256": "5f", "bytes": 7}
+            for m in pool["models"]]  # fmt: skip
+    write_csv(tmp_path / "report.csv", ("model", "source", "sha256", "bytes"), rows)
+    page = write({**pool, "cards": [], "report": [tmp_path / "report.csv"]}, tmp_path / "n.html")
+    behind = json.loads(block(page.read_text(), "cards"))
+    name = pool["models"][3]["name"]
+    text = expand(name, behind["templates"], behind["cards"][3])
+    assert f"Fetched from org/{name}, embedded and not kept. SHA-256 of its weights: 5f (7" in text
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "m-1", "é", "\\1"]), TEXTS), min_size=1, max_size=5)
+)
+def test_cards_come_back_whole(cards):
+    names = [name for name, _ in cards]
+    texts = ["\n".join([f"# {name}", *lines]) for name, lines in cards]
+    found = compact(names, texts)
+    for name, text, card in zip(names, texts, found["cards"], strict=True):
+        assert expand(name, found["templates"], card) == text
+
+
+def test_a_block_by_hand():
+    places = np.array([[0.0, 0.0], [2.0, 1.0]])
+    ranked = {"silhouettes": [0.5, None], "nearest": [[(1, -0.25)], [(0, -0.25)]]}
+    text, layout = space_block(places, ranked)
+    data = np.frombuffer(gzip.decompress(base64.b64decode(text)), "<u2")
+    assert data[:4].tolist() == [0, 65535, 16384, 49151]
+    assert data[4:].astype("<i2").tolist() == [5000, NONE, 1, 0, -2500, -2500]
+    assert layout == {"map": True, "ranks": 1}
+    assert space_block(None, None)[1] == {"map": False, "ranks": 0}
+
+
+def test_the_same_bytes_each_time(pool, page, tmp_path):
+    again = write(pool, tmp_path / "again.html")
+    assert again.read_text() == page
+    assert str(pool["neighbours"].parent) not in page
+
+
+def test_nothing_is_fetched(page):
+    markup = re.sub(r"<(script|style)\b[^>]*>.*?</\1>", "", page, flags=re.DOTALL)
+    assert not re.search(r"https?:|//", markup)
+    assert "default-src 'none'" in markup
+    assert not re.search(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=\"(?!data:)", page)
+
+
+def test_names_and_cards_cannot_leave_their_place(tmp_path):
+    evil = "</script><script>alert(1)</script>"
+    models = described(6, 2)
+    for model in models:
+        model["domain"] += evil
+        model["recipe"] = evil
+        model["data"][0]["dataset"] = evil
+    pool = real_pool(tmp_path, 6, 2, models)
+    for card in pool["cards"]:
+        card.write_text(card.read_text() + f"\n{evil}\n<img src=x onerror=alert(2)>\n")
+    text = write({**pool, "pool": evil}, tmp_path / "navigator.html").read_text()
+    assert "<script>alert" not in text
+    assert "onerror=alert" not in text
+    assert "&lt;/script&gt;" in text
+    assert evil in block(text, "cards").decode()
+
+
+def test_a_space_without_embeddings_has_its_reason(tmp_path):
+    pool = real_pool(tmp_path, 6, 2, empty=["flattened_weights"])
+    text = write(pool, tmp_path / "navigator.html").read_text()
+    first = json.loads(block(text, "models"))["spaces"][0]
+    assert (first["map"], first["ranks"], first["silhouette"]) == (False, 0, None)
+    assert first["reason"] == "the models are of mixed kinds"
+    assert block(text, "space-flattened_weights") == b""
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"markers": ["o", "$x$"]}, r"figures.markers: '\$x\$' has no counterpart"),
+        ({"models": "fewer"}, "map.csv: its models are not those of the pool|not in the pool"),
+    ],
+)
+def test_what_does_not_fit_is_refused(pool, tmp_path, change, sentence):
+    if change.get("models"):
+        change = {"models": pool["models"][1:]}
+    with pytest.raises(AtlasError, match=sentence):
+        write({**pool, **change}, tmp_path / "navigator.html")

@@ -1,0 +1,187 @@
+"""The real client of the hub against a stand-in on this machine."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hub_server import TOKEN, Hub
+
+SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
+CALL = """
+import hashlib, importlib, json
+from pathlib import Path
+from atlas.sources import hub
+from atlas.errors import AtlasError
+def call(module, name):
+    return getattr(importlib.import_module(module), name)
+cache = Path("cache")
+try:
+    value = {expression}
+    print(json.dumps({{"value": str(value) if isinstance(value, Path) else value}}))
+except AtlasError as error:
+    print(json.dumps({{"error": str(error)}}))
+"""
+BASE = (
+    "call('atlas.sources.bases', '_from_hub')('b', {'repo': 'org/base', 'revision': 'main'}, cache,"
+    " Path('.'), ['model.safetensors'])"
+)
+
+
+@pytest.fixture
+def server():
+    with Hub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def ask(server, tmp_path):
+    """Evaluate an expression in a new process that knows this hub; its value or its sentence."""
+
+    def call(expression: str, **extra: str) -> dict:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+        env = {**clean, **server.environment(), "PYTHONPATH": str(SCRIPTS),
+               "HF_HOME": str(tmp_path / "home"), **extra}  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", CALL.format(expression=expression)],
+            cwd=tmp_path, env=env, text=True, capture_output=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return call
+
+
+def test_a_commit_is_recorded_and_reused(server, ask, tmp_path):
+    commit = server.commit("org/model", {"config.json": b"{}"})
+    assert ask("hub.resolve('org/model', 'main')") == {"value": commit}
+    record = tmp_path / "results/provenance/revisions/model--org--model@main.json"
+    assert json.loads(record.read_text()) == {
+        "repo": "org/model", "revision": "main", "commit": commit,
+    }  # fmt: skip
+    written = record.stat().st_mtime_ns
+    assert ask("hub.resolve('org/model', 'main')") == {"value": commit}
+    assert record.stat().st_mtime_ns == written
+
+
+def test_a_revision_that_is_a_commit_is_not_asked_for(server, ask):
+    commit = "0" * 40
+    assert ask(f"hub.resolve('org/model', '{commit}')") == {"value": commit}
+    assert server.requests == []
+
+
+def test_revisions_with_a_slash_and_datasets(server, ask):
+    commit = server.commit("org/rows", {"a.parquet": b"x"}, kind="dataset",
+                           revision="refs/convert/parquet")  # fmt: skip
+    found = ask("hub.resolve('org/rows', 'refs/convert/parquet', 'dataset')")
+    assert found == {"value": commit}
+    assert ask(f"hub.file_names('org/rows', '{commit}', cache, 'dataset')")["value"] == [
+        "a.parquet"
+    ]
+
+
+def test_another_commit_later_is_an_error(server, ask):
+    first = server.commit("org/model", {"config.json": b"{}"})
+    ask("hub.resolve('org/model', 'main')")
+    second = server.commit("org/model", {"config.json": b"{ }"})
+    sentence = ask("hub.resolve('org/model', 'main')")["error"]
+    assert first in sentence and second in sentence and "set revision" in sentence
+
+
+def test_files_come_once_and_stay(server, ask):
+    commit = server.commit("org/model", {"config.json": b"{}", "model.safetensors": b"0" * 999})
+    for name, size in (("config.json", 2), ("model.safetensors", 999)):
+        expression = f"hub.fetch('org/model', '{commit}', '{name}', cache).stat().st_size"
+        assert ask(expression) == {"value": size}
+        asked = len(server.requests)
+        assert ask(expression) == {"value": size}
+        assert len(server.requests) == asked
+
+
+def test_offline_everything_fetched_is_still_there(server, ask):
+    commit = server.commit("org/model", {"config.json": b"{}", "model.safetensors": b"0"})
+    every = (
+        "[c := hub.resolve('org/model', 'main'), hub.file_names('org/model', c, cache),"
+        " hub.fetch('org/model', c, 'config.json', cache).name]"
+    )
+    online = ask(every)
+    assert online["value"][:2] == [commit, ["config.json", "model.safetensors"]]
+    server.stop()
+    assert ask(every) == online
+    assert ask(every, HF_HUB_OFFLINE="1") == online
+
+
+@pytest.mark.parametrize("offline", ["0", "1"])
+def test_offline_what_is_missing_is_said(server, ask, offline):
+    server.stop()
+    sentence = ask("hub.resolve('org/model', 'main')", HF_HUB_OFFLINE=offline)["error"]
+    assert sentence.startswith("org/model at main: the hub cannot be reached")
+    assert "local source" in sentence
+    assert "\n" not in sentence
+
+
+def test_offline_a_missing_file_is_said(server, ask):
+    commit = server.commit("org/model", {"config.json": b"{}"})
+    expression = f"hub.fetch('org/model', '{commit}', 'config.json', cache)"
+    sentence = ask(expression, HF_HUB_OFFLINE="1")["error"]
+    assert "org/model/config.json" in sentence and "cannot be reached" in sentence
+
+
+def test_gated_repositories_need_a_token(server, ask):
+    commit = server.commit("org/gated", {"model.safetensors": b"0"}, gated=True)
+    expression = f"hub.fetch('org/gated', '{commit}', 'model.safetensors', cache).stat().st_size"
+    sentence = ask(expression)["error"]
+    assert "gated" in sentence and "accept its terms" in sentence and "HF_TOKEN" in sentence
+    assert "gated" in ask(expression, HF_TOKEN="hf_another")["error"]
+    assert ask(expression, HF_TOKEN=TOKEN) == {"value": 1}
+
+
+def test_missing_things_are_named(server, ask):
+    commit = server.commit("org/model", {"config.json": b"{}"})
+    assert "no such repository" in ask("hub.resolve('org/modle', 'main')")["error"]
+    assert "no revision 'v2'" in ask("hub.resolve('org/model', 'v2')")["error"]
+    sentence = ask(f"hub.fetch('org/model', '{commit}', 'tokenizer.json', cache)")["error"]
+    assert "no such file" in sentence and "tokenizer.json" in sentence
+
+
+def test_an_interrupted_download_resumes(server, ask):
+    data = os.urandom(25 << 20)  # the client writes in pieces of ten megabytes
+    commit = server.commit("org/model", {"model.safetensors": data})
+    server.drop("model.safetensors", 22 << 20)
+    expression = (
+        f"hashlib.sha256(hub.fetch('org/model', '{commit}', 'model.safetensors',"
+        " cache).read_bytes()).hexdigest()"
+    )
+    assert ask(expression) == {"value": hashlib.sha256(data).hexdigest()}
+    asked = [ranges for path, ranges in server.downloads() if path.startswith("/content/")]
+    assert len(asked) == 2 and asked[0] is None
+    assert 0 < int(asked[1].removeprefix("bytes=").rstrip("-")) <= 22 << 20
+
+
+def test_a_pickle_instead_of_safetensors_is_refused(server, ask):
+    server.commit("org/adapter", {"adapter_config.json": b"{}", "adapter_model.bin": b"PK"})
+    sentence = ask(
+        "call('atlas.sources.fetched_models', 'bring')("
+        "{'hub': {'repo': 'org/adapter', 'revision': 'main'}}, cache, Path('.'),"
+        " ['adapter_config.json', 'adapter_model.safetensors'])"
+    )["error"]
+    assert "adapter_model.bin is a pickle" in sentence and "refused" in sentence
+    assert not any(path.endswith(".bin") for path, _ in server.downloads())
+
+
+def test_a_base_of_pickles_is_refused(server, ask):
+    server.commit("org/base", {"config.json": b"{}", "pytorch_model.bin": b"PK"})
+    sentence = ask(BASE)["error"]
+    assert "no safetensors" in sentence and "refused" in sentence
+
+
+def test_the_number_of_weight_files_is_checked(server, ask):
+    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+             "model.safetensors.index.json"]  # fmt: skip
+    server.commit("org/base", {"config.json": b"{}"} | dict.fromkeys(names, b"{}"))
+    sentence = ask(BASE)["error"]
+    assert "set bases.b.shards to 2" in sentence

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+
+from atlas.errors import AtlasError
+from atlas.weights.adapters import (
+    LoraModule,
+    check_base,
+    check_fits,
+    load_adapter,
+    merged,
+    weight_delta,
+    write_adapter,
+)
+from atlas.weights.tensors import Weights
+from unit.conftest import load, make_ia3, make_lora
+
+
+@pytest.fixture
+def copy(mixed_pool, tmp_path):
+    """A function that copies an adapter of the pool, to be spoilt."""
+
+    def make(name="lora4", tensors=None, **settings):
+        folder = tmp_path / "spoilt"
+        shutil.copytree(mixed_pool[name][0].parent, folder, dirs_exist_ok=True)
+        config = json.loads((folder / "adapter_config.json").read_text())
+        (folder / "adapter_config.json").write_text(json.dumps({**config, **settings}))
+        if tensors:
+            found = load_file(folder / "adapter_model.safetensors")
+            save_file(tensors(found), folder / "adapter_model.safetensors")
+        return [folder / "adapter_config.json", folder / "adapter_model.safetensors"]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def base_weights(tiny_base):
+    return Weights(tiny_base[-1:])
+
+
+def test_lora_delta_by_hand():
+    a, b = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [5.0]])
+    delta = weight_delta(LoraModule(a, b, 0.5), None)
+    assert delta.tolist() == [[1.5, 3.0], [2.5, 5.0]]
+
+
+KINDS = {
+    "lora": lambda base, folder: make_lora(base, folder, 4, ["q_proj", "down_proj"], 1),
+    "rslora": lambda base, folder: make_lora(base, folder, 4, ["q_proj"], 2, use_rslora=True),
+    "patterns": lambda base, folder: make_lora(
+        base, folder, 4, ["q_proj", "v_proj"], 3,
+        rank_pattern={"v_proj": 2}, alpha_pattern={"layers.1.self_attn.q_proj": 5},
+    ),
+    "ia3": lambda base, folder: make_ia3(base, folder, 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_merged_is_what_peft_merges(base_folder, base_weights, tmp_path, kind):
+    adapter = load_adapter(KINDS[kind](base_folder, tmp_path / "m"))
+    reference = PeftModel.from_pretrained(load(base_folder), tmp_path / "m").merge_and_unload()
+    found = merged(base_weights, adapter)
+    changed = 0
+    for name, tensor in reference.state_dict().items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-6)
+        changed += not torch.equal(found[name], base_weights[name])
+    assert changed == len(adapter.modules)
+
+
+def test_merged_rounds_once(base_folder, mixed_pool, base_weights, tmp_path):
+    half = {name: base_weights[name].bfloat16() for name in base_weights}
+    save_file(half, tmp_path / "half.safetensors")
+    adapter = load_adapter(mixed_pool["lora4"])
+    found = merged(Weights([tmp_path / "half.safetensors"]), adapter)
+    name = "model.layers.0.self_attn.q_proj"
+    part = adapter.modules[name]
+    exact = half[f"{name}.weight"].double() + 4.0 * (part.b.double() @ part.a.double())
+    assert found[f"{name}.weight"].dtype == torch.bfloat16
+    torch.testing.assert_close(found[f"{name}.weight"], exact.bfloat16(), rtol=2**-8, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"use_dora": True}, "use_dora are not supported"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"bias": "all"}, "bias"),
+        ({"peft_type": "PREFIX_TUNING"}, "LoRA or IA3, not PREFIX_TUNING"),
+        ({"peft_type": None}, "LoRA or IA3"),
+        ({"r": 5}, r"has the rank 4 .*configuration says 5"),
+        ({"peft_type": "IA3"}, "not part of an IA3 adapter"),
+    ],
+)
+def test_what_cannot_be_applied_is_refused(copy, settings, message):
+    with pytest.raises(AtlasError, match=f"spoilt: .*{message}"):
+        load_adapter(copy(**settings))
+
+
+def test_tensors_that_do_not_belong(copy):
+    with pytest.raises(AtlasError, match="has only one of lora_A and lora_B"):
+        load_adapter(copy(tensors=lambda t: dict(sorted(t.items())[1:])))
+    with pytest.raises(AtlasError, match=r"base_model\.model\.score\.weight is not part of a LoRA"):
+        load_adapter(copy(tensors=lambda t: {**t, "base_model.model.score.weight": torch.ones(1)}))
+    with pytest.raises(AtlasError, match="has no tensors"):
+        load_adapter(copy(tensors=lambda t: {}))
+    with pytest.raises(AtlasError, match="has NaN or Inf"):
+        load_adapter(copy(tensors=lambda t: {k: v * float("inf") for k, v in t.items()}))
+
+
+def test_missing_and_pickled_files(copy):
+    files = copy()
+    with pytest.raises(AtlasError, match=r"has a file adapter_model\.safetensors"):
+        load_adapter(files[:1])
+    torch.save({"x": torch.ones(1)}, files[1])
+    with pytest.raises(AtlasError, match="a pickle"):
+        load_adapter(files)
+
+
+def test_shapes_of_another_base(mixed_pool, base_weights):
+    shapes = {name: base_weights.shape(name) for name in base_weights}
+    for name in ("lora4", "lora8", "ia3"):
+        adapter = load_adapter(mixed_pool[name])
+        check_fits(adapter, shapes)
+        for module in adapter.modules:
+            wide = {**shapes, f"{module}.weight": (99, 99)}
+            with pytest.raises(AtlasError, match=f"{name}: {module} is made for .*another base"):
+                check_fits(adapter, wide)
+        less = {k: v for k, v in shapes.items() if k != f"{module}.weight"}
+        with pytest.raises(AtlasError, match=f"{name}: the base has no module {module}"):
+            check_fits(adapter, less)
+
+
+BASE = {"name": "tiny", "weights_sha256": "ab" * 32}
+
+
+def test_another_base_by_digest_then_by_name(mixed_pool):
+    from dataclasses import replace
+
+    adapter = load_adapter(mixed_pool["lora4"])
+
+    def check(digest=None, name=None):
+        metadata = {"base_sha256": digest} if digest else {}
+        config = {**adapter.config, "base_model_name_or_path": name}
+        check_base(replace(adapter, metadata=metadata, config=config), BASE, ["tiny", "Org/Tiny"])
+
+    check("ab" * 32, "org/other")  # the digest is stronger than the name
+    check(None, "org/tiny")
+    check(None, "/home/somebody/models/other")
+    check(None, None)
+    with pytest.raises(AtlasError, match="lora4: was trained from a base with the digest cdcdcd"):
+        check("cd" * 32, "org/tiny")
+    with pytest.raises(AtlasError, match=r"records the base org/other, .*bases\.tiny\.aliases"):
+        check(None, "org/other")
+
+
+def test_write_adapter_is_canonical_and_loads(base_folder, mixed_pool, tmp_path):
+    config, weights = mixed_pool["lora4"]
+    tensors = load_file(weights)
+    settings = {**json.loads(config.read_text()), "target_modules": {"v_proj", "q_proj"}}
+    made = []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        files = [tmp_path / name / f for f in ("adapter_model.safetensors", "adapter_config.json")]
+        tensors, settings = dict(reversed(tensors.items())), dict(reversed(settings.items()))
+        write_adapter(*files, tensors, settings, {"base_sha256": "x"})
+        made.append([file.read_bytes() for file in files])
+    assert made[0] == made[1]
+    assert load_adapter(files).metadata["base_sha256"] == "x"
+    assert json.loads(files[1].read_text())["target_modules"] == ["q_proj", "v_proj"]
+    reference = PeftModel.from_pretrained(load(base_folder), tmp_path / "a").state_dict()
+    for name, tensor in tensors.items():
+        short = name.replace(".weight", ".default.weight")
+        assert torch.equal(reference[short], tensor)
+
+
+def test_write_adapter_refuses_nan(tmp_path):
+    with pytest.raises(AtlasError, match="the trained adapter: the tensor x has NaN"):
+        write_adapter(tmp_path / "w", tmp_path / "c", {"x": torch.tensor([float("nan")])}, {}, {})
+    assert not (tmp_path / "w").exists()

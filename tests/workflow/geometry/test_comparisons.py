@@ -1,0 +1,185 @@
+"""A comparison of geometry through the workflow, on random weights."""
+
+import csv
+
+import numpy as np
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from atlas.geometry.stream_files import StreamFile
+from atlas.job.records import Records
+from atlas.lineage.verify import verify
+from micro import micro, micro_config, planned, snakemake, write_config
+from reports import check_summary
+
+pytestmark = pytest.mark.workflow
+FOLDER = "results/comparisons/both"
+TARGETS = ("results/tables/geometry.csv",)
+KINDS = ("preservation", "effective_rank", "spectra", "reward")
+
+
+def compared(**changes) -> dict:
+    config = micro_config()
+    config["comparisons"] = {"both": {
+        "base": "micro", "models": ["micro-alpha-first", "micro-beta-first"],
+        "rl": ["micro-beta-first"], "tasks": ["alpha", "beta"], "prompts": 5,
+        "curvature": {"prompts": 2, "directions": 3}, "trajectories": {"prompts": 4},
+        "precision": "float32", "mean_norm": [0.001, 1000.0], **changes,
+    }}  # fmt: skip
+    config["bases"]["micro"]["stages"] = ["pre-training"]
+    config["tables"]["geometry"] = {"kind": "geometry", "comparisons": ["both"]}
+    config["summary"] = ["geometry"]
+    return config
+
+
+def rows(file) -> list[dict]:
+    with file.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = micro(tmp_path_factory.mktemp("comparisons") / "checkout", compared())
+    snakemake(folder, *TARGETS, "--cores", "2", "--resources", "gpu=1")
+    return folder
+
+
+def test_layers_are_those_of_the_hidden_states(made):
+    """Effective rank of the first block's output, from transformers and numpy alone."""
+    import json
+
+    folder = made / "results/sources/bases/micro"
+    network, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+    )
+    lines = (made / "results/datasets/alpha/rest.jsonl").read_text().splitlines()[:5]
+    states = []
+    for line in lines:
+        ids = tokenizer(json.loads(line)["prompt"], return_tensors="pt")
+        hidden = network(**ids, output_hidden_states=True).hidden_states[1]
+        states.append(hidden[0, -1].detach().numpy().astype(np.float64))
+    values = np.linalg.svd(np.stack(states), compute_uv=False)
+    share = values / values.sum()
+    expected = np.exp(-(share * np.log(share)).sum())
+    (row,) = [
+        r for r in rows(made / f"{FOLDER}/layers.csv")
+        if (r["task"], r["model"], r["layer"], r["hook"], r["centring"])
+        == ("alpha", "base", "0", "resid_post", "uncentred")
+    ]  # fmt: skip
+    assert float(row["effective_rank"]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_every_model_layer_and_task_is_measured(made):
+    found = rows(made / f"{FOLDER}/layers.csv")
+    assert len(found) == 3 * 2 * 2 * 2 * 2  # models, tasks, layers, streams, centrings
+    for row in found:
+        if row["model"] != "base":
+            assert 0 <= float(row["subspace_preservation"]) <= 1 + 1e-9
+        assert float(row["local_curvature"]) > 0
+        assert float(row["path_length"]) > 0
+    for kind in KINDS:
+        assert (made / f"{FOLDER}/figures/{kind}.png").stat().st_size > 1000
+
+
+def test_what_is_measured_by_prompt_joins_the_layers(made):
+    wanted = ("micro-beta-first", "beta", "1", "resid_mid")
+    layers = [
+        r for r in rows(made / f"{FOLDER}/layers.csv")
+        if (r["model"], r["task"], r["layer"], r["hook"]) == wanted
+    ]  # fmt: skip
+    folder = made / f"{FOLDER}/micro-beta-first/beta"
+    for file, columns, prompts in (
+        ("curvature.csv", ("local_curvature", "sensitivity"), 2),
+        ("trajectories.csv", ("path_length", "path_curvature", "levy_area"), 4),
+    ):
+        own = [r for r in rows(folder / file) if (r["layer"], r["hook"]) == ("1", "resid_mid")]
+        assert [r["prompt"] for r in own] == [str(i) for i in range(prompts)]
+        for column in columns:
+            mean = sum(float(r[column]) for r in own) / prompts
+            assert [float(r[column]) for r in layers] == [pytest.approx(mean)] * 2
+
+
+def test_the_sides_are_compared_in_every_stream(made):
+    tests = rows(made / f"{FOLDER}/tests.csv")
+    assert {(r["stream"], r["centring"]) for r in tests} == {
+        (stream, centring)
+        for stream in ("resid_mid", "resid_post")
+        for centring in ("uncentred", "centred", "")
+    }
+    assert {(r["task"], r["layer"]) for r in tests} == {
+        ("all", "0"), ("all", "1"), ("all", "all"), ("alpha", "all"), ("beta", "all"),
+    }  # fmt: skip
+    for row in tests:
+        kept = row["measure"] in ("subspace_preservation", "projection_score", "cka")
+        assert bool(row["decision"]) == (kept and row["layer"] == "all")
+        assert row["reason"] == ""
+    free = {r["measure"] for r in tests if not r["centring"]}
+    assert free == {
+        "local_curvature", "sensitivity", "path_length", "path_curvature", "levy_area",
+    }  # fmt: skip
+
+
+def test_the_table_of_geometry(made):
+    found = rows(made / "results/tables/geometry.csv")
+    (decision,) = [r for r in found if r["measure"] == "decision"]
+    assert decision["decision"] in ("strong", "moderate", "weak", "unexpected")
+    (kept,) = [
+        r for r in found if (r["measure"], r["task"]) == ("subspace_preservation", "all")
+    ]  # fmt: skip
+    assert {**decision, "measure": ""} == {**kept, "measure": ""}
+    layers = [
+        r for r in rows(made / f"{FOLDER}/layers.csv")
+        if (r["hook"], r["centring"]) == ("resid_post", "centred")
+    ]  # fmt: skip
+    means = {
+        model: np.mean([float(r["subspace_preservation"]) for r in layers if r["model"] == model])
+        for model in ("micro-alpha-first", "micro-beta-first")
+    }
+    assert float(kept["sft_mean"]) == pytest.approx(means["micro-alpha-first"])
+    assert float(kept["rl_mean"]) == pytest.approx(means["micro-beta-first"])
+    for row in found:
+        assert (row["base"], row["base_stages"]) == ("micro", "pre-training")
+        assert row["rl_stages"] == "micro-beta-first: pre-training, sft"
+        # Its model of rewards is a stand-in without them.
+        assert row["reward_slope"] == ""
+        assert row["reward_reason"] == "micro-beta-first has no rewards in its training.csv"
+    page = (made / "results/tables/geometry.md").read_text()
+    assert f"**{decision['decision']}**" in page
+    assert (made / "results/figures/geometry.svg").is_file()
+
+
+def test_it_is_attested_and_made_once(made):
+    assert verify(Records(made)).findings == []
+    assert planned(made, *TARGETS) == set()
+
+
+def test_the_summary_and_the_report(made):
+    text = check_summary(made, "geometry")
+    assert "of the base's subspaces" in text
+    assert "the mean reward" in text or "there is no slope of the rewards" in text
+
+
+def test_a_failed_check_stops_what_follows_and_names_it(made):
+    write_config(made, compared(mean_norm=[0.001, 0.002]))
+    done = snakemake(made, *TARGETS, "--cores", "1", check=False)
+    assert done.returncode != 0
+    assert "the check mean_norm failed" in done.stdout
+    assert "blocks.0.hook_resid_mid" in done.stdout
+    assert (made / f"{FOLDER}/quality.csv").is_file()
+    write_config(made, compared())
+    snakemake(made, *TARGETS, "--cores", "1")
+
+
+def test_means_over_tokens_without_curvature_and_trajectories(made):
+    less = {"curvature": {"prompts": 0}, "trajectories": {"prompts": 0}}
+    write_config(made, compared(positions="mean", tasks=["beta"], **less))
+    jobs = planned(made, *TARGETS)
+    assert not {job for job in jobs if "curvature" in job or "trajectories" in job}
+    snakemake(made, *TARGETS, "--cores", "1")
+    with StreamFile(made / f"{FOLDER}/base/beta/activations.h5") as stored:
+        assert stored.positions == "mean"
+    found = rows(made / "results/tables/geometry.csv")
+    assert {r["task"] for r in found} == {"all"}
+    assert "path_length" not in {r["measure"] for r in found}
+    write_config(made, compared())

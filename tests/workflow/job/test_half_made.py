@@ -1,0 +1,148 @@
+"""Half-made is never whole: what a broken job leaves is not taken for a result."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from test_kill import kill_and_settle, start
+from test_tampering import lineage
+
+from micro import digests, litter, micro, planned, snakemake
+
+pytestmark = pytest.mark.workflow
+MAIN = "results/tables/main.csv"
+SILHOUETTE = "results/pools/micro/silhouette.csv"
+
+
+def history(folder) -> list[dict]:
+    file = folder / "results/provenance/history.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def training(folder) -> dict:
+    """Wait until a training has opened its attempt file."""
+    attempts = folder / "results/provenance/attempts"
+    deadline = time.monotonic() + 60
+    while not (found := list(attempts.glob("*/train_adapter-*"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return json.loads(found[0].read_text())
+
+
+def test_an_output_without_its_statement_is_made_again(copy, finished):
+    (copy / "results/provenance/attestations/pools/micro/silhouette.csv.json").unlink()
+    assert planned(copy, SILHOUETTE) == {"measure how micro clusters"}
+    snakemake(copy, MAIN, "--cores", "1")
+    assert digests(copy) == digests(finished)
+    assert lineage(copy, "verify").returncode == 0
+
+
+def test_an_output_written_by_hand_is_no_output(copy, finished):
+    """As after a crash of something else, or a well-meant correction."""
+    for name in (SILHOUETTE, MAIN):
+        (copy / name).write_text("space,silhouette\nmine,1.0\n")
+    assert planned(copy, MAIN) == {
+        "measure how micro clusters", "write the navigator of micro", "write the main table",
+    }  # fmt: skip
+    snakemake(copy, MAIN, "--cores", "1")
+    assert digests(copy) == digests(finished)
+
+
+def test_an_altered_input_is_not_read(copy):
+    """Where Snakemake does not look at it (time stamp kept), the job does."""
+    file = copy / "results/pools/micro/neighbours.csv"
+    table = copy / SILHOUETTE
+    before = table.stat()
+    text = table.read_text()
+    table.write_text(text.replace("cosine,", "Cosine,", 1))
+    assert table.read_text() != text
+    os.utime(table, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (copy / MAIN).unlink()
+    done = snakemake(copy, MAIN, "--cores", "1", check=False)
+    assert done.returncode != 0
+    assert "silhouette.csv is not what silhouettes made" in done.stdout
+    assert file.exists()
+    last = history(copy)[-1]
+    assert (last["rule"], last["outcome"]) == ("main_table", "failed")
+    assert "silhouette.csv" in last["error"]
+
+
+def test_a_job_that_writes_and_then_fails_leaves_nothing(copy, finished):
+    module = copy / "scripts/atlas/experiments/tables.py"
+    text = module.read_text()
+    marker = "def main_table("
+    assert marker in text
+    broken = text + (
+        "\n\n_main_table = main_table\n\n\ndef main_table(**arguments):\n"
+        "    _main_table(**arguments)\n    raise RuntimeError('written, and then failed')\n"
+    )
+    module.write_text(broken)
+    done = snakemake(copy, MAIN, "--cores", "1", "--keep-incomplete", check=False)
+    assert done.returncode != 0
+    assert not (copy / MAIN).exists()
+    assert litter(copy) == []
+    assert history(copy)[-1]["outcome"] == "failed"
+    module.write_text(text)
+    snakemake(copy, MAIN, "--cores", "1")
+    assert digests(copy) == digests(finished)
+    assert [e["outcome"] for e in history(copy) if e["rule"] == "main_table"] == [
+        "finished", "failed", "finished",
+    ]  # fmt: skip
+
+
+def test_a_killed_attempt_stays_in_the_history(tmp_path):
+    folder = micro(tmp_path / "checkout")
+    target = "results/models/micro-alpha-first/adapter_model.safetensors"
+    process = start(folder, target, "--cores", "1")
+    training(folder)
+    kill_and_settle(process, folder)
+    assert not (folder / target).exists()
+    live = json.loads(lineage(folder, "history", "--json").stdout)
+    assert [e["outcome"] for e in live if e["rule"] == "train_adapter"] == ["killed"]
+    snakemake(folder, "--unlock")
+    snakemake(folder, target, "--cores", "1")
+    trained = [e for e in history(folder) if e["rule"] == "train_adapter"]
+    assert [e["outcome"] for e in trained] == ["killed", "finished"]
+    assert "ended" not in trained[0]
+    assert all(e["command"][0] == "snakemake" and target in e["command"] for e in trained)
+    assert lineage(folder, "verify").returncode == 0
+
+
+def test_a_single_killed_job_is_a_failed_run_with_nothing_half_made(tmp_path):
+    """kill -9 of the job alone, as a machine short of memory does it."""
+    folder = micro(tmp_path / "checkout")
+    target = "results/models/micro-alpha-first/adapter_model.safetensors"
+    process = start(folder, target, "--cores", "1")
+    pid = int(training(folder)["process"].partition(".")[0])
+    os.kill(pid, signal.SIGKILL)
+    assert process.wait(timeout=60) != 0
+    assert not (folder / target).exists()
+    assert [e["outcome"] for e in history(folder) if e["rule"] == "train_adapter"] == ["killed"]
+
+
+def test_a_full_disk(tmp_path, finished):
+    """results/ on a small file system of its own: one sentence, nothing half-made, and on it goes."""
+    folder = micro(tmp_path / "checkout")
+    results = folder / "results"
+    results.mkdir()
+
+    def mount(*options: str) -> int:
+        return subprocess.run(["mount", *options], capture_output=True, check=False).returncode
+
+    if mount("-t", "tmpfs", "-o", "size=640k", "tmpfs", str(results)):
+        pytest.skip("mounting a small file system takes rights that this account does not have")
+    try:
+        done = snakemake(folder, MAIN, "--cores", "1", check=False)
+        assert done.returncode != 0
+        assert "the disk is full" in done.stdout
+        assert litter(folder) == []
+        for name, digest in digests(folder).items():
+            assert digests(finished)[name] == digest
+        assert mount("-o", "remount,size=200m", str(results)) == 0
+        snakemake(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
+        assert digests(folder) == digests(finished)
+    finally:
+        subprocess.run(["umount", "-l", str(results)], check=True)
