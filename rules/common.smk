@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from atlas import device
 from atlas.job import batch_system, completeness, deathwatch, entry as job, closures
 from atlas.plan import job_sizes
+from atlas.configuration.files import layers, read
 from atlas.configuration.pools import SPACES
 from atlas.configuration.tables import TABLE_KINDS
 from atlas.errors import AtlasError
@@ -21,7 +22,6 @@ from atlas.references import known
 from atlas.plan.plan import build, described, source_params
 from atlas.plan.resolved import weight_names
 from atlas.plan.tasks import retrieval_pool, selection_model, selection_pool
-from atlas.configuration.validation import validate
 
 # Files of a sentence encoder, in the order of atlas.sources.encoders.FILES (which imports torch).
 ENCODER_FILES = (
@@ -45,11 +45,16 @@ NAVIGATOR_SCRIPTS = ("data", "looks", "map", "list", "details", "page")
 
 def checked_plan():
     """The configuration, each file by itself and then the whole, as a plan."""
+    settings = workflow.config_settings
+    own = len(settings.configfiles)
+    default = [] if settings.replace_workflow_config else workflow.configfiles[own:]
     try:
-        for file in workflow.configfiles:
-            text = Path(file).read_text(encoding="utf-8")
-            validate(yaml.safe_load(text) or {}, str(file), fragment=True)
-        return build(config)
+        for file in settings.configfiles:
+            read(file)
+        whole, beneath = layers(map(Path, default), settings.overwrite_config)
+        config.clear()
+        config.update(whole)
+        return build(config, default=beneath)
     except (AtlasError, yaml.YAMLError) as error:
         raise WorkflowError(f"{error}") from None
 
