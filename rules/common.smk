@@ -14,12 +14,13 @@ from atlas.job import batch_system, completeness, deathwatch, entry as job, clos
 from atlas.plan import job_sizes
 from atlas.configuration.files import layers, read
 from atlas.configuration.pools import SPACES
+from atlas.configuration.sources import described, source_params
 from atlas.configuration.tables import TABLE_KINDS
 from atlas.errors import AtlasError
 from atlas.spaces.large_pools import ALL_PAIRS
 from atlas.figures.style import SPACE_NAMES
 from atlas.references import known
-from atlas.plan.plan import build, described, source_params
+from atlas.plan.building import build
 from atlas.plan.resolved import weight_names
 from atlas.plan.tasks import retrieval_pool, selection_model, selection_pool
 

@@ -3,7 +3,7 @@
 Everything a user may write in a configuration file is defined here and nowhere else;
 ``config/schema.json`` and the tables of ``config/README.md`` are generated from it
 (``python scripts/document_config.py``). References between entries are resolved in
-:mod:`atlas.plan.plan`.
+:mod:`atlas.plan.building`.
 """
 
 from __future__ import annotations
@@ -71,6 +71,13 @@ class Figures(Entry):
 class Config(Entry):
     """A whole configuration."""
 
+    defaults: bool = Field(
+        default=True,
+        description="false: the models, grids, pools, tables, comparisons, deltas, selections, "
+        "retrievals, pushes and summary of the default (config.yaml and experiments/), and bases "
+        "that are one of its models, are left out; its other bases, encoders, datasets, recipes and "
+        "settings stay.",
+    )
     bases: dict[Name, Base] = Field(default={}, description="Pretrained models.")
     datasets: dict[Name, Dataset] = Field(default={}, description="Rows to train on.")
     recipes: dict[Name, Recipe] = Field(default={}, description="How to train.")

@@ -78,14 +78,14 @@ def library(default: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in default.items() if key not in LEFT_OUT}
     if "bases" in kept:
         kept["bases"] = {
-            name: base for name, base in kept["bases"].items() if "model" not in base.get("source", {})
+            name: base
+            for name, base in kept["bases"].items()
+            if "model" not in base.get("source", {})
         }
     return kept
 
 
-def layers(
-    files: Iterable[Path], own: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def layers(files: Iterable[Path], own: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A whole configuration, and what of it is the default.
 
     :param files: those that the Snakefile names.

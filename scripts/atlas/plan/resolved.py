@@ -1,15 +1,25 @@
-"""Models and pools with every reference resolved."""
+"""What is planned, with every reference resolved: models, pools, and the whole that rules ask."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
+from atlas.configuration.bases import Base
+from atlas.configuration.config import Config
 from atlas.configuration.models import Data
 from atlas.configuration.pools import Pool
+from atlas.configuration.recipes import Recipe
+from atlas.errors import AtlasError
+
+FETCHED_ALONE = 500  # models of a pool up to which each adapter is fetched by a job of its own
+# Adapters that a job fetches otherwise: Snakemake holds its records of 128 files in memory, and asks
+# for those of a job's outputs, three for each adapter, several times.
+TOGETHER = 40
 
 
 def weight_names(shards: int) -> list[str]:
@@ -125,3 +135,190 @@ class PlannedPool:
             number = int.from_bytes(digest[:8], "big") % self.settings.shards
             found.setdefault(f"{number:04d}", []).append(model)
         return {shard: tuple(found[shard]) for shard in sorted(found)}
+
+
+def merged_models(
+    config: Config, models: Mapping[str, PlannedModel], implicit: Mapping[str, str]
+) -> dict[str, PlannedModel]:
+    """model+delta -> merged model, for all models that are trained from the base of a delta."""
+    found = {}
+    for (name, model), (delta, entry) in product(models.items(), config.deltas.items()):
+        if model.base == entry.base:
+            base = config.bases.get(entry.base)
+            shards = base.shards if base and entry.base not in implicit else 1
+            merged = replace(model, name=f"{name}+{delta}", adapter=False, shards=shards,
+                             source=None, keep_weights=True, origin=name, delta=delta)  # fmt: skip
+            found[merged.name] = merged
+    return found
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that rules ask about a configuration."""
+
+    config: Config
+    models: Mapping[str, PlannedModel]
+    pools: Mapping[str, PlannedPool]
+    implicit: Mapping[str, str] = field(default_factory=dict)
+    repeats: Mapping[str, dict[int, str]] = field(default_factory=dict)
+
+    @cached_property
+    def merged(self) -> dict[str, PlannedModel]:
+        """Every merged model that can be asked for: a model plus a delta of the same base."""
+        return merged_models(self.config, self.models, self.implicit)
+
+    @cached_property
+    def fetched_together(self) -> list[tuple[PlannedModel, ...]]:
+        """Adapters of large sheets, some of one shard of their pool at a time: one job fetches them."""
+        found: list[tuple[PlannedModel, ...]] = []
+        seen: set[str] = set()
+        for pool in self.pools.values():
+            if pool.settings.keep_weights and len(pool.models) > FETCHED_ALONE:
+                for shard in pool.shards.values():
+                    some = [m for m in shard if m.source and m.adapter and m.name not in seen]
+                    seen |= {model.name for model in some}
+                    found += [tuple(some[i : i + TOGETHER]) for i in range(0, len(some), TOGETHER)]
+        return found
+
+    def pool_repeats(self, pool: str) -> dict[int, str]:
+        """Seed -> name of the pool with its models trained anew with that seed, the pool first."""
+        return {self.config.seeds[0]: pool, **self.repeats.get(pool, {})}
+
+    def base_shards(self, base: str) -> int:
+        """Number of weight files of a base."""
+        if base in self.implicit:
+            return self.models[self.implicit[base]].shards
+        return self.config.bases[base].shards
+
+    def pretrained(self, base: str) -> Base:
+        """The entry of a base; of one that is a model, that of the base behind it."""
+        while base in self.implicit:
+            base = self.models[self.implicit[base]].base
+        return self.config.bases[base]
+
+    def base_files(self, base: str) -> list[str]:
+        """All files of a base, the record of its origin first."""
+        names = ["base.json", "config.json", "tokenizer.json", "tokenizer_config.json"]
+        return [
+            f"results/sources/bases/{base}/{name}"
+            for name in names + weight_names(self.base_shards(base))
+        ]
+
+    def base_names(self, base: str) -> list[str]:
+        """Names under which adapters may record this base: its own, its repository, aliases."""
+        names = [base, f"results/sources/bases/{base}"]
+        if base in self.config.bases:
+            entry = self.config.bases[base]
+            names += entry.aliases
+            if entry.source.hub:
+                names.append(entry.source.hub.repo)
+        return names
+
+    def base_address(self, base: str) -> tuple[str, str | None]:
+        """What a model card and an adapter's configuration call the base: (address, revision)."""
+        entry = self.config.bases.get(base)
+        if entry is not None and entry.source.hub:
+            return entry.source.hub.repo, entry.source.hub.revision
+        return f"results/sources/bases/{base}", None
+
+    def recipe(self, model: str) -> Recipe:
+        """The recipe of a trained model."""
+        name = self.models[model].recipe
+        if name is None:
+            raise AtlasError(f"{model} is fetched and has no recipe.")
+        return self.config.recipes[name]
+
+    def base_stages(self, base: str) -> list[str]:
+        """What a base was trained by, first to last."""
+        if base in self.implicit:
+            return self.model_stages(self.implicit[base])
+        return self.config.bases[base].stages
+
+    def model_stages(self, model: str) -> list[str]:
+        """What a model was trained by, first to last, its base first."""
+        found = self.models[model]
+        return [*self.base_stages(found.base), *found.stages]
+
+    @property
+    def trained_on_text(self) -> list[str]:
+        """Models whose perplexity on held-out text says what their training did."""
+        return [name for name, model in self.models.items() if model.objective == "cpt"]
+
+    def checkpoints(self, table: str) -> list[dict[str, str]]:
+        """Base, instruct model, model and merged model of each pair of a table."""
+        entry = self.config.tables[table]
+        found = []
+        for delta, model in product(entry.deltas, entry.models):
+            of = self.config.deltas[delta]
+            names = {"base": of.base, "instruct": of.instruct, "model": model,
+                     "merged": f"{model}+{delta}"}  # fmt: skip
+            found += [{"delta": delta, "model": model, "role": role, "checkpoint": name}
+                      for role, name in names.items()]  # fmt: skip
+        return found
+
+    @property
+    def evaluated(self) -> set[str]:
+        """Checkpoints of all tables."""
+        tables = [*self.tables_of("instruct"), *self.tables_of("temporal")]
+        return {entry["checkpoint"] for table in tables for entry in self.checkpoints(table)}
+
+    @property
+    def compared(self) -> set[str]:
+        """Models of all comparisons."""
+        return {model for entry in self.config.comparisons.values() for model in entry.models}
+
+    def checkpoint(self, name: str) -> tuple[str, PlannedModel | None]:
+        """Base of a checkpoint, and the model that is put into it (None: the base itself)."""
+        model = self.models.get(name) or self.merged.get(name)
+        return (model.base, model) if model else (name, None)
+
+    def split_file(self, data: Data, variant: str) -> str:
+        """The split that an entry of `data` reads, in the frame of the model."""
+        framed = self.config.datasets[data.dataset].template.kind() in ("completion", "preference")
+        suffix = f"+{variant}" if framed and variant != "own" else ""
+        return f"results/datasets/{data.dataset}/{data.split}{suffix}.jsonl"
+
+    def push_files(self, push: str) -> list[str]:
+        """Files of an upload, the card of a model among them (that of a delta is written then)."""
+        kind, _, name = self.config.pushes[push].path.partition("/")
+        if kind == "deltas":
+            return [
+                f"results/deltas/{name}/{file}" for file in ("delta.safetensors", "delta_meta.json")
+            ]
+        model = (self.merged if kind == "merged" else self.models)[name]
+        others = ["README.md", *(["generation_config.json"] if kind == "merged" else [])]
+        return [*model.files(), *(f"{model.folder}/{other}" for other in others)]
+
+    def sides(self, comparison: str) -> dict[str, list[str]]:
+        """Models of a comparison: those fine-tuned on solutions (sft), and with rewards (rl)."""
+        entry = self.config.comparisons[comparison]
+        return {
+            "sft": [name for name in entry.models if name not in entry.rl],
+            "rl": [name for name in entry.models if name in entry.rl],
+        }
+
+    def rewarded(self, comparison: str) -> list[str]:
+        """Models of a comparison that are trained with rewards here, and so have a curve."""
+        return [name for name in self.sides(comparison)["rl"] if self.models[name].trained]
+
+    def tables_of(self, kind: str) -> list[str]:
+        """Names of the tables of a kind."""
+        return [name for name, table in self.config.tables.items() if table.kind == kind]
+
+    @property
+    def summary(self) -> list[str]:
+        """Names of the tables whose findings the summary tells, in its order."""
+        return self.config.summary or list(self.config.tables)
+
+    def table_pools(self, table: str) -> list[PlannedPool]:
+        """Pools of a table, without their repetitions with other seeds."""
+        return [self.pools[name] for name in self.config.tables[table].pools]
+
+    def repeated_pools(self, table: str, *, queries: bool = False) -> list[tuple[str, int, str]]:
+        """Pools of a table (or those of its queries) with their repetitions: pool, seed, name."""
+        entry = self.config.tables[table]
+        return [
+            (pool, seed, name)
+            for pool in entry.pools
+            for seed, name in self.pool_repeats(entry.queries[pool] if queries else pool).items()
+        ]
