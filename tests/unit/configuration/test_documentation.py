@@ -13,7 +13,7 @@ from snakemake.utils import update_config
 
 import document_config
 from atlas.configuration.validation import validate
-from atlas.plan.plan import build
+from atlas.plan.building import build
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "config/README.md").read_text(encoding="utf-8")

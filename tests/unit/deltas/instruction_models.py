@@ -11,7 +11,7 @@ import torch
 from atlas.deltas.instruction_deltas import make_delta
 from atlas.deltas.merged_models import apply_delta
 from atlas.digests import weights_digest
-from atlas.plan.plan import weight_names
+from atlas.plan.resolved import weight_names
 from atlas.weights.tensors import Weights, write_safetensors, write_shards
 from unit.conftest import LLAMA, make_base
 

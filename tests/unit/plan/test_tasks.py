@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from atlas.errors import AtlasError
-from atlas.plan.plan import build
-from unit.plan.test_plan import two_domains
+from atlas.plan.building import build
+from unit.plan.small_plans import two_domains
 
 ENTRY = {"pool": "p", "tasks": ["t"], "recipe": "r", "size": 2}
 

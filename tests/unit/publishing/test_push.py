@@ -14,8 +14,8 @@ import yaml
 from atlas.configuration.config import Config
 from atlas.errors import AtlasError
 from atlas.job import statements
-from atlas.plan.plan import build
-from atlas.plan.push_checks import check_pushes
+from atlas.plan.building import build
+from atlas.plan.checks import check_pushes
 from atlas.publishing.hub_cards import delta_card, fitted_card
 from atlas.publishing.push_errors import without_secrets
 from hub_server import READ_TOKEN, TOKEN, Hub

@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from atlas.errors import AtlasError
-from atlas.plan.plan import build
+from atlas.plan.building import build
 from atlas.selection import command as find_models
 from atlas.selection.command import configuration, main
-from unit.plan.test_plan import two_domains
+from unit.plan.small_plans import two_domains
 
 
 def write(tmp_path, *rows):

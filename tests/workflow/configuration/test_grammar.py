@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from atlas.plan.plan import build
+from atlas.plan.building import build
 from micro import LLAMA, dataset, micro, micro_config, snakemake, write_config
 
 pytestmark = pytest.mark.workflow

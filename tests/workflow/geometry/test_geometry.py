@@ -7,7 +7,7 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from atlas.plan.plan import build
+from atlas.plan.building import build
 from micro import ROOT, checkout, snakemake
 
 pytestmark = pytest.mark.workflow

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from atlas.plan.plan import build
+from atlas.plan.building import build
 from micro import micro_config, planned, snakemake, write_config
 
 pytestmark = pytest.mark.workflow
