@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
 from docutils.core import publish_parts
 from jinja2 import Environment
-from snakemake.utils import update_config
+
+from atlas.configuration.files import layers, read
 
 ROOT = Path(__file__).resolve().parents[2]
 CAPTIONS = ROOT / "resources/captions"
 RULES = "\n".join(file.read_text() for file in sorted((ROOT / "rules").glob("*.smk")))
-DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+DEFAULT, _ = layers([ROOT / "config/config.yaml"], {})
 PARAMS = {
     "pool": "p", "models": [{"base": "b"}], "spaces": ["delta_activations"], "query": "few",
     "low": 1.0, "high": 9.0, "documents": 20, "max_tokens": 512, "seeds": [42],
@@ -25,10 +24,8 @@ PARAMS = {
 
 
 def merged(name: str) -> dict:
-    """A configuration laid over the default, as Snakemake does it."""
-    config = copy.deepcopy(DEFAULT)
-    update_config(config, yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8")))
-    return config
+    """A configuration laid over the default."""
+    return layers([ROOT / "config/config.yaml"], read(ROOT / "config" / name))[0]
 
 
 def rendered(caption: str, config: dict, **wildcards: str) -> str:

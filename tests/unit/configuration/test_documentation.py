@@ -1,6 +1,5 @@
 """The schema and the page of keys are in step with the grammar, and its examples are right."""
 
-import copy
 import json
 import re
 import subprocess
@@ -9,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from snakemake.utils import update_config
 
 import document_config
+from atlas.configuration.files import layers
 from atlas.configuration.validation import validate
 from atlas.plan.building import build
+from atlas.plan.resolved import Plan
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "config/README.md").read_text(encoding="utf-8")
@@ -22,15 +22,10 @@ SHEETS = re.findall(r"^```tsv\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL
 TITLES = re.findall(r"^### (.*)\n(?:(?!^#).*\n)*?```yaml$", PAGE, flags=re.MULTILINE)
 
 
-def default() -> dict:
-    return yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-
-
-def overlaid(example: str) -> dict:
-    """An example over the default, merged as Snakemake merges them."""
-    merged = copy.deepcopy(default())
-    update_config(merged, yaml.safe_load(example))
-    return merged
+def planned(example: str, root: Path) -> Plan:
+    """An example over the default."""
+    whole, default = layers([ROOT / "config/config.yaml"], yaml.safe_load(example))
+    return build(whole, default=default, root=root)
 
 
 def test_files_are_in_step(capsys):
@@ -82,10 +77,6 @@ def test_every_link_of_the_page_leads_somewhere():
     assert set(re.findall(r"\]\(#([^)]*)\)", PAGE)) <= anchors
 
 
-def test_the_default_validates():
-    build(default())
-
-
 def test_there_are_examples():
     assert len(TITLES) >= 10
     assert len(EXAMPLES) >= 11
@@ -101,7 +92,7 @@ def test_an_example_is_right_alone_and_over_the_default(example, tmp_path):
     for pool in data.get("pools", {}).values():
         if "sheet" in pool:
             (tmp_path / pool["sheet"]).write_text(SHEETS[0])
-    plan = build(overlaid(example), root=tmp_path)
+    plan = planned(example, tmp_path)
     assert [p.name for p in plan.table_pools("main")] == data["tables"]["main"]["pools"]
     for name in data["tables"]["main"]["pools"]:
         assert len(plan.pools[name].models) > 2
@@ -117,7 +108,7 @@ def test_examples_make_what_they_say(tmp_path):
     for example in EXAMPLES:
         for name in yaml.safe_load(example)["pools"]:
             (tmp_path / "adapters.tsv").write_text(SHEETS[0])
-            plans[name] = build(overlaid(example), root=tmp_path)
+            plans[name] = planned(example, tmp_path)
     assert plans["mixtures"].models["mixed-math-coding"].domain == "math+coding"
     few = plans["with-few-shot"].models["few-shot-math"]
     assert plans["with-few-shot"].recipe(few.name).rows is None
@@ -133,5 +124,7 @@ def test_examples_make_what_they_say(tmp_path):
     assert plans["sheet"].models["tulu-code"].source == {
         "hub": {"repo": "some-lab/tulu-code-lora", "revision": "v2", "files": []}
     }
+    assert (list(plans["chats"].pools), list(plans["chats"].config.tables)) == (["chats"], ["main"])
+    assert len(plans["chats"].models) == 4
     seeds = {plans["repeated"].models[f"repeated-gsm8k-{seed}"].seed for seed in (1, 2, 3)}
     assert seeds == {1, 2, 3}

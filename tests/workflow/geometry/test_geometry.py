@@ -4,9 +4,8 @@ import re
 import time
 
 import pytest
-import yaml
-from snakemake.utils import update_config
 
+from atlas.configuration.files import layers, read
 from atlas.plan.building import build
 from micro import ROOT, checkout, snakemake
 
@@ -49,9 +48,7 @@ def test_the_study_is_planned_at_full_size(plain):
 
 def test_a_name_is_one_key():
     """Another repository of a model: all else stays, and the table says what it was trained by."""
-    merged: dict = {}
-    for name in ("config.yaml", "geometry.yaml"):
-        update_config(merged, yaml.safe_load((ROOT / "config" / name).read_text()))
+    merged, _ = layers([ROOT / "config/config.yaml"], read(ROOT / "config/geometry.yaml"))
     before = build(merged)
     code = "allenai/Olmo-3-7B-RL-Zero-Code"
     merged["models"]["olmo-3-rl-zero"]["source"]["hub"]["repo"] = code
@@ -69,7 +66,7 @@ def test_a_name_is_one_key():
 
 
 def test_every_model_says_what_it_was_trained_by():
-    config = yaml.safe_load((ROOT / "config" / "geometry.yaml").read_text())
+    config = read(ROOT / "config/geometry.yaml")
     for kind in ("bases", "models"):
         assert all(entry["stages"] for entry in config[kind].values())
     for entry in config["comparisons"].values():
