@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+
+import pytest
+
+from atlas.errors import AtlasError
 from atlas.plan.building import build
 from atlas.plan.resolved import model_seed
 from unit.plan.small_plans import GRID, mixed, names, two_domains, with_delta
@@ -51,3 +56,72 @@ def test_experiments_are_repeated_with_each_further_seed_and_the_main_table_is_n
     assert names(plan.pools["p"]) == ["far", "m", "n", "xy"]
     main = build(two_domains(**mixed(), seeds=[42, 7]))
     assert set(main.models) == {"m", "n", "xy"}
+
+
+def over_the_default(**own):
+    """The pools of a user's configuration that is laid over a small default, by name."""
+    default = two_domains(grids__g=GRID, pools__named={
+        "models": ["tiny-*"], "spaces": ["delta_activations"]})  # fmt: skip
+    data = copy.deepcopy(default)
+    for section, entries in own.items():
+        data[section].update(entries)
+    plan = build(data, default=default)
+    return {name: names(pool) for name, pool in plan.pools.items()}
+
+
+def model(dataset):
+    return {"base": "tiny", "recipe": "r", "data": [{"dataset": dataset}]}
+
+
+OWN = {"tiny-x": model("d"), "tiny-y": model("e")}
+DEFAULT_GRID = ["tiny-d-first", "tiny-d-second", "tiny-e-first", "tiny-e-second"]
+
+
+def pool(*models):
+    return {"models": list(models), "spaces": ["delta_activations"]}
+
+
+def test_a_users_glob_takes_the_users_models():
+    found = over_the_default(models=OWN, pools={"mine": pool("tiny-*")})
+    assert found["mine"] == ["tiny-x", "tiny-y"]
+    assert found["named"] == DEFAULT_GRID
+    assert found["p"] == ["m", "n", *DEFAULT_GRID]
+
+
+def test_a_users_glob_takes_those_of_the_default_where_no_other_matches():
+    mine = pool("tiny-?-first", "tiny-[xy]", "m")
+    assert over_the_default(models=OWN, pools={"mine": mine})["mine"] == [
+        "m", "tiny-d-first", "tiny-e-first", "tiny-x", "tiny-y",
+    ]  # fmt: skip
+
+
+def test_what_a_user_changes_is_the_users_and_stays_in_the_pools_of_the_default():
+    grid = {"name": "{base}-{data.set}-{split}-again"}
+    found = over_the_default(
+        models=OWN,
+        grids={"g": {**GRID, **grid}},
+        pools={"mine": pool("tiny-*"), "named": pool("tiny-*", "n")},
+    )
+    again = [f"{name}-again" for name in DEFAULT_GRID]
+    assert found["p"] == ["m", "n", *again]
+    assert found["mine"] == [*again, "tiny-x", "tiny-y"]
+    assert found["named"] == ["n", *again, "tiny-x", "tiny-y"]
+
+
+def test_a_glob_of_the_default_that_only_a_users_models_match():
+    default = two_domains(pools__p=pool("x*"))
+    data = copy.deepcopy(default)
+    data["models"] |= {"x1": model("d"), "x2": model("e")}
+    with pytest.raises(AtlasError, match=r"pools\.p\.models: 'x\*' matches no model"):
+        build(data, default=default)
+    assert names(build(data).pools["p"]) == ["x1", "x2"]
+
+
+def test_models_of_a_users_sheet_are_the_users(tmp_path):
+    (tmp_path / "pool.tsv").write_text(SHEET)
+    default = two_domains(pools__p=pool("*"))
+    data = copy.deepcopy(default)
+    data["pools"] |= {"s": {"sheet": "pool.tsv", **pool()}, "mine": pool("*")}
+    plan = build(data, default=default, root=tmp_path)
+    assert names(plan.pools["s"]) == names(plan.pools["mine"]) == ["b", "me--a"]
+    assert names(plan.pools["p"]) == ["m", "n"]
