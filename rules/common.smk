@@ -13,7 +13,7 @@ from atlas import device
 from atlas.job import batch_system, completeness, deathwatch, entry as job, closures
 from atlas.plan import job_sizes
 from atlas.configuration.pools import SPACES
-from atlas.configuration.tables import TABLE_KINDS
+from atlas.configuration.tables import TABLE_KINDS, table_kinds
 from atlas.errors import AtlasError
 from atlas.spaces.large_pools import ALL_PAIRS
 from atlas.figures.style import SPACE_NAMES
@@ -48,7 +48,8 @@ def checked_plan():
     try:
         for file in workflow.configfiles:
             text = Path(file).read_text(encoding="utf-8")
-            validate(yaml.safe_load(text) or {}, str(file), fragment=True)
+            part = yaml.safe_load(text) or {}
+            validate(part, str(file), fragment=True, kinds=table_kinds(config))
         return build(config)
     except (AtlasError, yaml.YAMLError) as error:
         raise WorkflowError(f"{error}") from None

@@ -23,12 +23,12 @@ from atlas.configuration.recipes import Recipe
 from atlas.configuration.sources import Source
 from atlas.configuration.validation import validate
 from atlas.errors import AtlasError
+from atlas.plan.comparison_checks import check_comparison
 from atlas.plan.grids import expand, grid_names
 from atlas.plan.push_checks import check_pushes
 from atlas.plan.recipe_checks import check_rewards
 from atlas.plan.resolved import PlannedModel, PlannedPool, model_seed, weight_names
 from atlas.plan.sheets import read_sheet
-from atlas.plan.table_checks import check_comparison, check_table
 from atlas.plan.tasks import task_models, task_pools
 from atlas.references import known
 
@@ -137,21 +137,13 @@ class Plan:
         return [name for name, model in self.models.items() if model.objective == "cpt"]
 
     def checkpoints(self, table: str) -> list[dict[str, str]]:
-        """Base, instruct model, model and merged model of each pair of a table."""
-        entry = self.config.tables[table]
-        found = []
-        for delta, model in product(entry.deltas, entry.models):
-            of = self.config.deltas[delta]
-            names = {"base": of.base, "instruct": of.instruct, "model": model,
-                     "merged": f"{model}+{delta}"}  # fmt: skip
-            found += [{"delta": delta, "model": model, "role": role, "checkpoint": name}
-                      for role, name in names.items()]  # fmt: skip
-        return found
+        """What is evaluated for a table: delta, model, role and checkpoint of each."""
+        return self.config.tables[table].checkpoints(self.config.deltas)
 
     @property
     def evaluated(self) -> set[str]:
         """Checkpoints of all tables."""
-        tables = [*self.tables_of("instruct"), *self.tables_of("temporal")]
+        tables = self.config.tables
         return {entry["checkpoint"] for table in tables for entry in self.checkpoints(table)}
 
     @property
@@ -204,14 +196,14 @@ class Plan:
 
     def table_pools(self, table: str) -> list[PlannedPool]:
         """Pools of a table, without their repetitions with other seeds."""
-        return [self.pools[name] for name in self.config.tables[table].pools]
+        return [self.pools[name] for name in self.config.tables[table].pools_read]
 
     def repeated_pools(self, table: str, *, queries: bool = False) -> list[tuple[str, int, str]]:
         """Pools of a table (or those of its queries) with their repetitions: pool, seed, name."""
         entry = self.config.tables[table]
         return [
             (pool, seed, name)
-            for pool in entry.pools
+            for pool in entry.pools_read
             for seed, name in self.pool_repeats(entry.queries[pool] if queries else pool).items()
         ]
 
@@ -270,9 +262,7 @@ def build(data: Mapping[str, Any], *, root: Path | None = None) -> Plan:
             raise AtlasError(f"pools.{name}: the name is kept for a selection or a retrieval.")
         pools[name] = pool
     for name, table in config.tables.items():
-        for pool_name in table.pools:
-            known(pool_name, pools, f"tables.{name}.pools", "pool")
-        check_table(config, name, table, pools, models)
+        table.check(f"tables.{name}", Plan(config, models, pools, implicit))
     for name in config.summary:
         known(name, config.tables, "summary", "table")
     repeats = _repeat(config, models, pools)
@@ -305,8 +295,7 @@ def _repeat(
 
     :returns: pool -> seed -> name of its repetition.
     """
-    tables = [table for table in config.tables.values() if table.kind != "main"]
-    wanted = {name for t in tables for name in [*t.pools, *t.queries.values()] if name in pools}
+    wanted = {pool for table in config.tables.values() for pool in table.pools_repeated}
     repeats: dict[str, dict[int, str]] = {}
     for pool_name, seed in product(sorted(wanted), config.seeds[1:]):
         pool = pools[pool_name]

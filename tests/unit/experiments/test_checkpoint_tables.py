@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from atlas.experiments.checkpoint_tables import ROLES, instruct_table, temporal_table
 
 from atlas.errors import AtlasError
-from atlas.experiments.checkpoint_tables import ROLES, instruct_table, temporal_table
 from atlas.files import read_csv
 from atlas.spaces.embeddings import Embeddings, write_embeddings
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from atlas.experiments.model_outputs import outputs_table
+from atlas.experiments.silhouette_tables import silhouettes_table
 
 from atlas.clusters.silhouettes import silhouettes
 from atlas.errors import AtlasError
 from atlas.experiments.additive import additive_table
-from atlas.experiments.model_outputs import outputs_table
 from atlas.experiments.published import published_figures
 from atlas.experiments.retrieval import look_up, retrieval_table
-from atlas.experiments.silhouette_tables import silhouettes_table
 from atlas.files import read_csv, write_csv, write_jsonl
 from atlas.spaces.embeddings import Embeddings, cosine, write_embeddings
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from atlas.experiments.geometry_tables import COLUMNS, comparison_rows, geometry_table, rewards
 
 from atlas.errors import AtlasError
-from atlas.experiments.geometry_tables import COLUMNS, comparison_rows, geometry_table, rewards
 from atlas.figures.comparisons import draw_comparison, draw_rewards
 from atlas.files import read_csv, write_csv
 from atlas.geometry.comparisons import (

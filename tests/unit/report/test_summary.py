@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from atlas.experiments.experiment_findings import (
+    additive_findings,
+    outputs_findings,
+    retrieval_findings,
+    selection_findings,
+)
 
 from atlas.experiments import wording as say
 from atlas.experiments.checkpoint_findings import (
     geometry_findings,
     instruct_findings,
     temporal_findings,
-)
-from atlas.experiments.experiment_findings import (
-    additive_findings,
-    outputs_findings,
-    retrieval_findings,
-    selection_findings,
 )
 from atlas.experiments.silhouette_findings import (
     main_findings,
