@@ -34,10 +34,11 @@ def schema() -> str:
     """The JSON schema of a whole configuration, keys in the order of the grammar."""
     found = {"$schema": DIALECT, **Config.model_json_schema()}
     found["title"] = "Delta Atlas configuration"
+    names = {f"{t.__module__}.Table".replace(".", "__"): title(t) for t in TABLE_KINDS.values()}
+    for long, name in names.items():  # classes of one name: pydantic puts their modules before it
+        found["$defs"][name] = found["$defs"].pop(long) | {"title": name}
     text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
-    for entry in TABLE_KINDS.values():  # classes of one name: pydantic puts their modules before it
-        text = text.replace(f"{entry.__module__}.Table".replace(".", "__"), title(entry))
-    return text
+    return re.sub("|".join(names), lambda match: names[match[0]], text)
 
 
 def entries() -> list[type[BaseModel]]:
