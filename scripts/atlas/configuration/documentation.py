@@ -43,25 +43,7 @@ def schema() -> str:
 
 def entries() -> list[type[BaseModel]]:
     """Every entry of the grammar, each after the first one that refers to it."""
-    found: list[type[BaseModel]] = []
-
-    def visit(entry: type[BaseModel]) -> None:
-        if entry in found:
-            return
-        found.append(entry)
-        for field in entry.model_fields.values():
-            for inner in _entries_in(field.annotation):
-                visit(inner)
-
-    visit(Config)
-    return found
-
-
-def _entries_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in typing.get_args(annotation):
-        yield from _entries_in(argument)
+    return [Config, *_paths()]
 
 
 def tables() -> str:
