@@ -15,7 +15,7 @@ from atlas.plan import job_sizes
 from atlas.configuration.files import layers, read
 from atlas.configuration.pools import SPACES
 from atlas.configuration.sources import described, source_params
-from atlas.configuration.tables import TABLE_KINDS
+from atlas.configuration.tables import TABLE_KINDS, table_kinds
 from atlas.errors import AtlasError
 from atlas.spaces.large_pools import ALL_PAIRS
 from atlas.figures.style import SPACE_NAMES
@@ -50,9 +50,9 @@ def checked_plan():
     own = len(settings.configfiles)
     default = [] if settings.replace_workflow_config else workflow.configfiles[own:]
     try:
-        for file in settings.configfiles:
-            read(file)
         whole, beneath = layers(map(Path, default), settings.overwrite_config)
+        for file in settings.configfiles:
+            read(Path(file), table_kinds(whole))
         config.clear()
         config.update(whole)
         return build(config, default=beneath)

@@ -281,7 +281,7 @@ rule geometry_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.experiments.geometry_tables:geometry_table"),
+        code=code("atlas.experiments.geometry.table:geometry_table"),
         name="{table}",
         comparisons=table_comparisons,
     message:

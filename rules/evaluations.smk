@@ -17,7 +17,7 @@ rule evaluate:
     benchmark:
         "benchmarks/evaluate/{table}/{checkpoint}.tsv"
     wildcard_constraints:
-        table=names([*PLAN.tables_of("instruct"), *PLAN.tables_of("temporal")]),
+        table=names(table for table in PLAN.config.tables if PLAN.checkpoints(table)),
         checkpoint=names(PLAN.evaluated),
     conda:
         "../envs/atlas.yaml"

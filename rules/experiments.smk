@@ -22,7 +22,7 @@ rule silhouettes_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.experiments.silhouette_tables:silhouettes_table"),
+        code=code("atlas.experiments.silhouettes.table:silhouettes_table"),
         name="{table}",
         pools=table_names,
         spaces=lambda w: PLAN.config.tables[w.table].spaces,
@@ -55,7 +55,7 @@ rule additive_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.experiments.additive:additive_table"),
+        code=code("atlas.experiments.additive.table:additive_table"),
         name="{table}",
         mixtures=table_mixtures,
     message:
@@ -87,7 +87,7 @@ rule retrieval_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.experiments.retrieval:retrieval_table"),
+        code=code("atlas.experiments.retrieval.table:retrieval_table"),
         name="{table}",
         names=table_names,
         settings=table_settings,
@@ -121,7 +121,7 @@ rule outputs_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.experiments.model_outputs:outputs_table"),
+        code=code("atlas.experiments.outputs.table:outputs_table"),
         models=table_models,
     message:
         "gather what the models write in {wildcards.table}"
@@ -151,7 +151,7 @@ rule spaces_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.experiments.space_tables:spaces_table"),
+        code=code("atlas.experiments.spaces.table:spaces_table"),
         pools=table_names,
     message:
         "write the table {wildcards.table}"
@@ -179,7 +179,7 @@ rule instruct_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.experiments.checkpoint_tables:instruct_table"),
+        code=code("atlas.experiments.instruct.table:instruct_table"),
         entries=lambda w: PLAN.checkpoints(w.table),
     message:
         "put the checkpoints of {wildcards.table} side by side"
@@ -216,7 +216,7 @@ rule temporal_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.experiments.checkpoint_tables:temporal_table"),
+        code=code("atlas.experiments.temporal.table:temporal_table"),
         name="{table}",
         entries=lambda w: PLAN.checkpoints(w.table),
         pools=lambda w: [pool for pool, _ in table_embeddings(w)],

@@ -181,7 +181,7 @@ rule selection_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.experiments.selection_tables:selection_table"),
+        code=code("atlas.experiments.selection.table:selection_table"),
         name="{table}",
         entries=lambda w: [
             {key: value for key, value in entry.items() if key != "answers"}

@@ -66,17 +66,10 @@ rule show_retrieval:
 rule write_summary:
     input:
         tables=[f"results/tables/{table}.csv" for table in PLAN.summary],
-        pool_tables=[
-            f"results/pools/{pool}/{name}"
+        beside=[
+            file
             for table in PLAN.summary
-            if PLAN.config.tables[table].kind == "main"
-            for pool in PLAN.config.tables[table].pools
-            for name in ("silhouette.csv", "neighbours.csv")
-        ],
-        distances=[
-            f"results/tables/{table}_distances.csv"
-            for table in PLAN.summary
-            if PLAN.config.tables[table].kind == "temporal"
+            for file in PLAN.config.tables[table].beside(table).values()
         ],
         # Made with the summary, not read by it: a report of it has the tables as pages.
         companions=ancient([f"results/tables/{table}.html" for table in PLAN.summary]),
@@ -102,7 +95,11 @@ rule write_summary:
     params:
         code=code("atlas.report.summary:write_summary"),
         entries=[
-            {"name": table, "kind": PLAN.config.tables[table].kind}
+            {
+                "name": table,
+                "kind": PLAN.config.tables[table].kind,
+                "beside": list(PLAN.config.tables[table].beside(table)),
+            }
             for table in PLAN.summary
         ],
         pools=summary_pools(),

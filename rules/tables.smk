@@ -32,7 +32,7 @@ rule main_table:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.experiments.tables:main_table"),
+        code=code("atlas.experiments.main.table:main_table"),
         pools=lambda w: [pool.name for pool in PLAN.table_pools(w.table)],
         bases=lambda w: {pool.name: pool.bases for pool in PLAN.table_pools(w.table)},
         columns=lambda w: {

@@ -20,7 +20,7 @@ from atlas.configuration.models import BaseRef, Grid, Model
 from atlas.configuration.pools import Pool
 from atlas.configuration.recipes import Recipe
 from atlas.configuration.selections import Retrieval, Selection
-from atlas.configuration.tables import Table
+from atlas.configuration.tables import Tables
 from atlas.grammar import Entry, Name
 
 
@@ -98,7 +98,7 @@ class Config(Entry):
     comparisons: dict[Name, Comparison] = Field(
         default={}, description="Comparisons of the geometry of models."
     )
-    tables: dict[Name, Table] = Field(default={}, description="Tables and their pools.")
+    tables: Tables = Field(default={}, description="Tables and their pools.")
     summary: list[Name] = Field(
         default=[],
         description="Tables whose findings results/summary.md tells, in its order (default: all of "

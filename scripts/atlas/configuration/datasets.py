@@ -101,6 +101,10 @@ class Splits(Entry):
         description="Names of the contiguous equal parts of the region.",
     )
 
+    def hold_rows_out(self) -> bool:
+        """Whether rows may stand outside of the region."""
+        return self.most is not None or any(share < 1 for share in self.region)
+
 
 class Dataset(Entry):
     """Rows of one domain."""

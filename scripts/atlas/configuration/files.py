@@ -42,15 +42,16 @@ class _StrictLoader(yaml.SafeLoader):
         return node
 
 
-def read(file: Path) -> dict[str, Any]:
+def read(file: Path, kinds: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """One file of a configuration, checked by itself.
 
+    :param kinds: table -> its kind, where another file says it.
     :raises AtlasError: where a key stands twice, or the grammar refuses what is there.
     :raises yaml.YAMLError: where it is not YAML.
     """
     with file.open(encoding="utf-8") as handle:
         data = yaml.load(handle, Loader=_StrictLoader) or {}
-    validate(data, str(file), fragment=True)
+    validate(data, str(file), fragment=True, kinds=kinds)
     return dict(data)
 
 

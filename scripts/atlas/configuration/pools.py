@@ -8,18 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from atlas.grammar import Entry, Name, Share, is_whole
+from atlas.grammar import Entry, FamilySpace, MainSpace, Name, Share, Space, is_whole
 
-MainSpace = Literal["delta_activations", "flattened_weights", "salient_mask", "output_sentences"]
-
-
-FamilySpace = Literal["delta_logits", "delta_weighted", "delta_meaning"]
-
-
-Space = MainSpace | FamilySpace
-
-
-# The four spaces that the paper compares, and the others of the family of delta activations.
 MAIN_SPACES: tuple[MainSpace, ...] = typing.get_args(MainSpace)
 
 

@@ -1,1 +1,1 @@
-"""Experiments: tables with their figures and the sentences that they allow."""
+"""Experiments: a folder for each kind of table, with its entry, its table and what it says."""

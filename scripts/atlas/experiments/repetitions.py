@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MEAN, SPREAD = "mean", "spread"
@@ -35,3 +35,9 @@ def with_summary(
                 row[value] = None if None in numbers else function(numbers)
             summary.append(row)
     return [*rows, *summary]
+
+
+def settled(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """Of rows by seed the means over seeds where there are any, else the rows as they are."""
+    means = [row for row in rows if row["seed"] == MEAN]
+    return means or [row for row in rows if row["seed"] != SPREAD]

@@ -1,9 +1,18 @@
-"""Words around figures: how findings are said, the same way everywhere."""
+"""Words around figures: how findings are said, the same way everywhere.
+
+Each kind of table has a module ``findings`` with a function ``findings(table, beside)``, whose
+sentences the summary tells: of the rows of the table, and of further files that its entry names.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from atlas.figures.style import SPACE_NAMES
+
+Row = Mapping[str, str]
+Rows = Sequence[Row]
+Beside = Mapping[str, Rows]  # what the entry of a table calls a further file -> its rows
 SURE = 0.05  # a p-value from here on: chance alone does as well too often
 
 
@@ -21,6 +30,11 @@ def percent(share: float) -> str:
 def counted(count: int, noun: str, plural: str = "") -> str:
     """A count with its noun: 1 model, 2 models."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def space_name(space: str) -> str:
+    """An embedding space as it stands in a sentence."""
+    return SPACE_NAMES[space].lower()
 
 
 def listed(items: Sequence[str]) -> str:

@@ -12,10 +12,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What cannot alter the bytes of an artefact, rooms and modules of the ground: it is attested, and a
-# change in it rebuilds nothing.
+# What cannot alter the bytes of an artefact, rooms and modules of the ground, and entries of the
+# configuration wherever they stand: it is attested, and a change in it rebuilds nothing.
 LIBRARY = "atlas"
 OUTSIDE = ("configuration", "plan", "job", "lineage", "errors", "grammar", "progress", "references")
+ENTRY = "entry"
 
 # Import name -> distribution, where the two differ.
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML", "huggingface_hub": "huggingface-hub",
@@ -24,8 +25,8 @@ DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML", "huggingface_hub":
 
 
 def _is_outside(module: str) -> bool:
-    library, _, rest = module.partition(".")
-    return library == LIBRARY and rest.partition(".")[0] in (*OUTSIDE, "")
+    library, *rest = module.split(".")
+    return library == LIBRARY and (not rest or rest[0] in OUTSIDE or rest[-1] == ENTRY)
 
 
 def _module_file(module: str, root: Path) -> Path | None:
@@ -37,7 +38,10 @@ def _module_file(module: str, root: Path) -> Path | None:
 
 
 def _read_module(module: str, root: Path) -> tuple[str, tuple[str, ...]]:
-    """Digest of a module's syntax tree without docstrings, and the names it imports."""
+    """Digest of a module's syntax tree without docstrings, and the names it imports.
+
+    Where it calls import_module with an f-string, the name is a pattern.
+    """
     file = _module_file(module, root)
     if file is None:
         raise ModuleNotFoundError(f"{module} is not a module of {root}")
@@ -60,6 +64,8 @@ def _parse(file: Path, root: Path, *_: int) -> tuple[str, tuple[str, ...]]:
                 for alias in node.names
                 if _module_file(f"{node.module}.{alias.name}", root)
             )
+        elif isinstance(node, ast.Call) and _called(node) == "import_module":
+            imports.update(_pattern(n) for n in node.args if isinstance(n, ast.JoinedStr))
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if (
@@ -70,6 +76,27 @@ def _parse(file: Path, root: Path, *_: int) -> tuple[str, tuple[str, ...]]:
                 node.body = node.body[1:] or [ast.Pass()]
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
     return digest, tuple(sorted(imports))
+
+
+def _called(call: ast.Call) -> str:
+    """The last part of the name of what is called."""
+    match call.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
+
+
+def _pattern(text: ast.JoinedStr) -> str:
+    """An f-string with * in each gap."""
+    return "".join(str(p.value) if isinstance(p, ast.Constant) else "*" for p in text.values)
+
+
+def _named(pattern: str, root: Path) -> list[str]:
+    """Modules that a pattern names; a name that is none is itself."""
+    if "*" not in pattern:
+        return [pattern]
+    files = root.glob(pattern.replace(".", "/") + ".py")
+    return [".".join(file.relative_to(root).with_suffix("").parts) for file in files]
 
 
 def modules_behind(target: str, root: Path | None = None) -> tuple[dict[str, str], set[str]]:
@@ -90,7 +117,7 @@ def modules_behind(target: str, root: Path | None = None) -> tuple[dict[str, str
             continue
         digest, imports = _read_module(module, root)
         modules[module] = digest[:16]
-        for name in imports:
+        for name in (name for pattern in imports for name in _named(pattern, root)):
             top = name.partition(".")[0]
             if _module_file(name, root):
                 queue.append(name)

@@ -13,12 +13,12 @@ from typing import Any
 from atlas.configuration.validation import validate
 from atlas.errors import AtlasError
 from atlas.plan.checks import check_bases, check_datasets, check_pushes
+from atlas.plan.comparison_checks import check_comparison
 from atlas.plan.grids import expand
 from atlas.plan.models import check_chain, resolve_model
 from atlas.plan.pools import Globs, repeat_pools, resolve_pool
 from atlas.plan.resolved import Plan, merged_models
 from atlas.plan.sheets import read_sheet
-from atlas.plan.table_checks import check_comparison, check_table
 from atlas.plan.tasks import task_models, task_pools
 from atlas.references import known
 
@@ -90,9 +90,7 @@ def build(
             raise AtlasError(f"pools.{name}: the name is kept for a selection or a retrieval.")
         pools[name] = pool
     for name, table in config.tables.items():
-        for pool_name in table.pools:
-            known(pool_name, pools, f"tables.{name}.pools", "pool")
-        check_table(config, name, table, pools, models)
+        table.check(f"tables.{name}", Plan(config, models, pools, implicit))
     for name in config.summary:
         known(name, config.tables, "summary", "table")
     repeats = repeat_pools(config, models, pools)

@@ -109,8 +109,7 @@ def repeat_pools(
 
     :returns: pool -> seed -> name of its repetition.
     """
-    tables = [table for table in config.tables.values() if table.kind != "main"]
-    wanted = {name for t in tables for name in [*t.pools, *t.queries.values()] if name in pools}
+    wanted = {pool for table in config.tables.values() for pool in table.pools_repeated}
     repeats: dict[str, dict[int, str]] = {}
     for pool_name, seed in product(sorted(wanted), config.seeds[1:]):
         pool = pools[pool_name]

@@ -245,21 +245,13 @@ class Plan:
         return [name for name, model in self.models.items() if model.objective == "cpt"]
 
     def checkpoints(self, table: str) -> list[dict[str, str]]:
-        """Base, instruct model, model and merged model of each pair of a table."""
-        entry = self.config.tables[table]
-        found = []
-        for delta, model in product(entry.deltas, entry.models):
-            of = self.config.deltas[delta]
-            names = {"base": of.base, "instruct": of.instruct, "model": model,
-                     "merged": f"{model}+{delta}"}  # fmt: skip
-            found += [{"delta": delta, "model": model, "role": role, "checkpoint": name}
-                      for role, name in names.items()]  # fmt: skip
-        return found
+        """What is evaluated for a table: delta, model, role and checkpoint of each."""
+        return self.config.tables[table].checkpoints(self.config.deltas)
 
     @property
     def evaluated(self) -> set[str]:
         """Checkpoints of all tables."""
-        tables = [*self.tables_of("instruct"), *self.tables_of("temporal")]
+        tables = self.config.tables
         return {entry["checkpoint"] for table in tables for entry in self.checkpoints(table)}
 
     @property
@@ -312,13 +304,13 @@ class Plan:
 
     def table_pools(self, table: str) -> list[PlannedPool]:
         """Pools of a table, without their repetitions with other seeds."""
-        return [self.pools[name] for name in self.config.tables[table].pools]
+        return [self.pools[name] for name in self.config.tables[table].pools_read]
 
     def repeated_pools(self, table: str, *, queries: bool = False) -> list[tuple[str, int, str]]:
         """Pools of a table (or those of its queries) with their repetitions: pool, seed, name."""
         entry = self.config.tables[table]
         return [
             (pool, seed, name)
-            for pool in entry.pools
+            for pool in entry.pools_read
             for seed, name in self.pool_repeats(entry.queries[pool] if queries else pool).items()
         ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from atlas.configuration.config import Config
-from atlas.configuration.datasets import Dataset
 from atlas.configuration.models import BaseRef, Data, Model
 from atlas.configuration.pools import Pool
 from atlas.configuration.selections import Retrieval, Selection
@@ -128,7 +127,7 @@ def _check_selection(
                 f"{where}.tasks: {task} has rows of the kind {dataset.template.kind()}, and an exact "
                 "match needs a completion."
             )
-        if not _holds_out(dataset):
+        if not dataset.splits.hold_rows_out():
             raise AtlasError(
                 f"{where}.tasks: {task} holds no rows out; set datasets.{task}.splits.region below 1."
             )
@@ -138,10 +137,6 @@ def _check_selection(
                     f"{where}.tasks: {model.name} of the pool is trained on {task}, which so is not "
                     "held out."
                 )
-
-
-def _holds_out(dataset: Dataset) -> bool:
-    return dataset.splits.most is not None or any(share < 1 for share in dataset.splits.region)
 
 
 def _check_retrieval(

@@ -3,38 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from atlas.experiments.checkpoint_findings import (
-    geometry_findings,
-    instruct_findings,
-    temporal_findings,
-)
-from atlas.experiments.experiment_findings import (
-    additive_findings,
-    outputs_findings,
-    retrieval_findings,
-    selection_findings,
-)
-from atlas.experiments.silhouette_findings import (
-    main_findings,
-    silhouettes_findings,
-    spaces_findings,
-)
-from atlas.experiments.wording import SURE, listed, number
+from atlas.experiments.wording import SURE, Beside, Rows, listed, number
 from atlas.files import read_csv, write_bytes
 
-PLAIN = {
-    "silhouettes": silhouettes_findings,
-    "spaces": spaces_findings,
-    "additive": additive_findings,
-    "retrieval": retrieval_findings,
-    "outputs": outputs_findings,
-    "selection": selection_findings,
-    "instruct": instruct_findings,
-    "geometry": geometry_findings,
-}
 READING = (  # sure: the p-value from which on something is uncertain
     "Silhouettes are those of the distance clip(1 − cosine, 0, 1) (tables of the kind spaces: "
     "1 − cosine): near 1, domains stand apart; near 0, they do not. Their "
@@ -48,8 +23,7 @@ READING = (  # sure: the p-value from which on something is uncertain
 def write_summary(
     *,
     tables: list[Path],
-    pool_tables: list[Path],
-    distances: list[Path],
+    beside: list[Path],
     entries: list[dict[str, Any]],
     pools: list[dict[str, Any]],
     seeds: list[int],
@@ -58,37 +32,31 @@ def write_summary(
     """Write the findings of tables, a section each, and what was run.
 
     :param tables: the tables, in the order of `entries`.
-    :param pool_tables: silhouette.csv and neighbours.csv of the pools of main tables.
-    :param distances: NAME_distances.csv of the temporal tables.
-    :param entries: name and kind of each table.
+    :param beside: further files that findings are made from, in the order of `entries`.
+    :param entries: of each table its name, its kind, and what its findings call the files beside it.
     :param pools: name, models (their number), domains, bases and recipes of the pools of tables.
     :param seeds: global seeds of the run.
     """
-    beside = {(file.parent.name, file.name): file for file in pool_tables}
-    apart = {file.name: file for file in distances}
+    further = iter(beside)
     lines = [
         "# Summary of findings", "",
         "Every figure below is read from the table that its section names.", "",
     ]  # fmt: skip
     for entry, file in zip(entries, tables, strict=True):
-        rows = read_csv(file)
-        if entry["kind"] == "main":
-            of = dict.fromkeys(place for place, _ in beside)
-            found = main_findings(
-                rows,
-                {pool: read_csv(beside[pool, "silhouette.csv"]) for pool in of},
-                {pool: read_csv(beside[pool, "neighbours.csv"]) for pool in of},
-            )
-        elif entry["kind"] == "temporal":
-            found = temporal_findings(rows, read_csv(apart[f"{entry['name']}_distances.csv"]))
-        else:
-            found = PLAIN[entry["kind"]](rows)
+        files = {name: read_csv(next(further)) for name in entry["beside"]}
+        found = _findings(entry["kind"], read_csv(file), files)
         lines += [f"## {entry['name'].replace('_', ' ').capitalize()}", "",
                   *(f"* {sentence}" for sentence in found), "", f"Table: `{file.name}`.", ""]  # fmt: skip
     lines += [*_run(pools, seeds), "## How to read this", ""]
     lines += [READING.format(sure=number(SURE))]
     text = "\n".join(lines) + "\n"
     write_bytes(page, text.replace(" %", "\N{NO-BREAK SPACE}%").encode())
+
+
+def _findings(kind: str, table: Rows, beside: Beside) -> list[str]:
+    """The sentences of a table, by the module of its kind."""
+    found: list[str] = import_module(f"atlas.experiments.{kind}.findings").findings(table, beside)
+    return found
 
 
 def _run(pools: Sequence[dict[str, Any]], seeds: Sequence[int]) -> list[str]:

@@ -13,6 +13,7 @@ from atlas.configuration.config import Config
 from atlas.configuration.datasets import Dataset, Template
 from atlas.configuration.models import Model
 from atlas.configuration.recipes import Recipe
+from atlas.configuration.tables import table_kinds
 from atlas.configuration.validation import validate
 from atlas.errors import AtlasError
 
@@ -102,6 +103,18 @@ def test_numbers_that_yaml_takes_for_text():
          "recipes.r: padding_free and liger are for the objectives sft and cpt"),
         ({"recipes__r__objective": "grpo", "recipes__r__liger": True}, "recipes.r: padding_free and"),
         ({"seeds": []}, "seeds: .*at least 1"),
+        ({"tables": {"t": {"kind": "additive", "pool": []}}},
+         "'pool' in tables.t, a table of the kind additive; did you mean 'pools'"),
+        ({"tables": {"t": {"kind": "additive", "comparisons": []}}},
+         "in tables.t, a table of the kind additive; tables of the kind geometry have it; known keys: "
+         "kind, pools"),
+        ({"tables": {"t": {"models": []}}},
+         "a table of the kind main; tables of the kind instruct or temporal have it; did you mean"),
+        ({"tables": {"t": {"kind": "additiv"}}}, "tables.t.kind: unknown kind 'additiv'; .*'additive'?"),
+        ({"tables": {"t": {"kind": 3}}}, "tables.t.kind: unknown kind 3; known kinds: main, additive"),
+        ({"tables": {"t": {"kind": "instruct", "new_tokens": 0}}}, r"c.yaml: tables.t.new_tokens: .*not 0"),
+        ({"tables": {"t": {"kind": "silhouettes", "spaces": ["x"]}}}, r"c.yaml: tables.t.spaces.0: .*'x'"),
+        ({"tables": {"t": 3}}, r"c.yaml: tables.t: .*not 3"),
     ],
 )  # fmt: skip
 def test_mistakes_get_one_clear_sentence(changes, message):
@@ -154,6 +167,17 @@ def test_a_fragment_may_be_incomplete_and_not_wrong():
     for wrong in ({"recipes": {"r": {"learning_rat": 1}}}, {"device": "x"}, {"seeds": ["1"]}):
         with pytest.raises(AtlasError, match=r"f\.yaml"):
             validate(wrong, "f.yaml", fragment=True)
+
+
+def test_the_kind_of_a_table_may_be_said_by_another_file():
+    whole = {"tables": {"t": {"kind": "geometry"}, "u": {"pools": []}, "v": None}}
+    kinds = table_kinds(whole)
+    assert kinds == {"t": "geometry"}
+    assert table_kinds({"tables": []}) == table_kinds({}) == {}
+    validate({"tables": {"t": {"comparisons": ["c"]}}}, "f.yaml", fragment=True, kinds=kinds)
+    for other, known in (({"t": {"pools": []}}, kinds), ({"t": {"comparisons": ["c"]}}, {})):
+        with pytest.raises(AtlasError, match=r"f\.yaml: unknown key .* in tables\.t"):
+            validate({"tables": other}, "f.yaml", fragment=True, kinds=known)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
-import document_config
+from atlas.configuration import documentation
 from atlas.configuration.files import layers
 from atlas.configuration.validation import validate
 from atlas.plan.building import build
@@ -29,23 +30,23 @@ def planned(example: str, root: Path) -> Plan:
 
 
 def test_files_are_in_step(capsys):
-    assert document_config.main(["--check"]) == 0, capsys.readouterr().err
+    assert documentation.main(["--check"]) == 0, capsys.readouterr().err
 
 
 def test_check_fails_where_a_file_differs(tmp_path, capsys):
     (tmp_path / "README.md").write_text(PAGE.replace("| `seeds` |", "| `sedes` |"))
-    assert document_config.main(["--check", "--config", str(tmp_path)]) == 1
+    assert documentation.main(["--check", "--config", str(tmp_path)]) == 1
     assert "README.md differs" in (err := capsys.readouterr().err)
     assert "schema.json differs" in err
-    assert document_config.main(["--config", str(tmp_path)]) == 0
+    assert documentation.main(["--config", str(tmp_path)]) == 0
     assert (tmp_path / "README.md").read_text() == PAGE
-    assert document_config.main(["--check", "--config", str(tmp_path)]) == 0
+    assert documentation.main(["--check", "--config", str(tmp_path)]) == 0
 
 
 def test_a_page_without_markers_is_refused(tmp_path):
     (tmp_path / "README.md").write_text("# Configuration\n")
     with pytest.raises(SystemExit, match="the two lines"):
-        document_config.main(["--config", str(tmp_path)])
+        documentation.main(["--config", str(tmp_path)])
 
 
 def test_runs_as_a_command():
@@ -54,7 +55,7 @@ def test_runs_as_a_command():
 
 
 def test_every_key_has_a_description():
-    for entry in document_config.entries():
+    for entry in documentation.entries():
         assert entry.__doc__, entry.__name__
         for name, field in entry.model_fields.items():
             assert field.description, f"{entry.__name__}.{name} has no description"
@@ -63,13 +64,24 @@ def test_every_key_has_a_description():
 
 def test_every_key_stands_in_the_page_and_in_the_schema():
     schema = json.loads((ROOT / "config/schema.json").read_text())
-    for entry in document_config.entries():
-        title = "Top level" if entry.__name__ == "Config" else entry.__name__
+    for entry in documentation.entries():
+        title = documentation.title(entry)
         section = PAGE.split(f"\n### {title}\n", 1)[1].split("\n### ", 1)[0]
-        known = schema if entry.__name__ == "Config" else schema["$defs"][entry.__name__]
+        known = schema if title == "Top level" else schema["$defs"][title]
         assert list(known["properties"]) == list(entry.model_fields)
         for name in entry.model_fields:
             assert f"\n| `{name}` | " in section, f"{title}.{name}"
+
+
+def test_the_schema_knows_the_keys_of_each_kind_of_table():
+    schema = json.loads((ROOT / "config/schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    right = {"a": {"pools": ["p"]}, "b": {"kind": "geometry", "comparisons": ["c"]}}
+    jsonschema.validate({"tables": right}, schema)
+    jsonschema.validate(default(), schema)
+    for wrong in ({"comparisons": ["c"]}, {"kind": "geometry", "pools": ["p"]}, {"kind": "x"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"tables": {"a": wrong}}, schema)
 
 
 def test_every_link_of_the_page_leads_somewhere():

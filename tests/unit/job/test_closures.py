@@ -119,8 +119,10 @@ def test_modules_outside_are_attested(library, monkeypatch):
 
 def test_the_outside_of_this_library():
     """Each room and module of the list is there: a name that is not is a slip."""
-    found = {module.split(".")[1] for module in closures.outside() if "." in module}
-    assert found == set(closures.OUTSIDE)
+    found = {tuple(module.split(".")[1:]) for module in closures.outside()} - {()}
+    entries = {parts for parts in found if parts[-1] == closures.ENTRY}
+    assert {parts[0] for parts in found - entries} == set(closures.OUTSIDE)
+    assert {("experiments", "entry"), ("experiments", "main", "entry")} <= entries
 
 
 def test_figures_do_not_hang_on_training():
@@ -136,6 +138,49 @@ def test_figures_do_not_hang_on_training():
 def test_names_of_distributions():
     distributions = closures.closure("atlas.clusters.silhouettes:silhouettes")["distributions"]
     assert distributions["scikit-learn"] == metadata.version("scikit-learn")
+
+
+def test_modules_that_a_pattern_names(library):
+    folder, closure = library
+    (folder / "other.py").write_text(
+        "import importlib\n\n\ndef of(kind, found):\n"
+        '    return importlib.import_module(f"pkg.kinds.{kind}.findings").findings(found)\n'
+    )
+    for kind in ("one", "two"):
+        (folder / "kinds" / kind).mkdir(parents=True)
+        (folder / "kinds" / kind / "table.py").write_text("X = 1\n")
+        (folder / "kinds" / kind / "findings.py").write_text("from pkg import leaf\n")
+        expected = {"pkg.other", "pkg.leaf", "pkg.kinds.one.findings", f"pkg.kinds.{kind}.findings"}
+        assert set(closure("pkg.other:of")["modules"]) == expected
+    before = closure("pkg.other:of")["modules"]
+    (folder / "kinds/two/findings.py").write_text("from pkg import leaf\n\nY = 2\n")
+    after = closure("pkg.other:of")["modules"]
+    assert {m for m in before if before[m] != after[m]} == {"pkg.kinds.two.findings"}
+
+
+def test_a_name_that_is_not_written_there_is_not_followed(library):
+    folder, closure = library
+    (folder / "other.py").write_text(
+        "from importlib import import_module\n\n\ndef of(name):\n    return import_module(name)\n"
+    )
+    assert set(closure("pkg.other:of")["modules"]) == {"pkg.other"}
+
+
+def test_entries_of_the_configuration_are_in_no_closure(library):
+    folder, closure = library
+    (folder / "entry.py").write_text("import pydantic\n")
+    (folder / "other.py").write_text("from pkg import entry\n")
+    assert closure("pkg.other:x")["distributions"] == {}
+    assert "pkg.entry" in closures.outside()
+
+
+def test_the_summary_hangs_on_the_findings_of_all_kinds():
+    modules = set(closures.closure("atlas.report.summary:write_summary")["modules"])
+    folders = [
+        file.parent.name for file in (closures.ROOT / "atlas/experiments").glob("*/findings.py")
+    ]
+    assert {f"atlas.experiments.{kind}.findings" for kind in folders} <= modules
+    assert len(folders) > 9
 
 
 def test_missing_module():

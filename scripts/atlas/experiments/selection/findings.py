@@ -1,14 +1,12 @@
-"""What tables of experiments say, in sentences: mixtures, retrieval, outputs, selection."""
+"""What the table of selection says: the strategies, against one another and no model at all."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from statistics import fmean
-
-from atlas.experiments.repetitions import MEAN as SEED_MEAN
-from atlas.experiments.selection_tables import MEAN
-from atlas.experiments.silhouette_findings import settled
+from atlas.experiments.selection.table import MEAN
 from atlas.experiments.wording import (
+    Beside,
+    Row,
+    Rows,
     against,
     counted,
     includes,
@@ -16,68 +14,11 @@ from atlas.experiments.wording import (
     number,
     optional,
     overlap,
-    percent,
 )
 from atlas.selection.strategies import LORAHUB
 
-Row = Mapping[str, str]
-PARTS = ("cosine_first", "cosine_second")
-SUM = "cosine_sum"
 
-
-def additive_findings(table: Sequence[Row]) -> list[str]:
-    """Findings of additivity: whether a mixture is closest to the sum of its parts."""
-    rows = settled(table)
-    closest = [float(row[SUM]) >= max(float(row[part]) for part in PARTS) for row in rows]
-    sums = fmean(float(row[SUM]) for row in rows)
-    nearer = fmean(max(float(row[part]) for part in PARTS) for row in rows)
-    found = [
-        f"A model of a mixture is closer to the sum of the models of its parts than to either of "
-        f"them in {sum(closest)} of {counted(len(rows), 'pair')} of domains; its mean cosine is "
-        f"{number(sums)} with the sum and {number(nearer)} with the nearer part."
-    ]
-    failing = [f"{row['first']} with {row['second']}"
-               for row, yes in zip(rows, closest, strict=True) if not yes]  # fmt: skip
-    if failing:
-        found.append(f"It is not so for {listed(failing)}.")
-    known = [(row, yes) for row, yes in zip(rows, closest, strict=True) if row[f"published_{SUM}"]]
-    if known:
-        theirs = [float(row[f"published_{SUM}"]) >= max(float(row[f"published_{part}"]) for part in PARTS)
-                  for row, _ in known]  # fmt: skip
-        found.append(f"Of the {counted(len(known), 'pair')} that the paper has, the sum is closest in "
-                     f"{sum(yes for _, yes in known)} here and in {sum(theirs)} there.")  # fmt: skip
-    return found
-
-
-def retrieval_findings(table: Sequence[Row], accuracy: str = "accuracy") -> list[str]:
-    """Findings of retrieval: how often the nearest model has the domain of a few examples.
-
-    :param accuracy: what stands in the column query of the rows that sum up.
-    """
-    found = []
-    for row in settled([row for row in table if row["query"] == accuracy]):
-        queries = [r for r in table if r["query"] != accuracy and r["pool"] == row["pool"]]
-        value = float(row["accuracy"])
-        over = ", mean over seeds" if row["seed"] == SEED_MEAN else ""
-        ranks = [int(r["rank"]) for r in queries]
-        found.append(
-            f"In `{row['pool']}`, the nearest model has the domain of the examples for "
-            f"{percent(value)} of {counted(len(queries), 'query', 'queries')}{over}"
-            f"{against(value, optional(row['published']))}; the first model of the domain stands at "
-            f"rank {max(ranks)} at the latest."
-        )
-    return found
-
-
-def outputs_findings(table: Sequence[Row]) -> list[str]:
-    """What there is to read of outputs; nothing is claimed about them."""
-    models = {(row["pool"], row["model"]) for row in table}
-    texts = [row["text"] for row in table]
-    return [f"{counted(len(models), 'model')} wrote {counted(len(texts), 'text')} to the probes, "
-            f"{len(set(texts)):,} of them different from one another."]  # fmt: skip
-
-
-def selection_findings(table: Sequence[Row]) -> list[str]:
+def findings(table: Rows, beside: Beside) -> list[str]:
     """Findings of selection: the strategies, against one another and against no model at all."""
     found = []
     for selection in dict.fromkeys(row["selection"] for row in table):
@@ -123,7 +64,7 @@ def _composed(selection: str, tasks: int, row: Row) -> str:
             f"({number(100 * common, 1)} %).")  # fmt: skip
 
 
-def _between(selection: str, composed: Sequence[Row]) -> list[str]:
+def _between(selection: str, composed: Rows) -> list[str]:
     """How sure the order of the best and the last strategy is."""
     if len(composed) < 2:
         return []

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from atlas.errors import AtlasError
-from atlas.experiments.tables import MAIN_COLUMNS, averages, main_table
+from atlas.experiments.main.table import MAIN_COLUMNS, averages, main_table
 from atlas.files import read_csv, write_csv
 
 PUBLISHED = {"llama": 0.645, "gemma": 0.545}

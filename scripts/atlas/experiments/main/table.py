@@ -10,16 +10,8 @@ from atlas.errors import AtlasError
 from atlas.figures.style import SPACE_NAMES
 from atlas.files import read_csv, write_bytes, write_csv
 
-MAIN_COLUMNS = (
-    "space",
-    "dimension",
-    "distance",
-    "pool",
-    "base",
-    "models",
-    "silhouette",
-    "published",
-)
+MAIN_COLUMNS = ("space", "dimension", "distance", "pool", "base", "models", "silhouette",
+                "published")  # fmt: skip
 AVERAGE = "average"
 
 

@@ -4,7 +4,7 @@ import pytest
 import scipy.stats
 
 from atlas.errors import AtlasError
-from atlas.experiments.selection_tables import interval, scores, selection_table, summary
+from atlas.experiments.selection.table import interval, scores, selection_table, summary
 from atlas.files import read_csv, write_csv
 
 

@@ -1,0 +1,1 @@
+"""Are embeddings additive? Mixtures against their parts."""

@@ -1,0 +1,1 @@
+"""Models trained with rewards against models fine-tuned on solutions."""

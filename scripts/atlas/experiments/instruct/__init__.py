@@ -1,0 +1,1 @@
+"""Bases, models, instruct and merged models side by side."""

@@ -1,0 +1,1 @@
+"""The main table: silhouettes of all spaces, pool by pool, and their mean."""

@@ -1,0 +1,1 @@
+"""Models that are looked up by a few examples of their task."""

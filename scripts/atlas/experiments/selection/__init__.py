@@ -1,0 +1,1 @@
+"""How well models do that were composed for held-out tasks."""

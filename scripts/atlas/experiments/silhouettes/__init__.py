@@ -1,0 +1,1 @@
+"""Silhouettes of several pools side by side."""

@@ -1,0 +1,1 @@
+"""The family of delta activations: spaces, layers, numbers of probes."""

@@ -1,0 +1,1 @@
+"""Models of different periods, before and after a delta."""
