@@ -78,7 +78,7 @@ def test_the_schema_knows_the_keys_of_each_kind_of_table():
     jsonschema.Draft202012Validator.check_schema(schema)
     right = {"a": {"pools": ["p"]}, "b": {"kind": "geometry", "comparisons": ["c"]}}
     jsonschema.validate({"tables": right}, schema)
-    jsonschema.validate(default(), schema)
+    jsonschema.validate(layers([ROOT / "config/config.yaml"], {})[0], schema)
     for wrong in ({"comparisons": ["c"]}, {"kind": "geometry", "pools": ["p"]}, {"kind": "x"}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({"tables": {"a": wrong}}, schema)
