@@ -13,6 +13,7 @@ from typing import Any
 
 from atlas.errors import AtlasError
 
+WORKFLOW_FOLDER = Path(__file__).resolve().parents[2]  # the folder of the Snakefile
 STAGE_MARK = ".atlas-stage."  # in the names of files that a job has not finished
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")  # endings of files that run code when read
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from atlas.files import write_bytes, write_whole
-from atlas.job import batch_system, deathwatch
+from atlas.job import deathwatch
+from atlas.job.statements import PROVENANCE
 
-RECORDS = Path("results/provenance")
-ATTEMPTS = RECORDS / "attempts"
-HISTORY = RECORDS / "history.jsonl"
+ATTEMPTS = Path(PROVENANCE, "attempts")
+HISTORY = Path(PROVENANCE, "history.jsonl")
 RUN_FILE = "run.json"
 NEEDED = {"run", "rule", "wildcards", "attempt", "host", "process", "started", "outcome"}
 
@@ -76,7 +76,7 @@ class Attempt:
             "run": identity, "rule": rule, "wildcards": wildcards, "attempt": 1,
             "outputs": outputs, "user": user(), "host": os.uname().nodename,
             "process": f"{os.getpid()}.{deathwatch.start_time(os.getpid()) or 0}",
-            "started": now(), "outcome": "running", "batch_job": batch_system.job_id(),
+            "started": now(), "outcome": "running", "batch_job": os.environ.get("SLURM_JOB_ID"),
         }  # fmt: skip
         scratch = folder / f".{rule}-{key[:12]}.{os.getpid()}.tmp"
         while True:

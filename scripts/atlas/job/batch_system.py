@@ -32,11 +32,6 @@ RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 SECONDS = 10  # a controller that answers no sooner is away
 
 
-def job_id() -> str | None:
-    """The number of this job in the batch system, or None where there is none."""
-    return os.environ.get("SLURM_JOB_ID")
-
-
 def allocation(environment: Mapping[str, str] = os.environ) -> dict[str, str] | None:
     """What the batch system gave to this job, or None where the job runs without one.
 

@@ -10,7 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from atlas.files import WORKFLOW_FOLDER
+
+ROOT = WORKFLOW_FOLDER / "scripts"
 
 # What cannot alter the bytes of an artefact, rooms and modules of the ground, and entries of the
 # configuration wherever they stand: it is attested, and a change in it rebuilds nothing.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import shutil
 import sys
@@ -24,7 +25,7 @@ from atlas.files import STAGE_MARK
 from atlas.job import attempts, deathwatch, gpu_share
 from atlas.job.attempts import Attempt
 from atlas.job.execution import NETWORK, WORK, Execution
-from atlas.job.records import RESULTS
+from atlas.job.statements import RESULTS
 
 SCRATCH_DAYS = 14  # a job that was killed is taken up again within these days, or from its start
 
@@ -38,21 +39,21 @@ def run(snakemake: Any) -> None:
     deathwatch.watch()
     identity = os.environ.get(deathwatch.VARIABLE, f"{os.getpid()}")
     threads = str(max(1, snakemake.threads))
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = threads
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ.update(
+        OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads,
+        TOKENIZERS_PARALLELISM="false", CUBLAS_WORKSPACE_CONFIG=":4096:8",
+        FLASH_ATTENTION_DETERMINISTIC="1",
+        DELTA_ATLAS_DEVICE=snakemake.config.get("device", "auto"),
+        DELTA_ATLAS_ATTENTION=snakemake.config.get("attention", "auto"),
+    )  # fmt: skip
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # The caches of Hugging Face libraries belong to the workflow; a token stays where it was given.
     home = os.environ.get("HF_HOME", str(Path.home() / ".cache" / "huggingface"))
     os.environ.setdefault("HF_TOKEN_PATH", str(Path(home) / "token"))
     os.environ.setdefault("HF_HOME", str((WORK / "huggingface").absolute()))
-    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    os.environ["FLASH_ATTENTION_DETERMINISTIC"] = "1"
     if not snakemake.params.get(NETWORK):
         os.environ["HF_HUB_OFFLINE"] = "1"
     keep_memory()
-    os.environ["DELTA_ATLAS_DEVICE"] = snakemake.config.get("device", "auto")
-    os.environ["DELTA_ATLAS_ATTENTION"] = snakemake.config.get("attention", "auto")
     if snakemake.resources.get("gpu", 0):
         gpu_share.take_one_of_several(WORK / "gpus")
     log = Path(str(snakemake.log[0]))
@@ -75,7 +76,9 @@ def run(snakemake: Any) -> None:
             os.write(terminal, f"\nError in {label}: {sentence}\n".encode())
             if "ipykernel" in sys.modules:
                 raise  # a notebook's kernel reports by itself, and must not vanish
-            _leave(1)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)
 
 
 def keep_memory() -> None:
@@ -88,20 +91,14 @@ def keep_memory() -> None:
         mallopt(top_pad, 64 << 20)
 
 
-def _leave(status: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
-
-
 def _sentence(error: Exception) -> str:
     if isinstance(error, AtlasError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in (28, 122):
-        where = f" ({error.filename})" if error.filename else ""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or "No space left on device" in str(error):
+        name = getattr(error, "filename", None) if full else None
+        where = f" ({name})" if name else ""
         return f"the disk is full{where}; make room and give the same command again."
-    if "No space left on device" in str(error):
-        return "the disk is full; make room and give the same command again."
     return f"{type(error).__name__}: {error}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import importlib
 import inspect
@@ -11,7 +12,6 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from atlas.files import STAGE_MARK
 from atlas.job import attempts, batch_system, closures, statements
 from atlas.job.attempts import slug
 from atlas.job.digest_cache import DigestCache
-from atlas.job.records import RESULTS, BrokenRecordError, Records
+from atlas.job.records import BrokenRecordError, Records
+from atlas.job.statements import RESULTS, Statement
 
 WORK = Path(".snakemake/atlas")
 # Inputs that are not handed to the function. `companions` (the figures of a table) only have to be
@@ -55,13 +56,9 @@ class Execution:
         self.inputs = _named(snakemake.input)
         self.inputs.pop(COMPANIONS, None)
         self.outputs = _named(snakemake.output)
+        self.input_names, self.output_names = _by_path(self.inputs), _by_path(self.outputs)
         self.gone: dict[str, tuple[str, int]] = {}
         self.params = {name: v for name, v in snakemake.params.items() if name != "code"}
-        self.temporary = {
-            str(path)
-            for name in self.params.get(TEMPORARY, ())
-            for path in _flat({name: self.outputs[name]})
-        }
 
     def run(self, attempt: str) -> dict[str, Any]:
         """Do the work and make it whole.
@@ -75,48 +72,36 @@ class Execution:
         began, started = time.perf_counter(), attempts.now()
         batch = batch_system.allocation()
         code = self._code()
-        dependencies = {str(path): self.cache.sha256(path) for path in _flat(self.inputs)}
-        self._refuse_strangers(dependencies)
-        stage = {path: _stage(path, self.identity) for path in _flat(self.outputs)}
+        inputs = {path: self.cache.sha256(Path(path)) for path in self.input_names}
+        self._refuse_strangers(inputs)
+        stage = {path: _stage(Path(path), self.identity) for path in self.output_names}
         ready = time.perf_counter()
         module, _, name = self.target.partition(":")
         function = getattr(importlib.import_module(module), name)
-        scratch = None
-        if "scratch" in inspect.signature(function).parameters:
-            scratch = self._scratch_folder(dependencies)
+        wanted = inspect.signature(function).parameters
+        scratch = self._scratch_folder(inputs) if "scratch" in wanted else None
         try:
-            self._call(function, stage, scratch)
+            offered = {"scratch": scratch, "digests": self.cache, "gone": self.gone}
+            function(**self._arguments(stage), **{k: offered[k] for k in offered if k in wanted})
             worked = time.perf_counter()
-            self._refuse_changes(dependencies)
-            subject = self._subject(stage)
-            made = {**subject, **{path: digest for path, (digest, _) in self.gone.items()}}
-            kept = [path for path in made if path in subject or not Path(path).exists()]
-            replaced = self._replaced(subject)
-            statement = statements.store(
-                statements.statement(
-                    subject=made,
-                    dependencies=dependencies,
-                    names={**self._names(), **dict.fromkeys(self.gone, "gone")},
-                    temporary={str(path): place.stat().st_size for path, place in stage.items()
-                               if str(path) in self.temporary}
-                    | {path: size for path, (_, size) in self.gone.items()},
-                    rule=self.snakemake.rule,
-                    wildcards={k: str(v) for k, v in self.snakemake.wildcards.items()},
-                    params=self.params,
-                    code={**code, "outside": closures.outside()},
-                    started=started,
-                    finished=attempts.now(),
-                    run=self.identity,
-                    host={**statements.environment(), "threads": self.snakemake.threads,
-                          **_device(), "attempt": attempt, "exit": 0,
-                          **({"batch_system": batch} if batch else {})},
-                ),
-                kept,
-            )  # fmt: skip
+            self._refuse_changes(inputs)
+            written = self._digests(stage)
+            host = {
+                **statements.environment(),
+                "threads": self.snakemake.threads,
+                **_device(),
+                "attempt": attempt,
+                "exit": 0,
+                **({"batch_system": batch} if batch else {}),
+            }
+            made = self._statement(code, inputs, written, stage, started, host)
+            replaced = self._replaced(written)
+            kept = [path for path in made.outputs if path in written or not Path(path).exists()]
+            statement = statements.store(made, kept)
             for path, place in stage.items():
                 place.replace(path)
-                self.cache.put(path, subject[str(path)])
-            for folder in {path.parent for path in stage}:
+                self.cache.put(Path(path), written[path])
+            for folder in {Path(path).parent for path in stage}:
                 _sync(folder)
         finally:
             for place in stage.values():
@@ -137,31 +122,40 @@ class Execution:
             )
         return code
 
-    def _call(
-        self, function: Callable[..., None], stage: dict[Path, Path], scratch: Path | None
-    ) -> None:
-        """Call the function with inputs, params and staged outputs by name."""
+    def _arguments(self, stage: dict[str, Path]) -> dict[str, Any]:
+        """Inputs, params and staged outputs by name, as the function takes them."""
         arguments: dict[str, Any] = {**self.inputs, **self.params}
         for name in (LOCAL, TEMPORARY, NETWORK):
             arguments.pop(name, None)
-        for key, value in self.outputs.items():
-            arguments[key] = [stage[p] for p in value] if isinstance(value, list) else stage[value]
-        if scratch is not None:
-            arguments["scratch"] = scratch
-        if "digests" in inspect.signature(function).parameters:
-            arguments["digests"] = self.cache
-        if "gone" in inspect.signature(function).parameters:
-            arguments["gone"] = self.gone
-        inspect.signature(function).bind(**arguments)
-        function(**arguments)
+        for name, value in self.outputs.items():
+            staged = [stage[str(path)] for path in _flat(value)]
+            arguments[name] = staged if isinstance(value, list) else staged[0]
+        return arguments
 
-    def _names(self) -> dict[str, str]:
-        """Path -> name under which the rule declares it."""
-        return {
-            str(path): name
-            for name, value in [*self.inputs.items(), *self.outputs.items()]
-            for path in _flat({name: value})
-        }
+    def _statement(
+        self, code: dict[str, Any], inputs: dict[str, str], written: dict[str, str],
+        stage: dict[str, Path], started: str, execution: dict[str, Any],
+    ) -> Statement:  # fmt: skip
+        """What the job attests, of the files that it deleted itself, too."""
+        passing = self.params.get(TEMPORARY, ())
+        sizes = {path: stage[path].stat().st_size for path, name in self.output_names.items()
+                 if name in passing}  # fmt: skip
+        return Statement(
+            rule=self.snakemake.rule,
+            wildcards={name: str(value) for name, value in self.snakemake.wildcards.items()},
+            params=self.params,
+            code={**code, "outside": closures.outside()},
+            outputs=written | {path: digest for path, (digest, _) in self.gone.items()},
+            inputs=inputs,
+            output_names=self.output_names | dict.fromkeys(self.gone, "gone"),
+            input_names=self.input_names,
+            temporary=sizes | {path: size for path, (_, size) in self.gone.items()},
+            packages=statements.distributions(),
+            execution=execution,
+            started=started,
+            finished=attempts.now(),
+            run=self.identity,
+        )
 
     def _refuse_strangers(self, dependencies: dict[str, str]) -> None:
         """Refuse an input below results/ that no job made, or that is not what the job made."""
@@ -192,16 +186,17 @@ class Execution:
                     "again."
                 )
 
-    def _subject(self, stage: dict[Path, Path]) -> dict[str, str]:
+    def _digests(self, stage: dict[str, Path]) -> dict[str, str]:
+        """SHA-256 of what was written, by the place where it will be."""
         for path, place in stage.items():
             if not place.is_file():
                 raise AtlasError(f"{path} was not written; please report this.")
-        return {str(path): self.cache.sha256(place) for path, place in stage.items()}
+        return {path: self.cache.sha256(place) for path, place in stage.items()}
 
-    def _replaced(self, subject: dict[str, str]) -> dict[str, dict[str, str]]:
+    def _replaced(self, written: dict[str, str]) -> dict[str, dict[str, str]]:
         """What stood in the place of the outputs before, by the statements: path -> from, to."""
         found = {}
-        for path, digest in subject.items():
+        for path, digest in written.items():
             with contextlib.suppress(BrokenRecordError):
                 if earlier := self.records.statement(path):
                     found[path] = {"from": earlier.outputs[path], "to": digest,
@@ -210,9 +205,9 @@ class Execution:
 
     def _scratch_folder(self, dependencies: dict[str, str]) -> Path:
         """A folder that outlives a killed job and is found again only by the very same job."""
-        places = sorted(map(str, _flat(self.outputs)))
         key = json.dumps(
-            [self.snakemake.rule, places, dependencies, dict(self.snakemake.params.items())],
+            [self.snakemake.rule, sorted(self.output_names), dependencies,
+             dict(self.snakemake.params.items())],
             sort_keys=True, default=str,
         )  # fmt: skip
         folder = WORK / "scratch" / hashlib.sha256(key.encode()).hexdigest()[:24]
@@ -222,34 +217,30 @@ class Execution:
 
 def _named(values: Any) -> Named:
     """Named inputs or outputs of a rule as paths, lists staying lists."""
-    found: Named = {}
-    count = 0
-    for name, value in values.items():
-        if isinstance(value, str):
-            found[name] = Path(value)
-            count += 1
-        else:
-            found[name] = [Path(str(item)) for item in value]
-            count += len(value)
-    if count != len(values):
+    found: Named = {
+        name: Path(value) if isinstance(value, str) else [Path(str(item)) for item in value]
+        for name, value in values.items()
+    }
+    if sum(len(_flat(value)) for value in found.values()) != len(values):
         raise TypeError("every input and output of a rule has a name")
     return found
 
 
-def _flat(values: Named) -> list[Path]:
-    return [p for v in values.values() for p in (v if isinstance(v, list) else [v])]
+def _flat(value: Path | list[Path]) -> list[Path]:
+    return value if isinstance(value, list) else [value]
+
+
+def _by_path(values: Named) -> dict[str, str]:
+    """Path -> name under which the rule declares it."""
+    return {str(path): name for name, value in values.items() for path in _flat(value)}
 
 
 def _stage(path: Path, identity: str) -> Path:
     """Where an output is written first; what dead runs left there is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for old in path.parent.glob(f".{_escape(path.name)}{STAGE_MARK}*"):
+    for old in path.parent.glob(f".{glob.escape(path.name)}{STAGE_MARK}*"):
         old.unlink(missing_ok=True)
     return path.with_name(f".{path.name}{STAGE_MARK}{slug(identity)}{path.suffix}")
-
-
-def _escape(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def _device() -> dict[str, str]:

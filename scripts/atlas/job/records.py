@@ -7,19 +7,22 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from atlas.errors import AtlasError
 from atlas.files import STAGE_MARK
+from atlas.job.statements import (
+    ATTESTATIONS,
+    PROVENANCE,
+    RESULTS,
+    STATEMENTS,
+    Statement,
+    parse,
+    place_of,
+    pointer_to,
+)
 
-RESULTS = "results"
-PROVENANCE = f"{RESULTS}/provenance"
 CRATES = f"{RESULTS}/crates"
-STATEMENTS = f"{PROVENANCE}/statements"
-ATTESTATIONS = f"{PROVENANCE}/attestations"
 CRATE_FILE = "ro-crate-metadata.json"
 SEAL = "manifest-sha256.txt"  # of a crate: digest and path of every file, as in a BagIt folder
 # model-signing signs a folder: this one holds the manifest and nothing else.
@@ -29,122 +32,6 @@ SIGNATURE = f"{PROVENANCE}/manifest.sig"
 
 class BrokenRecordError(AtlasError):
     """A statement that is not what its own digest says."""
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One job's attestation: an in-toto Statement v1 with a SLSA Provenance v1 predicate."""
-
-    digest: str
-    content: dict[str, Any]
-
-    @cached_property
-    def _definition(self) -> dict[str, Any]:
-        return dict(self.content["predicate"]["buildDefinition"])
-
-    @property
-    def rule(self) -> str:
-        """Name of the rule."""
-        return str(self._definition["externalParameters"]["rule"])
-
-    @property
-    def wildcards(self) -> dict[str, str]:
-        """Wildcards of the job."""
-        return dict(self._definition["externalParameters"]["wildcards"])
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """What the job read of the configuration."""
-        return dict(self._definition["externalParameters"]["params"])
-
-    @property
-    def code(self) -> dict[str, Any]:
-        """Function, modules and distributions behind the rule (:func:`atlas.job.closures.closure`)."""
-        return dict(self._definition["internalParameters"]["code"])
-
-    @cached_property
-    def outputs(self) -> dict[str, str]:
-        """Path -> SHA-256 of each file that the job wrote."""
-        return {s["name"]: s["digest"]["sha256"] for s in self.content["subject"]}
-
-    @cached_property
-    def inputs(self) -> dict[str, str]:
-        """Path -> SHA-256 of each file that the job read."""
-        return {
-            d["uri"]: d["digest"]["sha256"]
-            for d in self._definition["resolvedDependencies"]
-            if "digest" in d
-        }
-
-    @cached_property
-    def input_names(self) -> dict[str, str]:
-        """Path -> name under which the rule declares the input."""
-        return {
-            d["uri"]: d["annotations"]["input"]
-            for d in self._definition["resolvedDependencies"]
-            if "annotations" in d
-        }
-
-    @cached_property
-    def output_names(self) -> dict[str, str]:
-        """Path -> name under which the rule declares the output."""
-        return {s["name"]: s["annotations"]["output"] for s in self.content["subject"]}
-
-    @cached_property
-    def temporary(self) -> dict[str, int]:
-        """Outputs that are deleted once they were read -> their size in bytes."""
-        return {
-            s["name"]: int(s["annotations"]["bytes"])
-            for s in self.content["subject"]
-            if s["annotations"].get("temporary")
-        }
-
-    @cached_property
-    def packages(self) -> dict[str, str]:
-        """Distribution -> version, all that were installed."""
-        return {
-            d["name"]: d["uri"].rpartition("@")[2]
-            for d in self._definition["resolvedDependencies"]
-            if d["uri"].startswith("pkg:pypi/")
-        }
-
-    @property
-    def execution(self) -> dict[str, Any]:
-        """Host, device and interpreter of the execution."""
-        return dict(self.content["predicate"]["runDetails"]["delta_atlas_execution"])
-
-    @property
-    def started(self) -> str:
-        """Start, ISO 8601."""
-        return str(self.content["predicate"]["runDetails"]["metadata"]["startedOn"])
-
-    @property
-    def finished(self) -> str:
-        """End, ISO 8601."""
-        return str(self.content["predicate"]["runDetails"]["metadata"]["finishedOn"])
-
-    @property
-    def run(self) -> str:
-        """Identity of the run."""
-        return str(self.content["predicate"]["runDetails"]["metadata"]["invocationId"])
-
-    @property
-    def job(self) -> str:
-        """The job in words: rule and wildcards."""
-        return " ".join([self.rule, *(v for _, v in sorted(self.wildcards.items()))])
-
-
-def _read_all(found: Statement) -> None:
-    """Look at every part of a statement that anything here asks for.
-
-    :raises KeyError, TypeError, AttributeError: where one is not there.
-    """
-    names = {*found.input_names, *found.output_names, *found.temporary, *found.packages}
-    parts = (found.outputs, found.inputs, found.wildcards, found.params, found.execution, names)
-    texts = (found.rule, found.started, found.finished, found.run, found.code["function"])
-    tables = (found.code["modules"], found.code["distributions"])
-    if not (all(isinstance(t, str) for t in texts) and all(isinstance(t, dict) for t in tables)):
-        raise TypeError(f"{parts}")
 
 
 class Records:
@@ -161,7 +48,7 @@ class Records:
 
     def mirror(self, name: str) -> Path:
         """The pointer to the newest statement of an artefact."""
-        return self.root / ATTESTATIONS / f"{name.removeprefix(RESULTS + '/')}.json"
+        return self.root / pointer_to(name)
 
     def statement(self, name: str) -> Statement | None:
         """The newest statement of an artefact, or None where it has none.
@@ -181,28 +68,19 @@ class Records:
             raise BrokenRecordError(f"{self._relative(pointer)}: is a statement of other files.")
         return found
 
-    def by_digest(self, digest: str) -> Statement | None:
-        """A statement by its SHA-256, also one that was replaced since."""
-        place = self.root / STATEMENTS / digest[:2] / f"{digest}.json"
-        return self._read(place) if place.is_file() else None
-
     def _read(self, place: Path) -> Statement:
         data = place.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        stored = self.root / STATEMENTS / digest[:2] / f"{digest}.json"
         named_otherwise = place.parent.parent.name == "statements" and place.stem != digest
-        if named_otherwise or not stored.is_file():
+        if named_otherwise or not (self.root / place_of(digest)).is_file():
             raise BrokenRecordError(
                 f"{self._relative(place)}: the statement was altered: its SHA-256 is {digest[:12]}…"
             )
         try:
-            found = Statement(digest, json.loads(data))
-            _read_all(found)
+            return parse(json.loads(data), digest)
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise BrokenRecordError(
-                f"{self._relative(place)}: is not an attestation of a job."
-            ) from None
-        return found
+            where = self._relative(place)
+            raise BrokenRecordError(f"{where}: is not an attestation of a job.") from None
 
     def all_statements(self) -> Iterator[Statement]:
         """Every stored statement that is whole, those that were replaced since among them."""
@@ -227,8 +105,8 @@ class Records:
         """Stored statements whose bytes are not those of their name: (path, SHA-256 found)."""
         for place in sorted((self.root / STATEMENTS).glob("*/[!.]*")):
             digest = hashlib.sha256(place.read_bytes()).hexdigest()
-            if place.name != f"{digest}.json" or place.parent.name != digest[:2]:
-                yield self._relative(place), digest
+            if (name := self._relative(place)) != place_of(digest):
+                yield name, digest
 
     def artefacts(self) -> list[str]:
         """Files below results/ that jobs make, sorted; the contents of crates are not among them."""
@@ -255,10 +133,8 @@ class Records:
         )
 
     def _relative(self, place: Path) -> str:
-        try:
-            return place.relative_to(self.root).as_posix()
-        except ValueError:
-            return str(place)
+        inside = place.is_relative_to(self.root)
+        return place.relative_to(self.root).as_posix() if inside else str(place)
 
 
 def open_records(place: Path) -> Records:

@@ -12,19 +12,165 @@ import os
 import platform
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from atlas.files import write_whole
 
-RECORDS = Path("results/provenance")
+RESULTS = "results"
+PROVENANCE = f"{RESULTS}/provenance"
+STATEMENTS = f"{PROVENANCE}/statements"
+ATTESTATIONS = f"{PROVENANCE}/attestations"
+
+
+def place_of(digest: str) -> str:
+    """Where the statement with a SHA-256 is stored."""
+    return f"{STATEMENTS}/{digest[:2]}/{digest}.json"
+
+
+def pointer_to(artefact: str) -> str:
+    """Where the link to the newest statement of an artefact is."""
+    return f"{ATTESTATIONS}/{artefact.removeprefix(f'{RESULTS}/')}.json"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One job's attestation.
+
+    :param params: what the job read of the configuration.
+    :param code: function, modules and distributions behind the rule
+        (:func:`atlas.job.closures.closure`).
+    :param outputs, inputs: path -> SHA-256 of each file that the job wrote, or read.
+    :param output_names, input_names: path -> name under which the rule declares it.
+    :param temporary: outputs that are deleted once they were read -> their size in bytes.
+    :param packages: distribution -> version, all that were installed.
+    :param execution: what is true of this execution only: host, device, threads, interpreter, and
+        what a batch system gave to it.
+    :param started, finished: ISO 8601.
+    :param run: identity of the run.
+    :param digest: SHA-256 of the statement, where it was read.
+    """
+
+    rule: str
+    wildcards: dict[str, str]
+    params: dict[str, Any]
+    code: dict[str, Any]
+    outputs: dict[str, str]
+    inputs: dict[str, str]
+    output_names: dict[str, str]
+    input_names: dict[str, str]
+    temporary: dict[str, int]
+    packages: dict[str, str]
+    execution: dict[str, Any]
+    started: str
+    finished: str
+    run: str
+    digest: str = ""
+
+    @property
+    def job(self) -> str:
+        """The job in words: rule and wildcards."""
+        return " ".join([self.rule, *(v for _, v in sorted(self.wildcards.items()))])
+
+
+def content(made: Statement) -> dict[str, Any]:
+    """A statement as the JSON that is stored.
+
+    :raises KeyError: for an input or output without a name.
+    """
+    return {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [
+            {"name": path, "digest": {"sha256": digest},
+             "annotations": {"output": made.output_names[path],
+                             **({"temporary": True, "bytes": made.temporary[path]}
+                                if path in made.temporary else {})}}
+            for path, digest in sorted(made.outputs.items())
+        ],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": "urn:delta-atlas:job:v1",
+                "externalParameters": {
+                    "rule": made.rule, "wildcards": made.wildcards, "params": made.params,
+                },
+                "internalParameters": {"code": made.code},
+                "resolvedDependencies": [
+                    *({"uri": path, "digest": {"sha256": digest},
+                       "annotations": {"input": made.input_names[path]}}
+                      for path, digest in sorted(made.inputs.items())),
+                    *({"uri": f"pkg:pypi/{name.lower()}@{version}", "name": name}
+                      for name, version in made.packages.items()),
+                ],
+            },
+            "runDetails": {
+                "builder": {"id": "urn:delta-atlas:snakemake"},
+                "metadata": {"invocationId": made.run, "startedOn": made.started,
+                             "finishedOn": made.finished},
+                "delta_atlas_execution": made.execution,
+            },
+        },
+    }  # fmt: skip
+
+
+def parse(stored: Mapping[str, Any], digest: str) -> Statement:
+    """The statement that some JSON is.
+
+    :raises KeyError, TypeError, AttributeError, ValueError: where it is none.
+    """
+    definition, details = (stored["predicate"][key] for key in ("buildDefinition", "runDetails"))
+    asked, code = definition["externalParameters"], definition["internalParameters"]["code"]
+    made, resolved = stored["subject"], definition["resolvedDependencies"]
+    read = [d for d in resolved if "digest" in d]
+    for part, kind in (("function", str), ("modules", dict), ("distributions", dict)):
+        if not isinstance(code[part], kind):
+            raise TypeError(part)
+    return Statement(
+        rule=str(asked["rule"]),
+        wildcards=dict(asked["wildcards"]),
+        params=dict(asked["params"]),
+        code=dict(code),
+        outputs={s["name"]: s["digest"]["sha256"] for s in made},
+        inputs={d["uri"]: d["digest"]["sha256"] for d in read},
+        output_names={s["name"]: s["annotations"]["output"] for s in made},
+        input_names={d["uri"]: d["annotations"]["input"] for d in read},
+        temporary={s["name"]: int(s["annotations"]["bytes"]) for s in made
+                   if s["annotations"].get("temporary")},
+        packages={d["name"]: d["uri"].rpartition("@")[2] for d in resolved
+                  if d["uri"].startswith("pkg:pypi/")},
+        execution=dict(details["delta_atlas_execution"]),
+        started=str(details["metadata"]["startedOn"]),
+        finished=str(details["metadata"]["finishedOn"]),
+        run=str(details["metadata"]["invocationId"]),
+        digest=digest,
+    )  # fmt: skip
+
+
+def store(made: Statement, outputs: Iterable[str]) -> str:
+    """Write a statement under its own digest, and point the mirror tree to it for some outputs.
+
+    :returns: the statement's SHA-256.
+    """
+    data = json.dumps(content(made), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    digest = hashlib.sha256(data.encode()).hexdigest()
+    target = Path(place_of(digest))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(target, data.encode())
+    for output in outputs:
+        link = Path(pointer_to(output))
+        link.parent.mkdir(parents=True, exist_ok=True)
+        scratch = link.with_name(f".{link.name}.{os.getpid()}.tmp")
+        scratch.unlink(missing_ok=True)
+        scratch.symlink_to(os.path.relpath(target, link.parent))
+        scratch.rename(link)
+    return digest
 
 
 def environment() -> dict[str, Any]:
-    """Interpreter, platform, processor, driver and installed distributions, as far as known."""
+    """Interpreter, platform, processor and driver, as far as known."""
     found = {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
@@ -33,7 +179,6 @@ def environment() -> dict[str, Any]:
         "host": socket.gethostname(),
         "processor": _line_of("/proc/cpuinfo", r"model name\s*:\s*(.+)"),
         "driver": _line_of("/proc/driver/nvidia/version", r"Module\s+(?:for \S+\s+)?([\d.]+)"),
-        "distributions": _distributions(),
     }
     return {name: value for name, value in found.items() if value}
 
@@ -46,7 +191,7 @@ def _line_of(file: str, pattern: str) -> str | None:
     return match[1].strip() if match else None
 
 
-def _distributions() -> dict[str, str]:
+def distributions() -> dict[str, str]:
     """Installed distributions and versions; only the head of their metadata is read."""
     found: dict[str, str] = {}
     for distribution in metadata.distributions():
@@ -56,84 +201,3 @@ def _distributions() -> dict[str, str]:
         if len(fields) == 2:
             found.setdefault(fields["Name"], fields["Version"])  # the first on the path is imported
     return dict(sorted(found.items()))
-
-
-def statement(
-    *,
-    subject: dict[str, str],
-    dependencies: dict[str, str],
-    names: dict[str, str],
-    rule: str,
-    wildcards: dict[str, str],
-    params: dict[str, Any],
-    code: dict[str, Any],
-    started: str,
-    finished: str,
-    run: str,
-    host: dict[str, Any],
-    temporary: Mapping[str, int] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """The attestation of one job.
-
-    :param subject: output path -> SHA-256.
-    :param dependencies: input path -> SHA-256.
-    :param names: path -> name under which the rule declares the input or output.
-    :param temporary: outputs that are deleted once they were read -> their size in bytes.
-    :param host: what is true of this execution only: host, device, threads, and what a batch system
-        gave to it.
-    """
-    resolved = [
-        {"uri": path, "digest": {"sha256": d}, "annotations": {"input": names[path]}}
-        for path, d in sorted(dependencies.items())
-    ]
-    host = dict(host)
-    packages = host.pop("distributions", {})
-    resolved += [
-        {"uri": f"pkg:pypi/{name.lower()}@{version}", "name": name}
-        for name, version in packages.items()
-    ]
-    made = [
-        {"name": path, "digest": {"sha256": d},
-         "annotations": {"output": names[path],
-                         **({"temporary": True, "bytes": temporary[path]}
-                            if path in temporary else {})}}
-        for path, d in sorted(subject.items())
-    ]  # fmt: skip
-    return {
-        "_type": "https://in-toto.io/Statement/v1",
-        "subject": made,
-        "predicateType": "https://slsa.dev/provenance/v1",
-        "predicate": {
-            "buildDefinition": {
-                "buildType": "urn:delta-atlas:job:v1",
-                "externalParameters": {"rule": rule, "wildcards": wildcards, "params": params},
-                "internalParameters": {"code": code},
-                "resolvedDependencies": resolved,
-            },
-            "runDetails": {
-                "builder": {"id": "urn:delta-atlas:snakemake"},
-                "metadata": {"invocationId": run, "startedOn": started, "finishedOn": finished},
-                "delta_atlas_execution": host,
-            },
-        },
-    }
-
-
-def store(content: dict[str, Any], outputs: list[str]) -> str:
-    """Write a statement under its own digest and point the mirror tree to it.
-
-    :returns: the statement's SHA-256.
-    """
-    data = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
-    digest = hashlib.sha256(data).hexdigest()
-    target = RECORDS / "statements" / digest[:2] / f"{digest}.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(target, data)
-    for output in outputs:
-        link = RECORDS / "attestations" / f"{Path(output).relative_to('results')}.json"
-        link.parent.mkdir(parents=True, exist_ok=True)
-        scratch = link.with_name(f".{link.name}.{os.getpid()}.tmp")
-        scratch.unlink(missing_ok=True)
-        scratch.symlink_to(os.path.relpath(target, link.parent))
-        scratch.rename(link)
-    return digest

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from atlas.job.records import Statement
+from atlas.job.statements import Statement
 
 Kind = Literal["output", "input", "parameter", "module", "package", "rule", "execution"]
 Find = Callable[[str, str], Statement | None]  # path, SHA-256 -> the statement that made it

@@ -16,7 +16,8 @@ from rich.console import Console
 
 from atlas.errors import AtlasError
 from atlas.job.attempts import read_attempts
-from atlas.job.records import CRATE_FILE, RESULTS, Records, open_records
+from atlas.job.records import CRATE_FILE, Records, open_records
+from atlas.job.statements import RESULTS
 from atlas.lineage import diff as differences
 from atlas.lineage import show
 from atlas.lineage import trace as tracing

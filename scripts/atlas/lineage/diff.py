@@ -11,7 +11,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from atlas.job.records import CRATE_FILE, CRATES, Records, Statement
+from atlas.job.records import CRATE_FILE, CRATES, Records
+from atlas.job.statements import Statement
 from atlas.lineage.causes import Cause, Causes, Find, Group, group, own_causes
 from atlas.lineage.findings import Digests
 

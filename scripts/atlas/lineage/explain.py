@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError
-from atlas.job import statements
 from atlas.job.attempts import ATTEMPTS, RUN_FILE
-from atlas.job.records import BrokenRecordError, Records, Statement
+from atlas.job.records import BrokenRecordError, Records
+from atlas.job.statements import Statement
 from atlas.lineage.causes import Cause, Causes, Group, changed, group, own_causes, plain
 from atlas.lineage.dry_run import PlannedJob, planned_jobs
 from atlas.lineage.findings import Digests
@@ -99,12 +99,11 @@ def _attested(records: Records, job: PlannedJob) -> Statement | None:
 def _as_statement(job: PlannedJob, inputs: dict[str, str | None]) -> Statement:
     """A planned job in the form of an attestation, to be compared with one."""
     params = {name: value for name, value in job.params.items() if name != "code"}
-    content = statements.statement(
-        subject={}, dependencies={p: d for p, d in inputs.items() if d}, names=job.inputs,
+    return Statement(
         rule=job.rule, wildcards=job.wildcards, params=plain(params), code=job.params["code"],
-        started="", finished="", run="", host={},
+        outputs={}, output_names={}, inputs={p: d for p, d in inputs.items() if d}, input_names={},
+        temporary={}, packages={}, execution={}, started="", finished="", run="",
     )  # fmt: skip
-    return Statement("", content)
 
 
 def _last_time(records: Records, file: str, now: Statement) -> Explanation:

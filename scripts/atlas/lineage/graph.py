@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError
-from atlas.job.records import RESULTS, Records, Statement
+from atlas.job.records import Records
+from atlas.job.statements import RESULTS, Statement
 
 
 @dataclass(frozen=True)

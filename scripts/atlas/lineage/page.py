@@ -17,9 +17,10 @@ import jinja2
 import networkx as nx
 
 from atlas.errors import AtlasError
+from atlas.files import WORKFLOW_FOLDER
 from atlas.lineage.graph import Graph, Node
 
-TEMPLATE = Path(__file__).with_name("page.html.jinja")
+TEMPLATE = WORKFLOW_FOLDER / "resources/lineage/page.html.jinja"
 # Pixels at zoom 1. All layers share one grid of rows, so that the gaps between rows are free from
 # the left end of the page to the right: edges that pass nodes run there.
 HEIGHT, PITCH, BESIDE, GUTTER, MARGIN, BEND = 40, 58, 22, 116, 28, 44

@@ -9,7 +9,8 @@ from typing import Any
 
 from atlas.errors import AtlasError
 from atlas.files import read_json, write_json
-from atlas.job.records import MANIFEST, RESULTS, SIGNATURE, BrokenRecordError, Records
+from atlas.job.records import MANIFEST, SIGNATURE, BrokenRecordError, Records
+from atlas.job.statements import RESULTS
 from atlas.lineage.findings import Finding
 from atlas.lineage.verify import verify
 

@@ -12,7 +12,8 @@ from typing import Any
 from atlas.datasets.row_ids import origins
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
-from atlas.job.records import RESULTS, Records, Statement
+from atlas.job.records import Records
+from atlas.job.statements import RESULTS, Statement
 from atlas.lineage.graph import Graph, Node, build_graph
 
 DATASETS = f"{RESULTS}/datasets/"

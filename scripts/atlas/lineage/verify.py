@@ -10,16 +10,8 @@ from atlas.errors import AtlasError
 from atlas.files import read_json
 from atlas.job.attempts import ATTEMPTS, HISTORY, history_lines
 from atlas.job.closures import modules_behind
-from atlas.job.records import (
-    CRATE_FILE,
-    MANIFEST,
-    RESULTS,
-    SEAL,
-    SIGNATURE,
-    BrokenRecordError,
-    Records,
-    Statement,
-)
+from atlas.job.records import CRATE_FILE, MANIFEST, SEAL, SIGNATURE, BrokenRecordError, Records
+from atlas.job.statements import RESULTS, Statement
 from atlas.lineage.crate_files import crate_files, read_seal
 from atlas.lineage.findings import Digests, Finding, Kind, Report
 

@@ -10,18 +10,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from atlas.files import json_bytes, write_bytes
+from atlas.files import WORKFLOW_FOLDER, json_bytes, write_bytes
 from atlas.job.records import CRATE_FILE, Records
 from atlas.lineage.crate_files import seal
 from atlas.publishing.crate_contents import Contents, clear, fill, gather
 from atlas.publishing.crate_graph import PROFILES, TERMS, VERSION, Graph, moment, ref
 from atlas.publishing.crate_run import WORKFLOW, RunGraph
 
-HERE = Path(__file__).resolve().parents[3]
-
 
 def write_crate(
-    *, artefact: Path, metadata: Path, target: str, companions: list[str], source: Path = HERE
+    *,
+    artefact: Path,
+    metadata: Path,
+    target: str,
+    companions: list[str],
+    source: Path = WORKFLOW_FOLDER,
 ) -> None:
     """Write a crate: its folder is the one of the metadata, which are written last.
 

@@ -15,7 +15,8 @@ from atlas.digests import sha256_file
 from atlas.errors import AtlasError
 from atlas.files import copy, json_bytes, link, read_json, write_bytes
 from atlas.job.attempts import ATTEMPTS, RUN_FILE, slug
-from atlas.job.records import RESULTS, STATEMENTS, Records, Statement
+from atlas.job.records import Records
+from atlas.job.statements import RESULTS, STATEMENTS, Statement
 from atlas.lineage.crate_files import Entry
 
 README = "README.md"  # a crate has one, also where the workflow has none

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from atlas.job.records import ATTESTATIONS, Statement
+from atlas.job.statements import ATTESTATIONS, Statement
 from atlas.publishing.crate_contents import README, Contents, Entry, record_of
 
 VERSION = "1.1"  # of RO-Crate: what Provenance Run Crate 0.5 builds on

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from atlas.job.records import RESULTS, STATEMENTS, Statement
+from atlas.job.statements import RESULTS, STATEMENTS, Statement
 from atlas.publishing.crate_contents import MERGED, README
 from atlas.publishing.crate_graph import Graph, moment, ref
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from atlas.job import statements
 from atlas.job.records import Records
+from atlas.job.statements import Statement
 
 RAW = "resources/raw.txt"
 A, B, C, D, E = (
@@ -21,7 +24,7 @@ def sha(data: bytes | str) -> str:
     return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
 
 
-def content(
+def statement(
     outputs: Mapping[str, str],
     inputs: Mapping[str, str],
     rule: str = "rule",
@@ -32,19 +35,21 @@ def content(
     packages: Mapping[str, str] | None = None,
     time: int = 0,
     temporary: Mapping[str, int] | None = None,
+    distributions: Mapping[str, str] | None = None,
     **host,
-) -> dict:
-    """A statement of a job, from digests."""
-    return statements.statement(
-        subject=dict(outputs), dependencies=dict(inputs),
-        names={**dict.fromkeys(inputs, "read"), **dict.fromkeys(outputs, "made")},
+) -> Statement:
+    """A statement of a job, from digests; it has a digest as if it was stored."""
+    made = Statement(
+        outputs=dict(outputs), output_names=dict.fromkeys(outputs, "made"),
+        inputs=dict(inputs), input_names=dict.fromkeys(inputs, "read"),
         rule=rule, wildcards=dict(wildcards or {}), params=dict(params or {}),
         code={"function": function, "modules": dict(modules or {}),
               "distributions": dict(packages or {}), "outside": {}},
         started=f"2026-01-01T00:{time:02d}:00+00:00", finished=f"2026-01-01T00:{time:02d}:30+00:00",
-        run="1.2.host.", host={"host": "host", "device": "cpu", **host},
-        temporary=dict(temporary or {}),
+        run="1.2.host.", execution={"host": "host", "device": "cpu", **host},
+        temporary=dict(temporary or {}), packages=dict(distributions or {}),
     )  # fmt: skip
+    return replace(made, digest=sha(json.dumps(statements.content(made), sort_keys=True)))
 
 
 class Run:
@@ -84,9 +89,7 @@ class Run:
         made = {name: self.put(name, data) for name, data in outputs.items()}
         read = {name: sha((self.root / name).read_bytes()) for name in inputs}
         with contextlib.chdir(self.root):
-            return statements.store(
-                content(made, read, **{"time": self.time, **more}), list(outputs)
-            )
+            return statements.store(statement(made, read, **{"time": self.time, **more}), outputs)
 
     def chain(self) -> dict[str, str]:
         """resources/raw -> a -> b -> c.
@@ -103,6 +106,10 @@ class Run:
     def pointer(self, name: str) -> Path:
         """The link to the statement of an artefact."""
         return self / f"results/provenance/attestations/{name.removeprefix('results/')}.json"
+
+    def read(self, digest: str) -> Statement:
+        """A stored statement, also one that was replaced since."""
+        return next(s for s in self.records.all_statements() if s.digest == digest)
 
     def statement(self, digest: str) -> Path:
         return self / f"results/provenance/statements/{digest[:2]}/{digest}.json"

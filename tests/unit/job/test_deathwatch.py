@@ -13,7 +13,7 @@ from atlas.job.deathwatch import VARIABLE, announce, start_time
 
 SCRIPTS = Path(deathwatch.__file__).parents[2]
 JOB = (
-    "import sys, time; from atlas import deathwatch; deathwatch.watch(); print('up', flush=True); "
+    "import sys, time; from atlas.job import deathwatch; deathwatch.watch(); print('up', flush=True); "
 )
 WAIT = "time.sleep(60)"
 
@@ -64,7 +64,7 @@ def test_the_first_to_announce_is_the_run(monkeypatch):
     identity = announce()
     assert identity.startswith(f"{os.getpid()}.{start_time(os.getpid())}.")
     assert os.environ[VARIABLE] == identity
-    code = "from atlas import deathwatch; print(deathwatch.announce())"
+    code = "from atlas.job import deathwatch; print(deathwatch.announce())"
     child = job(code, identity)
     assert child.communicate()[0].strip() == identity
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 import re
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -11,54 +12,64 @@ import pytest
 
 from atlas.job import statements
 
-
-def make_statement():
-    return statements.statement(
-        subject={"results/b": "bb", "results/a": "aa"}, dependencies={"raw": "cc"},
-        names={"raw": "source", "results/a": "table", "results/b": "page"}, rule="r",
-        wildcards={"model": "m"}, params={"x": 1}, code={"function": "f"}, started="t0",
-        finished="t1", run="run", host={"host": "h", "distributions": {"NumPy": "2.0"}},
-    )  # fmt: skip
+CODE = {"function": "f", "modules": {"m": "0"}, "distributions": {"numpy": "2.0"}}
+MADE = statements.Statement(
+    outputs={"results/b": "bb", "results/a": "aa"}, inputs={"raw": "cc"},
+    output_names={"results/a": "table", "results/b": "page"}, input_names={"raw": "source"},
+    rule="r", wildcards={"model": "m"}, params={"x": 1}, code=CODE, started="t0", finished="t1",
+    run="run", execution={"host": "h"}, packages={"NumPy": "2.0"}, temporary={"results/b": 7},
+)  # fmt: skip
 
 
 def test_statement_is_slsa_in_in_toto():
-    found = make_statement()
+    found = statements.content(MADE)
     assert found["_type"] == "https://in-toto.io/Statement/v1"
     assert found["predicateType"] == "https://slsa.dev/provenance/v1"
     assert found["subject"] == [
         {"name": "results/a", "digest": {"sha256": "aa"}, "annotations": {"output": "table"}},
-        {"name": "results/b", "digest": {"sha256": "bb"}, "annotations": {"output": "page"}},
+        {
+            "name": "results/b",
+            "digest": {"sha256": "bb"},
+            "annotations": {"output": "page", "temporary": True, "bytes": 7},
+        },
     ]
     definition = found["predicate"]["buildDefinition"]
     assert definition["resolvedDependencies"] == [
         {"uri": "raw", "digest": {"sha256": "cc"}, "annotations": {"input": "source"}},
         {"uri": "pkg:pypi/numpy@2.0", "name": "NumPy"},
     ]
-    assert definition["internalParameters"] == {"code": {"function": "f"}}
+    assert definition["internalParameters"] == {"code": CODE}
     assert definition["externalParameters"] == {
         "rule": "r", "wildcards": {"model": "m"}, "params": {"x": 1},
     }  # fmt: skip
 
 
 def test_what_is_true_of_the_execution_only_stands_apart():
-    details = make_statement()["predicate"]["runDetails"]
+    details = statements.content(MADE)["predicate"]["runDetails"]
     assert details["delta_atlas_execution"] == {"host": "h"}
     assert details["metadata"] == {"invocationId": "run", "startedOn": "t0", "finishedOn": "t1"}
 
 
 def test_a_file_without_a_name_is_refused():
     with pytest.raises(KeyError, match="raw"):
-        statements.statement(
-            subject={}, dependencies={"raw": "cc"}, names={}, rule="r", wildcards={}, params={},
-            code={}, started="", finished="", run="", host={},
-        )  # fmt: skip
+        statements.content(replace(MADE, input_names={}))
+
+
+def test_what_is_written_is_read():
+    assert statements.parse(statements.content(MADE), "sha") == replace(MADE, digest="sha")
+
+
+@pytest.mark.parametrize("part", ["function", "modules", "distributions"])
+def test_code_of_another_kind_is_no_statement(part):
+    with pytest.raises(TypeError, match=part):
+        statements.parse(statements.content(replace(MADE, code={**CODE, part: None})), "")
 
 
 def test_distributions_are_those_of_importlib():
     expected = {}
     for distribution in metadata.distributions():
         expected.setdefault(distribution.metadata["Name"], distribution.version)
-    found = statements._distributions()
+    found = statements.distributions()
     assert found == expected
     assert list(found) == sorted(found)
     assert found["pytest"] == pytest.__version__
@@ -77,14 +88,13 @@ def test_distributions_of_any_form(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(text)
     monkeypatch.setattr("sys.path", [str(tmp_path / "first"), str(tmp_path / "second")])
-    assert statements._distributions() == {"One": "1.0", "old": "2.0"}
+    assert statements.distributions() == {"One": "1.0", "old": "2.0"}
 
 
 def test_the_environment_tells_what_is_known():
     found = statements.environment()
     assert found["python"] == platform.python_version()
     assert found["machine"] == platform.machine()
-    assert found["distributions"] == statements._distributions()
     assert all(found.values())
     models = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     assert found.get("processor") == (models[0].strip() if models else None)
@@ -115,15 +125,15 @@ def test_a_driver_in_its_two_forms_or_none(tmp_path, monkeypatch, text, expected
 
 def test_store_is_content_addressed_and_mirrored(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    content = make_statement()
-    digest = statements.store(content, ["results/models/m/a.txt", "results/b"])
+    digest = statements.store(MADE, ["results/models/m/a.txt", "results/b"])
+    content = statements.content(MADE)
     (stored,) = (tmp_path / "results/provenance/statements").rglob("*.json")
     assert stored.stem == digest == hashlib.sha256(stored.read_bytes()).hexdigest()
     for name in ("models/m/a.txt", "b"):
         link = tmp_path / f"results/provenance/attestations/{name}.json"
         assert json.loads(link.read_text()) == content
-    newer = {**content, "subject": []}
+    newer = replace(MADE, outputs={})
     assert statements.store(newer, ["results/b"]) != digest
-    assert json.loads(link.read_text()) == newer
+    assert json.loads(link.read_text()) == statements.content(newer)
     assert json.loads(stored.read_text()) == content
     assert not list(tmp_path.rglob("*.tmp"))

@@ -2,18 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from atlas.job.records import Statement
 from atlas.lineage.causes import Cause, Causes, Group, changed, flatten, group, own_causes
-from unit.job.runs import A, B, C, content, sha
+from unit.job.runs import A, B, C, statement
 
 JOB = {"rule": "train", "wildcards": {"model": "m"}}
 WORD = "train m"
 
 
 def made(outputs, inputs=None, **more):
-    """A statement whose digest is a name of its own."""
-    value = content(outputs, inputs or {}, **{**JOB, "params": {"seed": 1}, **more})
-    return Statement(sha(repr(value)), value)
+    return statement(outputs, inputs or {}, **{**JOB, "params": {"seed": 1}, **more})
 
 
 def finder(*statements):

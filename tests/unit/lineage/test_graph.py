@@ -78,7 +78,7 @@ def test_a_replaced_statement_has_a_graph_of_its_own(run):
     run.put(RAW, "raw")
     old = run.job({A: "a"}, [RAW], params={"seed": 0})
     new = run.job({A: "b"}, [], params={"seed": 1})
-    graph = build_graph(run.records, [run.records.by_digest(old)])
+    graph = build_graph(run.records, [run.read(old)])
     assert set(graph.nodes) == {old, RAW}
     assert set(build_graph(run.records, [A]).nodes) == {new}
 
@@ -88,7 +88,7 @@ def test_behind_a_replaced_statement_stand_the_inputs_that_it_read(run):
     model = run.job({C: "trained on seed 0"}, [A])
     new = run.job({A: "seed 1"}, params={"seed": 1})
     run.job({C: "trained on seed 1"}, [A])
-    graph = build_graph(run.records, [run.records.by_digest(model)])
+    graph = build_graph(run.records, [run.read(model)])
     assert old in graph.nodes
     assert new not in graph.nodes
 

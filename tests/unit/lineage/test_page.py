@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.errors import AtlasError
-from atlas.job.records import Statement
 from atlas.lineage.graph import Graph, Node
 from atlas.lineage.page import HEIGHT, TEMPLATE, _content, arrange, layers, write_page
-from unit.job.runs import content, sha
+from unit.job.runs import sha, statement
 
 MODULES = {f"atlas.module_{k}": sha(str(k))[:16] for k in range(40)}
 PACKAGES = {f"package-{k}": f"{k}.0" for k in range(20)}
@@ -35,10 +34,9 @@ class Jobs:
     def job(self, outputs, inputs=(), rule="rule", **more) -> str:
         written = {path: sha(path) for path in outputs}
         read = {path: sha(path) for path in inputs}
-        value = content(written, read, rule, **more)
-        statement = Statement(sha(json.dumps(value, sort_keys=True)), value)
+        made = statement(written, read, rule, **more)
         stage = min(outputs).split("/")[1]
-        node = Node(statement.digest, statement.job, stage, written, statement)
+        node = Node(made.digest, made.job, stage, written, made)
         self.graph.nodes[node.id] = node
         for path in inputs:
             above = self.made.get(path, path)

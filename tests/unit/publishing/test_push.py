@@ -20,6 +20,7 @@ from atlas.publishing.hub_cards import delta_card, fitted_card
 from atlas.publishing.push_errors import without_secrets
 from hub_server import READ_TOKEN, TOKEN, Hub
 from micro import micro_config
+from unit.job.runs import statement
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 CALL = """
@@ -67,14 +68,8 @@ def attest(outputs: dict[str, bytes], inputs: tuple[str, ...] = ()) -> list[str]
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_bytes(data)
     sha = {n: hashlib.sha256(Path(n).read_bytes()).hexdigest() for n in (*outputs, *inputs)}
-    content = statements.statement(
-        subject={n: sha[n] for n in outputs}, dependencies={n: sha[n] for n in inputs},
-        names=dict.fromkeys(sha, "file"), rule="make", wildcards={}, params={},
-        code={"function": "a:b", "modules": {}, "distributions": {}, "outside": {}},
-        started="2026-01-01T00:00:00+00:00", finished="2026-01-01T00:01:00+00:00", run="1",
-        host={"host": "h", "device": "cpu"},
-    )  # fmt: skip
-    statements.store(content, list(outputs))
+    read = {n: sha[n] for n in inputs}
+    statements.store(statement({n: sha[n] for n in outputs}, read, "make"), outputs)
     return list(outputs)
 
 
