@@ -12,11 +12,10 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from atlas import device
 from atlas.job import batch_system, completeness, deathwatch, entry as job, closures
 from atlas.plan import job_sizes
-from atlas.configuration.pools import SPACES
 from atlas.configuration.tables import TABLE_KINDS
 from atlas.errors import AtlasError
 from atlas.spaces.large_pools import ALL_PAIRS
-from atlas.figures.style import SPACE_NAMES
+from atlas.spaces.names import space_names, space_title
 from atlas.references import known
 from atlas.plan.plan import build, described, source_params
 from atlas.plan.resolved import weight_names
@@ -129,4 +128,4 @@ wildcard_constraints:
     shard=r"\d{4}",
     split=r"[A-Za-z0-9._-]+",
     variant=r"(\+none|\+universal)?",
-    space=names(SPACES),
+    space=names(space_names()),

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import typing
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from atlas.grammar import Entry, Name, Share, is_whole
+from atlas.spaces.names import space_names
 
-MainSpace = Literal["delta_activations", "flattened_weights", "salient_mask", "output_sentences"]
-
-
-FamilySpace = Literal["delta_logits", "delta_weighted", "delta_meaning"]
-
-
-Space = MainSpace | FamilySpace
+if TYPE_CHECKING:
+    Space = str
+else:
+    Space = Literal[space_names()]
 
 
-# The four spaces that the paper compares, and the others of the family of delta activations.
-MAIN_SPACES: tuple[MainSpace, ...] = typing.get_args(MainSpace)
-
-
-FAMILY_SPACES: tuple[FamilySpace, ...] = typing.get_args(FamilySpace)
-
-
-SPACES: tuple[Space, ...] = (*MAIN_SPACES, *FAMILY_SPACES)
+# The four spaces that the paper compares.
+MAIN_SPACES: tuple[Space, ...] = ("delta_activations", "flattened_weights", "salient_mask",
+                                  "output_sentences")  # fmt: skip
 
 
 class Continuations(Entry):

@@ -18,7 +18,7 @@ from atlas.experiments.wording import (
     overlap,
     percent,
 )
-from atlas.figures.style import SPACE_NAMES
+from atlas.spaces.names import space_title
 
 Row = Mapping[str, str]
 CLIPPED = "cosine_clipped"
@@ -27,7 +27,7 @@ DIGITS = 3  # of silhouettes, as the paper has them
 
 def space_name(space: str) -> str:
     """An embedding space as it stands in a sentence."""
-    return SPACE_NAMES[space].lower()
+    return space_title(space).lower()
 
 
 def settled(rows: Sequence[Row]) -> list[Row]:
