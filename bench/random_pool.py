@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from atlas.weights.adapters import PREFIX, write_adapter
+from atlas.weights.adapted_module import PREFIX
+from atlas.weights.adapters import write_adapter
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj", "gate_proj")
 

@@ -19,7 +19,7 @@ from atlas.files import by_folder
 from atlas.progress import Progress
 from atlas.spaces.large_pools import ALL_PAIRS, TOO_MANY
 from atlas.spaces.space import Found, Nothing, Similarity, space
-from atlas.weights.adapters import load_adapter, weight_delta
+from atlas.weights.adapters import load_adapter
 from atlas.weights.tensors import Weights
 
 
@@ -57,9 +57,8 @@ def deltas(files: Sequence[Path], base: Weights) -> Iterator[tuple[str, torch.Te
         adapter = load_adapter(files)
         for name in sorted(adapter.modules):
             module = adapter.modules[name]
-            needs_weight = adapter.kind == "ia3"
-            weight = base[f"{name}.weight"] if needs_weight else None
-            yield f"{name}.weight", weight_delta(module, weight).abs().reshape(-1)
+            weight = base[f"{name}.weight"] if module.NEEDS_WEIGHT else None
+            yield f"{name}.weight", module.delta(weight).abs().reshape(-1)
         return
     weights = Weights([f for f in files if "safetensors" in f.name])
     for name in weights:
