@@ -35,7 +35,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 
 import numpy as np
 import torch
-from random_pool import write_adapters, write_tokenizer
+from random_models import SHAPES, write_adapters, write_tokenizer
 
 from atlas import device as devices
 from atlas.activations.last_tokens import Probe
@@ -45,24 +45,6 @@ from atlas.networks.shards import applied, read_ahead, read_model
 from atlas.networks.swap import adapter_applied, load_base
 from atlas.weights.adapters import load_adapter
 
-RANDOM: dict[str, dict[str, Any]] = {
-    "llama-8b": {
-        "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
-        "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256,
-        "max_position_embeddings": 131072, "rope_theta": 500000.0, "rms_norm_eps": 1e-5,
-        "tie_word_embeddings": False,
-    },
-    "smollm2-135m": {
-        "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
-        "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152,
-        "tie_word_embeddings": True,
-    },
-    "tiny": {
-        "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 512,
-        "tie_word_embeddings": True,
-    },
-}  # fmt: skip
 DEFAULT_BASE = ROOT / "results/sources/bases/smollm2-135m-instruct-q4"
 DEFAULT_MODELS = ROOT / "results/models"
 FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -246,7 +228,7 @@ def random_case(name: str, count: int, place: Path, prompts: list[str]) -> Case:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     device = devices.prepare()
-    settings = {**RANDOM[name], "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    settings = {**SHAPES[name], "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     dtype = torch.bfloat16 if name == "llama-8b" else torch.float32
     with device:
         network = AutoModelForCausalLM.from_config(
@@ -292,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Time the embedding of a pool, two ways.")
     parser.add_argument("--base", type=Path, default=DEFAULT_BASE, help="folder of a base")
     parser.add_argument("--models", type=Path, nargs="+", help="folders of its LoRA adapters")
-    parser.add_argument("--random", choices=RANDOM, help="random weights of this architecture")
+    parser.add_argument("--random", choices=SHAPES, help="random weights of this architecture")
     parser.add_argument("--adapters", type=int, default=10, help="number of random adapters")
     parser.add_argument("--repetitions", type=int, default=5, help="paired repetitions")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")

@@ -38,90 +38,19 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "scripts")]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 
 import torch
+from random_models import MODELS, SHAPES, files, make_models
 
 from atlas.deltas.instruction_deltas import half_ulp, make_delta
 from atlas.deltas.merged_models import apply_delta
-from atlas.digests import weights_digest
-from atlas.files import read_json, write_json
+from atlas.files import read_json
 from atlas.job.digest_cache import DigestCache
-from atlas.networks.tokens import byte_tokenizer
-from atlas.weights.row_blocks import Digests, StreamWriter, WeightStream, row_blocks
+from atlas.weights.row_blocks import Digests, WeightStream, row_blocks
 
-SHAPES = {
-    "tiny": {
-        "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 260,
-        "tie_word_embeddings": True,
-    },
-    "smollm2-135m": {
-        "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
-        "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152,
-        "tie_word_embeddings": True,
-    },
-    "llama-8b": {
-        "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 4,
-        "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256,
-        "tie_word_embeddings": False,
-    },
-}  # fmt: skip
-MODELS = ("base", "instruct", "model")
+LAYERS = {"llama-8b": 4}  # where not all of them
 STEPS = ("make", "apply")
-
-
-def shapes_of(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Tensors of a llama: name -> shape."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    with torch.device("meta"):
-        network = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **config))
-    names = dict(network.state_dict())
-    if config["tie_word_embeddings"]:
-        names.pop("lm_head.weight", None)
-    return {name: tuple(tensor.shape) for name, tensor in names.items()}
-
-
-def make_models(place: Path, config: dict[str, Any], dtype: torch.dtype) -> None:
-    """A random base, and two models a little away from it, each a whole folder."""
-    shapes = shapes_of(config)
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(1 << 20, generator=generator)
-    for number, name in enumerate(MODELS):
-        folder = place / name
-        folder.mkdir()
-        settings = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], **config}
-        write_json(folder / "config.json", {**settings, "dtype": plain(dtype)})
-        byte_tokenizer().save_pretrained(folder, save_jinja_files=False)
-        kinds = {key: (dtype, shape) for key, shape in shapes.items()}
-        metadata = {"format": "pt"}
-        if name == "model":  # as training records it
-            metadata["base_sha256"] = read_json(place / "base" / "base.json")["weights_sha256"]
-        with StreamWriter(folder / "model.safetensors", kinds, metadata) as writer:
-            for key, shape in shapes.items():
-                columns = shape[-1] if len(shape) > 1 else 1
-                for first, after in row_blocks(shape):
-                    count = (after - first) * columns
-                    values = noise[:count] * 0.02
-                    if number:
-                        shift = (first * 7 + number * 13) % 1000
-                        values = values + noise.roll(shift)[:count] * 0.002
-                    writer.write(key, first * columns, values.to(dtype))
-        write_json(folder / "base.json", {
-            "name": name, "licence": "mit", "origin": {"random": True},
-            "weights_sha256": weights_digest([folder / "model.safetensors"]),
-        })  # fmt: skip
-
-
-def plain(dtype: torch.dtype) -> str:
-    """A dtype as config.json names it."""
-    return str(dtype).removeprefix("torch.")
-
-
-def files(folder: Path) -> list[Path]:
-    """Files of a model, as rules name them."""
-    return sorted(p for p in folder.iterdir() if p.is_file())
 
 
 def published(step: str, place: Path, out: Path) -> None:
@@ -383,8 +312,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def compare(place: Path, options: argparse.Namespace) -> int:
     """All ways on one set of models."""
     config = dict(SHAPES[options.shapes])
-    if options.layers:
-        config["num_hidden_layers"] = options.layers
+    if layers := options.layers or LAYERS.get(options.shapes):
+        config["num_hidden_layers"] = layers
     make_models(place, config, getattr(torch, options.dtype))
     size = (place / "base" / "model.safetensors").stat().st_size
     versions = ", ".join(f"{n} {version(n)}" for n in ("torch", "transformers"))

@@ -30,7 +30,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 
 import numpy as np
 import torch
-from random_pool import write_adapters
+from random_models import write_adapters
 
 from atlas.sources.bases import fetch_base
 from atlas.spaces.embeddings import read_embeddings

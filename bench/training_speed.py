@@ -42,9 +42,9 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 
 import torch
 from datasets import Dataset
-from embedding_speed import RANDOM, machine, synchronise
+from embedding_speed import machine, synchronise
 from peft import get_peft_model_state_dict
-from random_pool import write_tokenizer
+from random_models import SHAPES, write_tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
@@ -105,7 +105,7 @@ def make_rows(name: str, count: int) -> list[dict[str, Any]]:
     while len(rows) < count:
         lengths = [round(median * draw.lognormvariate(0, 0.8)) for median in (prompt, completion)]
         if min(lengths) > 1 and shortest <= sum(lengths) <= longest:
-            ids = [draw.randrange(4, RANDOM[name]["vocab_size"]) for _ in range(sum(lengths))]
+            ids = [draw.randrange(4, SHAPES[name]["vocab_size"]) for _ in range(sum(lengths))]
             rows.append({"input_ids": ids, "completion_start": lengths[0]})
     return rows
 
@@ -120,7 +120,7 @@ def rows_of(task: Task) -> list[dict[str, Any]]:
 
 def make_network(task: Task, device: torch.device) -> Any:
     """The base with random weights, the same in each process."""
-    settings = {**RANDOM[task.network], "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    settings = {**SHAPES[task.network], "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     config = AutoConfig.for_model("llama", **settings)
     attention = devices.attention(task.dtype, device)
     set_seed(0)
@@ -304,7 +304,7 @@ def base_folder(name: str) -> Iterator[str]:
     """A folder with the tokenizer and the configuration of a network."""
     with tempfile.TemporaryDirectory() as place:
         write_tokenizer(Path(place), ["any words will do"])
-        AutoConfig.for_model("llama", **RANDOM[name]).save_pretrained(place)
+        AutoConfig.for_model("llama", **SHAPES[name]).save_pretrained(place)
         yield place
 
 
@@ -343,7 +343,7 @@ def available(way: str, device: str) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Time the training of adapters, two ways.")
-    parser.add_argument("--random", choices=RANDOM, default="smollm2-135m",
+    parser.add_argument("--random", choices=SHAPES, default="smollm2-135m",
                         help="random weights of this architecture")  # fmt: skip
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16",

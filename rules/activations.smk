@@ -175,7 +175,7 @@ rule generate_shard:
         mem_mb=memory(2500, shard_size, 2),
         runtime=minutes(60, shard_work, 1),
     params:
-        code=code("atlas.spaces.output_sentences:generate_shard"),
+        code=code("atlas.activations.generation:generate_shard"),
         models=shard_params,
         dtypes=shard_dtypes,
         base_names=shard_base_names,

@@ -13,12 +13,11 @@ from atlas import device
 from atlas.job import batch_system, completeness, deathwatch, entry as job, closures
 from atlas.plan import job_sizes
 from atlas.configuration.files import layers, read
-from atlas.configuration.pools import SPACES
 from atlas.configuration.sources import described, source_params
 from atlas.configuration.tables import TABLE_KINDS, table_kinds
 from atlas.errors import AtlasError
 from atlas.spaces.large_pools import ALL_PAIRS
-from atlas.figures.style import SPACE_NAMES
+from atlas.spaces.names import space_names, space_title
 from atlas.references import known
 from atlas.plan.building import build
 from atlas.plan.resolved import weight_names
@@ -135,4 +134,4 @@ wildcard_constraints:
     shard=r"\d{4}",
     split=r"[A-Za-z0-9._-]+",
     variant=r"(\+none|\+universal)?",
-    space=names(SPACES),
+    space=names(space_names()),

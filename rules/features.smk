@@ -77,7 +77,7 @@ rule embed_delta_logits:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.spaces.delta_family:embed_delta_logits"),
+        code=code("atlas.spaces.delta_logits:embed"),
         models=pool_models,
     message:
         "embed {wildcards.pool} by delta logits"
@@ -104,7 +104,7 @@ rule embed_delta_weighted:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.spaces.delta_family:embed_delta_weighted"),
+        code=code("atlas.spaces.delta_weighted:embed"),
         models=pool_models,
     message:
         "embed {wildcards.pool} by delta weighted"
@@ -131,7 +131,7 @@ rule embed_delta_meaning:
         runtime=minutes(30),
         gpu=0,
     params:
-        code=code("atlas.spaces.delta_family:embed_delta_meaning"),
+        code=code("atlas.spaces.delta_meaning:embed"),
         models=pool_models,
     message:
         "embed {wildcards.pool} by delta meaning"

@@ -62,7 +62,7 @@ def figure(kind, title, subcategory):
         caption=f"../resources/captions/{kind}.rst",
         category="Pool {pool}",
         subcategory=subcategory,
-        labels=lambda w: {"space": SPACE_NAMES[w.space], "figure": title},
+        labels=lambda w: {"space": space_title(w.space), "figure": title},
     )
     return [shown, f"{path}.png"]
 

@@ -140,3 +140,8 @@ def by_folder(files: Sequence[Path]) -> dict[str, list[Path]]:
     for file in files:
         found.setdefault(file.parent.name, []).append(file)
     return found
+
+
+def by_name(files: Sequence[Path]) -> dict[str, Path]:
+    """Files by their names."""
+    return {file.name: file for file in files}

@@ -32,12 +32,6 @@ Share = Annotated[Number, Field(gt=0, le=1)]
 DType = Literal["float32", "bfloat16", "float16"]
 
 
-# The four spaces that the paper compares, and the others of the family of delta activations.
-MainSpace = Literal["delta_activations", "flattened_weights", "salient_mask", "output_sentences"]
-FamilySpace = Literal["delta_logits", "delta_weighted", "delta_meaning"]
-Space = Literal[MainSpace, FamilySpace]
-
-
 class Entry(BaseModel):
     """Strict base of every entry: unknown keys are errors, nothing is coerced in silence."""
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import silhouette_score
 from sklearn.metrics.pairwise import cosine_distances
 
-from atlas.figures.style import SPACE_NAMES
+from atlas.spaces.names import space_title
 
 pytestmark = pytest.mark.main
 SPACES = ("delta_activations", "flattened_weights", "salient_mask", "output_sentences")
@@ -138,9 +138,9 @@ def test_the_readme_shows_what_comes_out(main_run):
         r"^\| ([A-Z][\w ]+) \| ([\d,]+) \| (\S+) \((\S+)\) \| (\d+) of (\d+) \|$",
         (main_run / "README.md").read_text(), re.MULTILINE,
     )  # fmt: skip
-    assert {SPACE_NAMES[space] for space in SPACES} == {line[0] for line in shown}
+    assert {space_title(space) for space in SPACES} == {line[0] for line in shown}
     for title, dimension, silhouette, published, right, models in shown:
-        space = next(s for s in SPACES if SPACE_NAMES[s] == title)
+        space = next(s for s in SPACES if space_title(s) == title)
         row = next(r for r in table if (r["space"], r["distance"], r["pool"])
                    == (space, "cosine_clipped", "smollm2"))  # fmt: skip
         assert row["dimension"] == dimension.replace(",", "")

@@ -127,6 +127,14 @@ def lora_pool(base_folder, tmp_path_factory):
     }
 
 
+@pytest.fixture(scope="session")
+def world(tmp_path_factory, tiny_base, mixed_pool):
+    """Two bases that share nothing, five models, probes, continuations, and their features."""
+    from unit.activations.feature_world import make_world
+
+    return make_world(tmp_path_factory.mktemp("family"), tiny_base, mixed_pool)
+
+
 @pytest.fixture
 def probes(tmp_path):
     """Three openings of different lengths."""

@@ -14,6 +14,7 @@ from atlas.activations.feature_files import FeatureShards
 from atlas.clusters.silhouettes import distance, no_silhouette
 from atlas.files import write_csv
 from atlas.spaces.embeddings import cosine_similarity
+from atlas.spaces.space import different_widths
 
 Array = np.ndarray[Any, Any]
 CURVE_COLUMNS = ("curve", "value", "space", "silhouette", "reason")
@@ -42,9 +43,9 @@ def layer_curves(*, features: list[Path], models: list[dict[str, Any]]) -> list[
     with FeatureShards(features) as shards:
         shapes = [shards.shape(model, "layers") for model in models]
         depths = sorted({shape[0] for shape in shapes})
-        widths = sorted({shape[2] for shape in shapes})
+        widths = {shape[2] for shape in shapes}
         if len(widths) > 1:
-            reason = f"the models have activations of {' and '.join(map(str, widths))} dimensions"
+            reason = different_widths(widths, "activations")
             return [_row("layer", None, None, reason), _row("probes", None, None, reason)]
 
         def at(layers: Sequence[int]) -> Array:

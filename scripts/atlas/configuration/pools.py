@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import typing
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from atlas.grammar import Entry, FamilySpace, MainSpace, Name, Share, Space, is_whole
+from atlas.grammar import Entry, Name, Share, is_whole
+from atlas.spaces.names import Space
 
-MAIN_SPACES: tuple[MainSpace, ...] = typing.get_args(MainSpace)
-
-
-FAMILY_SPACES: tuple[FamilySpace, ...] = typing.get_args(FamilySpace)
-
-
-SPACES: tuple[Space, ...] = (*MAIN_SPACES, *FAMILY_SPACES)
+# The four spaces that the paper compares.
+MAIN_SPACES: tuple[Space, ...] = ("delta_activations", "flattened_weights", "salient_mask",
+                                  "output_sentences")  # fmt: skip
 
 
 class Continuations(Entry):

@@ -13,7 +13,7 @@ from atlas import device
 from atlas.deltas.blocks import DeltaFile, Difference, Storage, read_description
 from atlas.deltas.writers import DeltaWriter, Tally
 from atlas.errors import AtlasError
-from atlas.files import read_json, write_json
+from atlas.files import by_name, read_json, write_json
 from atlas.networks.vocabularies import refuse_other_vocabulary
 from atlas.progress import Progress
 from atlas.weights.row_blocks import (
@@ -119,11 +119,6 @@ def _origin(files: Sequence[Path], stream: WeightStream) -> dict[str, str]:
 def _named(files: Sequence[Path]) -> dict[str, str]:
     record = by_name(files).get("base.json")
     return {"name": str(read_json(record)["name"])} if record else {"name": files[0].parent.name}
-
-
-def by_name(files: Sequence[Path]) -> dict[str, Path]:
-    """Files by their names."""
-    return {file.name: file for file in files}
 
 
 def config_changes(base: Sequence[Path], instruct: Sequence[Path]) -> dict[str, Any]:

@@ -11,31 +11,17 @@ import torch
 
 from atlas import device
 from atlas.deltas.blocks import DeltaFile, read_description, refuse_dtype, refuse_shapes, square_sum
-from atlas.deltas.instruction_deltas import by_name
+from atlas.deltas.merged_settings import take_tokenizer, write_generation, write_settings
+from atlas.deltas.origins import Distance, judge_origin, recorded_origin
 from atlas.digests import joint_digest
 from atlas.errors import AtlasError
-from atlas.files import link, read_json, write_json
-from atlas.networks.vocabularies import TOKEN_IDS
+from atlas.files import by_name, read_json
 from atlas.progress import Progress
-from atlas.weights.adapters import (
-    PREFIX,
-    Adapter,
-    Ia3Module,
-    LoraModule,
-    adapter_files,
-    adapter_from,
-    check_base,
-    check_fits,
-    weight_delta,
-)
+from atlas.weights.adapter_stream import AdapterStream
+from atlas.weights.adapters import Adapter, check_fits
 from atlas.weights.model_cards import write_card
 from atlas.weights.row_blocks import Buffers, Digests, StreamWriter, WeightStream, row_blocks
-from atlas.weights.tensor_kinds import kind
-from atlas.weights.tensors import Kinds, check_finite, shard_groups, write_index
-
-# |model - base| / |base| over all matrices. Fine-tuning moves weights by some hundredths, long
-# continued pre-training by some tenths; two models trained apart are 1.4 away from each other.
-RELATED = 0.5
+from atlas.weights.tensors import Kinds, shard_groups, write_index
 
 
 def apply_delta(
@@ -84,13 +70,16 @@ def apply_delta(
     outputs = [*weights, config, generation, tokenizer, tokenizer_config, card]
     try:
         with Merge(model, model_base, delta, known, digests) as merge:
-            recorded = merge.recorded_origin(base_names)
+            origin = read_json(by_name(model_base)["base.json"])
+            recorded = recorded_origin(
+                merge.what, merge.adapter or merge.network.metadata, origin, base_names, known
+            )
             merge.write(weights, weight_names, None if recorded else base)
-            warning = "" if recorded else merge.judge_origin(force)
+            warning = "" if recorded else judge_origin(merge.what, merge.distance, known, force)
             made_of = merge.digests()
-        _write_settings(merge.adapter is not None, model, model_base, known, config)
-        _write_generation(by_name(instruct), config, generation)
-        _take_tokenizer(by_name(instruct), tokenizer, tokenizer_config)
+        write_settings(merge.adapter is not None, model, model_base, known, config)
+        write_generation(by_name(instruct), config, generation)
+        take_tokenizer(by_name(instruct), tokenizer, tokenizer_config)
         record = read_json(by_name(base)["base.json"])
         write_card(
             card, name=name, base=record, address=str(address[0]), revision=address[1],
@@ -103,86 +92,6 @@ def apply_delta(
         for output in outputs:
             output.unlink(missing_ok=True)
         raise
-
-
-class AdapterStream:
-    """An adapter whose tensors are read one module at a time.
-
-    :raises AtlasError: for tensors that do not fit its configuration, before any is read.
-    """
-
-    def __init__(self, files: Sequence[Path], digests: Digests | None) -> None:
-        named = adapter_files(files)
-        config = read_json(named["adapter_config.json"])
-        self.stream = WeightStream(
-            [named["adapter_model.safetensors"]], files[0].parent.name, digests
-        )
-        shapes = {name: torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
-                  for name, tensor in self.stream.tensors.items()}  # fmt: skip
-        try:
-            self.adapter = adapter_from(self.stream.what, config, shapes, self.stream.metadata)
-        except BaseException:
-            self.stream.__exit__()
-            raise
-
-    def module(self, name: str) -> LoraModule | Ia3Module | None:
-        """One adapted module with its tensors, float32; None where the adapter has none.
-
-        :raises AtlasError: for NaN or Inf.
-        """
-        if name not in self.adapter.modules:
-            return None
-        start = f"{PREFIX}{name}."
-        parts = {n: self.stream.whole(n) for n in self.stream.tensors
-                 if n.startswith((f"{start}lora_", f"{start}ia3_"))}  # fmt: skip
-        check_finite(parts, self.stream.what)
-        return adapter_from(self.stream.what, self.adapter.config, parts, {}).modules[name]
-
-
-class Distance:
-    """|model - base| / |base| over all matrices of a model whose blocks pass by.
-
-    :param meta: of the delta whose base this is.
-    """
-
-    def __init__(self, base: Sequence[Path], meta: dict[str, Any], digests: Digests | None) -> None:
-        self.base = WeightStream(base, str(meta["base"]["name"]), digests)
-        self._buffers = Buffers()
-        self._moved = self._norm = 0.0
-
-    def check(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Refuse a base that does not have the tensors of the delta.
-
-        :raises AtlasError: naming the tensor.
-        """
-        for name, shape in shapes.items():
-            if name not in self.base.tensors:
-                raise AtlasError(
-                    f"{self.base.what}: has no tensor {name}; it is not the delta's base."
-                )
-            refuse_shapes(name, shape, "the delta", self.base.tensors[name].shape, self.base.what)
-
-    def add(self, name: str, first: int, after: int, model: torch.Tensor) -> None:
-        """Take in rows of the model, (rows, columns) float32."""
-        stored = self.base.rows(name, first, after)
-        if kind(name, self.base.tensors[name].shape) in ("norm", "bias"):
-            return
-        begin = self._buffers.get("begin", stored.numel(), torch.float32).view(stored.shape)
-        begin.copy_(stored)
-        self._norm += square_sum(begin)
-        self._moved += square_sum(begin.sub_(model))
-
-    def finish(self, meta: dict[str, Any]) -> float:
-        """The distance, once all of the model was taken in.
-
-        :raises AtlasError: where the base is not that of the delta.
-        """
-        if self.base.digest() != meta["base"]["weights_sha256"]:
-            raise AtlasError(
-                f"{self.base.what}: is not the base that the delta {meta['name']} was made of; "
-                "give that base, or make the delta again."
-            )
-        return math.sqrt(self._moved / self._norm) if self._norm else 0.0
 
 
 class Merge:
@@ -201,7 +110,7 @@ class Merge:
             self.adapter = self.patches.adapter
         self.network = WeightStream(model_base if self.adapter else model, self.what, digests)
         self.stored = WeightStream([delta], str(meta["name"]), digests)
-        self._distance: Distance | None = None
+        self.distance: Distance | None = None
         self._buffers = Buffers()
         self._turn = 0
         self._written: dict[str, str] = {}
@@ -220,8 +129,8 @@ class Merge:
         self.stored.__exit__()
         if self.patches:
             self.patches.stream.__exit__()
-        if self._distance:
-            self._distance.base.__exit__()
+        if self.distance:
+            self.distance.base.__exit__()
 
     def _check_tensors(self) -> dict[str, str]:
         """Tensor of the model -> that whose delta it gets, where it is another's stored copy.
@@ -252,62 +161,6 @@ class Merge:
             check_fits(self.adapter, {name: t.shape for name, t in found.items()})
         return copies
 
-    def recorded_origin(self, base_names: Sequence[str]) -> bool:
-        """Whether the model records that it was trained from the base of the delta.
-
-        :returns: False where it records nothing.
-        :raises AtlasError: where it records another base.
-        """
-        wanted = self.meta["base"]["weights_sha256"]
-        record = read_json(by_name(self._model_base)["base.json"])
-        origins = {record["weights_sha256"], record.get("origin", {}).get("base_sha256")}
-        if self.adapter:
-            check_base(self.adapter, record, base_names)
-            if wanted not in origins:
-                raise self._stranger(record["weights_sha256"])
-            return bool(self.adapter.metadata.get("base_sha256")) or _is_name(self.adapter.config)
-        recorded = self.network.metadata.get("base_sha256")
-        if recorded is None:
-            return False
-        if recorded != wanted and (recorded != record["weights_sha256"] or wanted not in origins):
-            raise self._stranger(recorded)
-        return True
-
-    def judge_origin(self, force: bool) -> str:
-        """Whether a model that records no base may have the delta, once its weights were read.
-
-        :returns: a warning for the card, or nothing.
-        :raises AtlasError: for a model that is too far from the base of the delta, without force.
-        """
-        if self._distance is None:
-            return self._forced(force, "it is an adapter, whose weights say nothing of their base")
-        distance = self._distance.finish(self.meta)
-        if distance <= RELATED:
-            return ""
-        return self._forced(
-            force, f"its weights are {distance:.2f} of their norm away from those of the base (a "
-            f"model trained from it is at most {RELATED} away)"
-        )  # fmt: skip
-
-    def _stranger(self, digest: str) -> AtlasError:
-        return AtlasError(
-            f"{self.what}: was trained from a base with the digest {digest[:12]}…, and the delta "
-            f"{self.meta['name']} is of {self.meta['base']['name']} "
-            f"({self.meta['base']['weights_sha256'][:12]}…); make a delta of its own base."
-        )
-
-    def _forced(self, force: bool, reason: str) -> str:
-        if not force:
-            raise AtlasError(
-                f"{self.what}: records no base, and {reason}; apply the delta "
-                f"{self.meta['name']} to a model of its own base, or set force if you know that "
-                "this is one."
-            )
-        return (
-            f"Warning: this model records no base, and {reason}; the delta was applied because "
-            "force is set."
-        )
-
     def write(
         self, weights: Sequence[Path], names: Sequence[str], base: Sequence[Path] | None = None
     ) -> None:
@@ -317,8 +170,8 @@ class Merge:
         """
         found = self.network.tensors
         if base is not None and self.adapter is None:
-            self._distance = Distance(base, self.meta, self._known)
-            self._distance.check(self.delta.shapes)
+            self.distance = Distance(base, self.meta, self._known)
+            self.distance.check(self.delta.shapes)
         sizes = {n: math.prod(t.shape) * t.dtype.itemsize for n, t in found.items()}
         shards = max(len(weights) - 1, 1)
         groups = shard_groups(sizes, shards)
@@ -365,9 +218,9 @@ class Merge:
             total = self._buffers.get(key, begin.numel(), torch.float32).view(begin.shape)
             total.copy_(begin)
             if module is not None:
-                total.add_(weight_delta(_rows(module, first, after), total))
-            if self._distance is not None and name == delta:
-                self._distance.add(name, first, after, total)
+                total.add_(module.rows(first, after).delta(total))
+            if self.distance is not None and name == delta:
+                self.distance.add(name, first, after, total)
             yield first, after, total.add_(self.delta.block(delta, first, after))
 
     def _blame(self, name: str, first: int, after: int) -> AtlasError:
@@ -406,65 +259,3 @@ class Merge:
             "delta": self.meta["delta_sha256"],
             "weights": joint_digest(self._written),
         }
-
-
-def _rows(module: LoraModule | Ia3Module, first: int, after: int) -> LoraModule | Ia3Module:
-    """The part of an adapted module that changes these rows of its matrix."""
-    if isinstance(module, LoraModule):
-        return LoraModule(module.a, module.b[first:after], module.scale)
-    if module.feedforward:
-        return module
-    return Ia3Module(module.l.reshape(-1, 1)[first:after], feedforward=False)
-
-
-def _is_name(config: dict[str, Any]) -> bool:
-    """Whether an adapter records its base by a name, which was then checked, and by no path."""
-    recorded = config.get("base_model_name_or_path")
-    return (
-        isinstance(recorded, str)
-        and recorded.count("/") == 1
-        and not recorded.startswith(("/", "."))
-    )
-
-
-def _write_settings(
-    adapter: bool,
-    model: Sequence[Path],
-    model_base: Sequence[Path],
-    meta: dict[str, Any],
-    config: Path,
-) -> None:
-    """config.json of the model, with what the instruct model changed of its base's."""
-    settings = read_json(by_name(model_base if adapter else model)["config.json"])
-    for key, value in meta["config"].items():
-        if value is None:
-            settings.pop(key, None)
-        else:
-            settings[key] = value
-    write_json(config, settings)
-
-
-def _write_generation(instruct: dict[str, Path], config: Path, generation: Path) -> None:
-    """generation_config.json: the instruct model's own, else one with the ids of config.json."""
-    record = read_json(instruct["base.json"]) if "base.json" in instruct else {}
-    settings = read_json(config)
-    ids = {key: settings[key] for key in TOKEN_IDS if settings.get(key) is not None}
-    write_json(generation, record.get("generation", {"_from_model_config": True, **ids}))
-
-
-def _take_tokenizer(instruct: dict[str, Path], tokenizer: Path, tokenizer_config: Path) -> None:
-    """Tokenizer and chat template of the instruct model.
-
-    :raises AtlasError: where it has no chat template.
-    """
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        if name not in instruct:
-            raise AtlasError(f"the instruct model of the delta has no {name}, which chats need.")
-    settings = instruct["tokenizer_config.json"]
-    if not read_json(settings).get("chat_template"):
-        raise AtlasError(
-            f"{settings}: has no chat template, which a merged instruct model needs; give the "
-            "instruct model one (chat_template)."
-        )
-    link(instruct["tokenizer.json"], tokenizer)
-    link(settings, tokenizer_config)

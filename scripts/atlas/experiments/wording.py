@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from atlas.figures.style import SPACE_NAMES
+from atlas.spaces.names import space_title
 
 Row = Mapping[str, str]
 Rows = Sequence[Row]
@@ -34,7 +34,7 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 def space_name(space: str) -> str:
     """An embedding space as it stands in a sentence."""
-    return SPACE_NAMES[space].lower()
+    return space_title(space).lower()
 
 
 def listed(items: Sequence[str]) -> str:

@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 from atlas.clusters.map_files import read_map
 from atlas.clusters.maps import no_map
 from atlas.clusters.silhouettes import model_silhouettes, no_silhouette
-from atlas.figures.style import SPACE_NAMES, looks
+from atlas.figures.style import looks
 from atlas.spaces.embeddings import Embeddings, read_embeddings, unit_blocks
+from atlas.spaces.names import space_title
 
 STYLE = {
     "svg.hashsalt": "delta-atlas",
@@ -59,7 +60,7 @@ def draw(
     """
     found = read_embeddings(embeddings)
     look = looks(found.domains, palette, markers)
-    title = f"{SPACE_NAMES[found.space]} of {pool}"
+    title = f"{space_title(found.space)} of {pool}"
     with plt.rc_context(STYLE):
         save(tsne_figure(found, read_map(points)[1], title, look), *tsne)
         save(similarity_figure(found, title), *similarity)

@@ -1,19 +1,8 @@
-"""How spaces and domains are shown, in figures and in the navigator."""
+"""How domains are shown, in figures and in the navigator."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-# In the order of the published table, the family of delta activations last.
-SPACE_NAMES = {
-    "flattened_weights": "Flattened weights",
-    "salient_mask": "Salient mask",
-    "output_sentences": "Output sentences",
-    "delta_activations": "Delta activations",
-    "delta_logits": "Delta logits",
-    "delta_weighted": "Delta weighted",
-    "delta_meaning": "Delta meaning",
-}
 
 
 def looks(

@@ -16,10 +16,11 @@ from bokeh.resources import Resources
 
 from atlas.clusters.map_files import read_map
 from atlas.errors import AtlasError
-from atlas.figures.style import SPACE_NAMES, looks
+from atlas.figures.style import looks
 from atlas.files import by_folder, read_csv, read_json, write_bytes
 from atlas.navigator.blocks import json_block, space_block
 from atlas.navigator.cards import compact
+from atlas.spaces.names import space_title
 
 # What the map needs of Bokeh: its core, drawing by WebGL, and figures made by script.
 COMPONENTS = ["bokeh", "bokeh-gl", "bokeh-api"]
@@ -73,7 +74,7 @@ def write_navigator(
         if mapped and mapped != names:
             raise AtlasError(f"{file}: its models are not those of the pool {pool}.")
         block, layout = space_block(places if mapped else None, ranked.get(space))
-        found.append({"space": space, "title": SPACE_NAMES[space], "method": method, **layout,
+        found.append({"space": space, "title": space_title(space), "method": method, **layout,
                       "recall": ranked.get(space, {}).get("recall"), **scores.get(space, {})})  # fmt: skip
         blocks.append((f"space-{space}", block))
     look = looks([model["domain"] for model in models], palette, [_marker(m) for m in markers])

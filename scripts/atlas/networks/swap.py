@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 
 from atlas.errors import AtlasError
 from atlas.networks.architectures import load, refuse_seq2seq
-from atlas.weights.adapters import Adapter, Ia3Module, LoraModule, check_fits
+from atlas.weights.adapters import Adapter, check_fits
 from atlas.weights.tensors import Weights, check_finite
 
 
@@ -43,13 +44,8 @@ def adapter_applied(network: Any, adapter: Adapter) -> Iterator[None]:
     try:
         for name, part in adapter.modules.items():
             module = modules[name]
-            weight = module.weight
-            if isinstance(part, LoraModule):
-                handles.append(module.register_forward_hook(_lora(part, weight)))
-            elif part.feedforward:
-                handles.append(module.register_forward_pre_hook(_scale_input(part, weight)))
-            else:
-                handles.append(module.register_forward_hook(_scale_output(part, weight)))
+            near = part.with_tensors(partial(_beside, weight=module.weight))
+            handles.append(near.attach(module))
         yield
     finally:
         for handle in handles:
@@ -59,39 +55,6 @@ def adapter_applied(network: Any, adapter: Adapter) -> Iterator[None]:
 def _beside(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Values on the device and in the dtype of a weight; from pinned memory, nobody waits for it."""
     return values.to(weight.device, non_blocking=values.is_pinned()).to(weight.dtype)
-
-
-def _lora(part: LoraModule, weight: torch.Tensor) -> Any:
-    a, b = _beside(part.a, weight), _beside(part.b, weight)
-    scale = part.scale
-    linear = torch.nn.functional.linear
-
-    def hook(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-        # In place: the output is new in each forward pass, and nobody else holds it.
-        low = linear(inputs[0], a)
-        flat = output.view(-1, output.shape[-1])
-        flat.addmm_(low.view(-1, low.shape[-1]), b.t(), alpha=scale)
-        return output
-
-    return hook
-
-
-def _scale_input(part: Ia3Module, weight: torch.Tensor) -> Any:
-    factor = _beside(part.l, weight).reshape(-1)
-
-    def hook(module: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return (inputs[0] * factor, *inputs[1:])
-
-    return hook
-
-
-def _scale_output(part: Ia3Module, weight: torch.Tensor) -> Any:
-    factor = _beside(part.l, weight).reshape(-1)
-
-    def hook(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-        return output * factor
-
-    return hook
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from atlas.activations.generation import greedy
 from atlas.networks.tokens import Tokens
-from atlas.spaces.output_sentences import greedy
 
 BATCH = 16  # rows that are answered at once
 

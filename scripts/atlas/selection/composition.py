@@ -14,7 +14,9 @@ from typing import Any, Literal
 import torch
 
 from atlas.errors import AtlasError
-from atlas.weights.adapters import PREFIX, Adapter, LoraModule, adapter_from
+from atlas.weights.adapted_module import PREFIX
+from atlas.weights.adapters import Adapter, adapter_from
+from atlas.weights.lora import LoraModule
 
 Merge = Literal["average", "ties", "dare"]
 # PEFT's combination types. The average is exact: the mean of the models' dW, of the sum of ranks.
@@ -48,9 +50,9 @@ def aligned(adapters: Sequence[Adapter]) -> Aligned:
     :raises AtlasError: for adapters that are not LoRA, or not of one base.
     """
     for adapter in adapters:
-        if adapter.kind != "lora":
+        if adapter.family is not LoraModule:
             raise AtlasError(
-                f"{adapter.name}: LoRA adapters are composed, and this one is {adapter.kind.upper()}."
+                f"{adapter.name}: LoRA adapters are composed, and this one is {adapter.family.NAME}."
             )
     parts = [_lora(adapter) for adapter in adapters]
     modules = sorted({module for part in parts for module in part})
@@ -117,7 +119,7 @@ def composed(parts: Aligned, weights: Sequence[float]) -> Adapter:
         name: LoraModule(_sum(parts.a[name], weights), _sum(parts.b[name], weights), parts.scale)
         for name in parts.a
     }
-    return Adapter("the composed adapter", "lora", dict(modules), parts.config)
+    return Adapter("the composed adapter", LoraModule, modules, parts.config)
 
 
 def _sum(tensors: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:

@@ -8,29 +8,17 @@ from typing import Any
 import numpy as np
 
 from atlas.activations.activation_files import activations_of
-from atlas.spaces.embeddings import Embeddings, about, write_embeddings
+from atlas.spaces.space import Found, space, stacked
 
 
-def embed(*, activations: Path, models: list[dict[str, Any]], embeddings: Path) -> None:
-    """Embed a pool: the mean over probes of model minus base, (n, d) float32.
-
-    :param models: name, base and domain of each model, in the order of the rows.
-    """
+@space
+def embed(*, activations: Path, models: list[dict[str, Any]]) -> Found:
+    """The mean over probes of model minus base, (n, d) float32."""
     base_of = {model["name"]: model["base"] for model in models}
     bases = dict(activations_of(activations, "bases", sorted(set(base_of.values()))))
-    widths = sorted({base.shape[1] for base in bases.values()})
-    if len(widths) > 1:
-        reason = f"the models have activations of {' and '.join(map(str, widths))} dimensions"
-        result = Embeddings("delta_activations", dimension=0, reason=reason, **about(models))
-    else:
-        shifts = np.empty((len(models), widths[0]), dtype=np.float32)
-        found = activations_of(activations, "models", list(base_of))
-        for shift, (name, read) in zip(shifts, found, strict=True):
-            shift[:] = delta(read, bases[base_of[name]])
-        result = Embeddings(
-            "delta_activations", dimension=widths[0], embeddings=shifts, **about(models)
-        )
-    write_embeddings(embeddings, result)
+    found = activations_of(activations, "models", list(base_of))
+    shifts = (delta(read, bases[base_of[name]]) for name, read in found)
+    return stacked(shifts, len(models), "activations")
 
 
 def delta(model: np.ndarray[Any, Any], base: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -152,12 +152,3 @@ def read_embeddings(path: Path) -> Embeddings:
             similarity=data["similarity"] if "similarity" in data else None,
             reason=str(data["reason"]) if "reason" in data else "",
         )
-
-
-def about(models: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
-    """Names, domains and bases of the models of a pool."""
-    return {
-        "model_names": [m["name"] for m in models],
-        "domains": [m["domain"] for m in models],
-        "base_model": [m["base"] for m in models],
-    }

@@ -17,38 +17,30 @@ import torch
 from atlas.errors import AtlasError
 from atlas.files import by_folder
 from atlas.progress import Progress
-from atlas.spaces.embeddings import Embeddings, about, write_embeddings
 from atlas.spaces.large_pools import ALL_PAIRS, TOO_MANY
-from atlas.weights.adapters import load_adapter, weight_delta
+from atlas.spaces.space import Found, Nothing, Similarity, space
+from atlas.weights.adapters import load_adapter
 from atlas.weights.tensors import Weights
 
 
+@space
 def embed(
-    *, bases: list[Path], weights: list[Path], models: list[dict[str, Any]], share: float,
-    embeddings: Path,
-) -> None:  # fmt: skip
-    """Embed a pool: exact similarities of packed masks, one bit per weight that may change."""
+    *, bases: list[Path], weights: list[Path], models: list[dict[str, Any]], share: float
+) -> Found:
+    """Exact similarities of packed masks, one bit per weight that may change."""
     if len(models) > ALL_PAIRS:
-        none = Embeddings("salient_mask", dimension=0, reason=TOO_MANY, **about(models))
-        write_embeddings(embeddings, none)
-        return
-    base_files, files = by_folder(bases), by_folder(weights)
-    stores = {
-        base: Weights([f for f in base_files[base] if "safetensors" in f.name])
-        for base in base_files
-    }
+        return Nothing(TOO_MANY)
+    files = by_folder(weights)
+    stores = {base: Weights([f for f in found if "safetensors" in f.name])
+              for base, found in by_folder(bases).items()}  # fmt: skip
     layouts = {
         base: [(name, store.shape(name)) for name in store] for base, store in stores.items()
     }
-    reference = layouts[models[0]["base"]]
+    first = models[0]["base"]
     for model in models:
-        if layouts[model["base"]] != reference:
-            reason = f"{model['base']} and {models[0]['base']} have weights of different shapes"
-            write_embeddings(
-                embeddings, Embeddings("salient_mask", dimension=0, reason=reason, **about(models))
-            )
-            return
-    total = sum(int(np.prod(shape)) for _, shape in reference)
+        if layouts[model["base"]] != layouts[first]:
+            return Nothing(f"{model['base']} and {first} have weights of different shapes")
+    total = sum(int(np.prod(shape)) for _, shape in layouts[first])
     count = max(1, int(total * share + 1e-9))
     masks = []
     progress = Progress(len(models), "model")
@@ -56,11 +48,7 @@ def embed(
         name, base = model["name"], stores[model["base"]]
         masks.append(packed_mask(deltas(files[name], base), count, name))
         progress.step(name)
-    write_embeddings(
-        embeddings,
-        Embeddings("salient_mask", dimension=total, similarity=mask_similarity(masks),
-                   **about(models)),
-    )  # fmt: skip
+    return Similarity(mask_similarity(masks), total)
 
 
 def deltas(files: Sequence[Path], base: Weights) -> Iterator[tuple[str, torch.Tensor]]:
@@ -69,9 +57,8 @@ def deltas(files: Sequence[Path], base: Weights) -> Iterator[tuple[str, torch.Te
         adapter = load_adapter(files)
         for name in sorted(adapter.modules):
             module = adapter.modules[name]
-            needs_weight = adapter.kind == "ia3"
-            weight = base[f"{name}.weight"] if needs_weight else None
-            yield f"{name}.weight", weight_delta(module, weight).abs().reshape(-1)
+            weight = base[f"{name}.weight"] if module.NEEDS_WEIGHT else None
+            yield f"{name}.weight", module.delta(weight).abs().reshape(-1)
         return
     weights = Weights([f for f in files if "safetensors" in f.name])
     for name in weights:

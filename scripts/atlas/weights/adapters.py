@@ -1,44 +1,24 @@
-"""Adapters as PEFT saves them: read, checked, written, and as differences of weights.
-
-LoRA (arXiv 2106.09685): dW = scale * B A, with scale = alpha / r (or alpha / sqrt(r) for
-rsLoRA). IA3 (arXiv 2205.05638): dW = (l - 1) * W, by output rows, or by input columns where
-the module is a feed-forward one.
-"""
+"""Adapters as PEFT saves them: read, checked, written, merged; each family has a file of its own."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from atlas.errors import AtlasError
 from atlas.files import read_json, write_bytes
+from atlas.weights.adapted_module import AdaptedModule
+from atlas.weights.ia3 import Ia3Module
+from atlas.weights.lora import LoraModule
 from atlas.weights.tensors import Weights, check_finite, write_safetensors
 
-PREFIX = "base_model.model."
-
-
-@dataclass(frozen=True)
-class LoraModule:
-    """One adapted matrix: ``a`` (r, in), ``b`` (out, r), float32."""
-
-    a: torch.Tensor
-    b: torch.Tensor
-    scale: float
-
-
-@dataclass(frozen=True)
-class Ia3Module:
-    """One scaled module: ``l`` is (out, 1), or (1, in) where the module is feed-forward."""
-
-    l: torch.Tensor  # noqa: E741 - the paper's letter
-    feedforward: bool
+FAMILIES: tuple[type[AdaptedModule], ...] = (LoraModule, Ia3Module)
 
 
 @dataclass(frozen=True)
@@ -46,29 +26,14 @@ class Adapter:
     """An adapter; modules are named as in the base model."""
 
     name: str
-    kind: Literal["lora", "ia3"]
-    modules: dict[str, LoraModule | Ia3Module]
+    family: type[AdaptedModule]
+    modules: Mapping[str, AdaptedModule]
     config: dict[str, Any]
     metadata: dict[str, str] = field(default_factory=dict)
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """All tensors by a canonical name, float32."""
-        found: dict[str, torch.Tensor] = {}
-        for name, module in self.modules.items():
-            if isinstance(module, LoraModule):
-                found[f"{name}.lora_A"], found[f"{name}.lora_B"] = module.a, module.b
-            else:
-                found[f"{name}.ia3_l"] = module.l
-        return found
-
     def pinned(self) -> Adapter:
         """The same adapter in pinned memory."""
-        modules: dict[str, LoraModule | Ia3Module] = {}
-        for name, module in self.modules.items():
-            if isinstance(module, LoraModule):
-                modules[name] = replace(module, a=module.a.pin_memory(), b=module.b.pin_memory())
-            else:
-                modules[name] = replace(module, l=module.l.pin_memory())
+        modules = {n: m.with_tensors(torch.Tensor.pin_memory) for n, m in self.modules.items()}
         return replace(self, modules=modules)
 
 
@@ -123,78 +88,11 @@ def adapter_from(
         raise AtlasError(
             f"{where}: adapters with {unsupported[0]} are not supported; merge it first."
         )
-    if method == "LORA":
-        modules = _lora_modules(weights, config, where)
-        return Adapter(where, "lora", modules, config, metadata)
-    if method == "IA3":
-        modules = _ia3_modules(weights, config, where)
-        return Adapter(where, "ia3", modules, config, metadata)
-    raise AtlasError(f"{where}: adapters are LoRA or IA3, not {method or 'unknown'}.")
-
-
-def _lora_modules(
-    weights: Mapping[str, torch.Tensor], config: Mapping[str, Any], where: str
-) -> dict[str, LoraModule | Ia3Module]:
-    modules: dict[str, LoraModule | Ia3Module] = {}
-    halves: dict[str, dict[str, torch.Tensor]] = {}
-    for name in weights:
-        match = re.fullmatch(rf"{re.escape(PREFIX)}(.+)\.lora_([AB])(?:\.default)?\.weight", name)
-        if match is None:
-            raise AtlasError(f"{where}: the tensor {name} is not part of a LoRA adapter.")
-        halves.setdefault(match.group(1), {})[match.group(2)] = weights[name].float()
-    for module in sorted(halves):
-        pair = halves[module]
-        if set(pair) != {"A", "B"}:
-            raise AtlasError(f"{where}: {module} has only one of lora_A and lora_B.")
-        rank = pair["A"].shape[0]
-        expected = _pattern(config.get("rank_pattern"), module, config["r"])
-        if pair["B"].shape[1] != rank or rank != expected:
-            raise AtlasError(
-                f"{where}: {module} has the rank {rank} (A) and {pair['B'].shape[1]} (B), and its "
-                f"configuration says {expected}."
-            )
-        alpha = _pattern(config.get("alpha_pattern"), module, config["lora_alpha"])
-        scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-        modules[module] = LoraModule(pair["A"], pair["B"], scale)
-    if not modules:
-        raise AtlasError(f"{where}: the adapter has no tensors.")
-    return modules
-
-
-def _pattern(patterns: Mapping[str, Any] | None, module: str, default: Any) -> Any:
-    for pattern, value in (patterns or {}).items():
-        if re.fullmatch(rf"(.*\.)?({pattern})", module):
-            return value
-    return default
-
-
-def _ia3_modules(
-    weights: Mapping[str, torch.Tensor], config: Mapping[str, Any], where: str
-) -> dict[str, LoraModule | Ia3Module]:
-    modules: dict[str, LoraModule | Ia3Module] = {}
-    forward = set(config.get("feedforward_modules") or [])
-    for name in weights:
-        match = re.fullmatch(rf"{re.escape(PREFIX)}(.+)\.ia3_l(?:\.default)?", name)
-        if match is None:
-            raise AtlasError(f"{where}: the tensor {name} is not part of an IA3 adapter.")
-        module = match.group(1)
-        feedforward = any(module == f or module.endswith(f".{f}") for f in forward)
-        modules[module] = Ia3Module(weights[name].float(), feedforward)
-    if not modules:
-        raise AtlasError(f"{where}: the adapter has no tensors.")
-    return modules
-
-
-def weight_delta(module: LoraModule | Ia3Module, weight: torch.Tensor | None) -> torch.Tensor:
-    """DW of one module, float32 (out, in).
-
-    :param weight: W, needed for IA3 only.
-    """
-    if isinstance(module, LoraModule):
-        return (module.b @ module.a) * module.scale
-    assert weight is not None
-    scaled = module.l.reshape(1, -1) if module.feedforward else module.l.reshape(-1, 1)
-    return (scaled - 1.0) * weight.float()
+    for family in FAMILIES:
+        if family.NAME.upper() == method:
+            return Adapter(where, family, family.read_all(weights, config, where), config, metadata)
+    names = " or ".join(family.NAME for family in FAMILIES)
+    raise AtlasError(f"{where}: adapters are {names}, not {method or 'unknown'}.")
 
 
 def check_fits(adapter: Adapter, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -207,15 +105,9 @@ def check_fits(adapter: Adapter, shapes: Mapping[str, tuple[int, ...]]) -> None:
         shape = shapes.get(f"{name}.weight")
         if shape is None:
             raise AtlasError(f"{adapter.name}: the base has no module {name}; is it another base?")
-        if isinstance(module, LoraModule):
-            found = (module.b.shape[0], module.a.shape[1])
-            fits = found == tuple(shape)
-        else:
-            found = (module.l.numel(),)
-            fits = module.l.numel() == shape[1 if module.feedforward else 0]
-        if not fits:
+        if not module.fits(tuple(shape)):
             raise AtlasError(
-                f"{adapter.name}: {name} is made for a matrix of shape {tuple(found)}, and that of "
+                f"{adapter.name}: {name} is made for a matrix of shape {module.made_for}, and that of "
                 f"the base is {tuple(shape)}; it is an adapter of another base."
             )
 
@@ -256,7 +148,7 @@ def merged(base: Weights, adapter: Adapter) -> dict[str, torch.Tensor]:
         weight = base[name]
         module = adapter.modules.get(name.removesuffix(".weight"))
         if module is not None:
-            weight = (weight.float() + weight_delta(module, weight)).to(weight.dtype)
+            weight = (weight.float() + module.delta(weight)).to(weight.dtype)
         tensors[name] = weight
     return tensors
 

@@ -11,10 +11,12 @@ import torch
 from atlas.deltas.instruction_deltas import make_delta
 from atlas.deltas.merged_models import apply_delta
 from atlas.digests import weights_digest
+from atlas.files import read_json
 from atlas.plan.resolved import weight_names
 from atlas.weights.tensors import Weights, write_safetensors, write_shards
 from unit.conftest import LLAMA, make_base
 
+Q = "model.layers.0.self_attn.q_proj.weight"
 UNTIED = {"random": {"architecture": "llama", "seed": 3, "config": LLAMA}}
 TIED = {
     "random": {
@@ -98,3 +100,22 @@ def merge(
         card=out / "README.md", digests=digests,
     )  # fmt: skip
     return out
+
+
+def record_base(folder, base):
+    """Record the digest of a base in an adapter, as training does."""
+    file = folder / "adapter_model.safetensors"
+    store = Weights([file])
+    weights = {name: store[name].clone() for name in store}
+    digest = read_json(base / "base.json")["weights_sha256"]
+    write_safetensors(file, weights, {"format": "pt", "base_sha256": digest})
+
+
+def plain_models(folder, ours, theirs):
+    for name, weights in (("base", ours), ("instruct", theirs)):
+        place = folder / name
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        (place / "config.json").write_text('{"model_type": "llama"}')
+        write(place, weights)
+    return folder / "base", folder / "instruct"

@@ -7,6 +7,7 @@ from peft import PeftModel
 from transformers import AutoTokenizer
 
 from atlas.activations.activation_files import read_activations
+from atlas.activations.generation import greedy
 from atlas.activations.last_tokens import compute_shard
 from atlas.errors import AtlasError
 from atlas.evaluation.perplexity import held_out_perplexity
@@ -14,7 +15,6 @@ from atlas.files import read_csv, read_json
 from atlas.networks.architectures import is_seq2seq
 from atlas.networks.swap import load_base
 from atlas.networks.tokens import Tokens
-from atlas.spaces.output_sentences import greedy
 from unit.networks.seq2seq import load_t5, make_t5, make_t5_lora
 from unit.training.test_fine_tuning import make_rows, train
 

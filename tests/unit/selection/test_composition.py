@@ -8,7 +8,7 @@ from peft import PeftModel
 from atlas.errors import AtlasError
 from atlas.networks.swap import adapter_applied
 from atlas.selection.composition import aligned, composed, merged_by_peft, state
-from atlas.weights.adapters import load_adapter, weight_delta, write_adapter
+from atlas.weights.adapters import load_adapter, write_adapter
 from unit.conftest import load, make_lora
 from unit.selection.published_lorahub import adapters_of, composed_of
 
@@ -25,7 +25,7 @@ def folders(pool):
 
 
 def deltas(adapter):
-    return {name: weight_delta(module, None) for name, module in adapter.modules.items()}
+    return {name: module.delta(None) for name, module in adapter.modules.items()}
 
 
 def test_weights_are_those_of_the_published_composition(adapters, lora_pool, base_folder):

@@ -10,7 +10,6 @@ from sklearn.metrics.pairwise import cosine_similarity as sklearn_cosine
 from atlas.errors import AtlasError
 from atlas.spaces.embeddings import (
     Embeddings,
-    about,
     cosine_of_gram,
     cosine_similarity,
     read_embeddings,
@@ -101,10 +100,3 @@ def test_similarity_of_what_is_stored():
     found = make(dimension=2, embeddings=rows).cosine_similarity()
     np.testing.assert_allclose(found, expected, atol=1e-15)
     assert make(dimension=9, similarity=expected).cosine_similarity() is expected
-
-
-def test_about():
-    models = [{"name": "a", "domain": "x", "base": "t"}, {"name": "b", "domain": "y", "base": "u"}]
-    assert about(models) == {
-        "model_names": ["a", "b"], "domains": ["x", "y"], "base_model": ["t", "u"],
-    }  # fmt: skip

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -9,15 +10,12 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from atlas.errors import AtlasError
-from atlas.weights.adapters import (
-    LoraModule,
-    check_base,
-    check_fits,
-    load_adapter,
-    merged,
-    weight_delta,
-    write_adapter,
-)
+from atlas.networks.swap import adapter_applied
+from atlas.weights import adapters
+from atlas.weights.adapted_module import AdaptedModule
+from atlas.weights.adapters import check_base, check_fits, load_adapter, merged, write_adapter
+from atlas.weights.ia3 import Ia3Module
+from atlas.weights.lora import LoraModule
 from atlas.weights.tensors import Weights
 from unit.conftest import load, make_ia3, make_lora
 
@@ -46,8 +44,75 @@ def base_weights(tiny_base):
 
 def test_lora_delta_by_hand():
     a, b = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [5.0]])
-    delta = weight_delta(LoraModule(a, b, 0.5), None)
-    assert delta.tolist() == [[1.5, 3.0], [2.5, 5.0]]
+    module = LoraModule(a, b, 0.5)
+    assert module.delta(None).tolist() == [[1.5, 3.0], [2.5, 5.0]]
+    assert module.rows(1, 2).delta(None).tolist() == [[2.5, 5.0]]
+
+
+def test_ia3_delta_by_hand():
+    factors, weight = torch.tensor([[2.0], [3.0]]), torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    by_rows, by_columns = Ia3Module(factors, False), Ia3Module(factors.T, True)
+    assert by_rows.delta(weight).tolist() == [[1.0, 2.0], [6.0, 8.0]]
+    assert by_columns.delta(weight).tolist() == [[1.0, 4.0], [3.0, 8.0]]
+    assert by_rows.rows(1, 2).delta(weight[1:]).tolist() == [[6.0, 8.0]]
+    assert by_columns.rows(1, 2).delta(weight[1:]).tolist() == [[3.0, 8.0]]
+
+
+@dataclass(frozen=True)
+class RowModule(AdaptedModule):
+    """A family of its own: what is added to each element of a row."""
+
+    shift: torch.Tensor
+
+    NAME = "Row"
+    PART = r"row_(shift)"
+    NEEDS_WEIGHT = False
+
+    @classmethod
+    def read(cls, name, parts, config, where):
+        return cls(parts["shift"] * config["factor"])
+
+    @property
+    def made_for(self):
+        return (self.shift.numel(),)
+
+    def fits(self, shape):
+        return len(self.shift) == shape[0]
+
+    def delta(self, weight):
+        return self.shift[:, None].expand(-1, 16)
+
+    def rows(self, first, after):
+        return RowModule(self.shift[first:after])
+
+    def attach(self, module):
+        return module.register_forward_hook(
+            lambda _, inputs, output: output + inputs[0].sum(-1, keepdim=True) * self.shift
+        )
+
+
+def test_a_new_family_is_a_class_and_its_place(base_folder, base_weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(adapters, "FAMILIES", (*adapters.FAMILIES, RowModule))
+    module = "model.layers.1.self_attn.q_proj"
+    tensors = {f"base_model.model.{module}.row_shift": torch.arange(16.0) / 50}
+    files = [tmp_path / "adapter_config.json", tmp_path / "adapter_model.safetensors"]
+    files[0].write_text(json.dumps({"peft_type": "ROW", "factor": 0.5}))
+    save_file(tensors, files[1])
+    adapter = load_adapter(files)
+    found = merged(base_weights, adapter)
+    change = found[f"{module}.weight"] - base_weights[f"{module}.weight"]
+    torch.testing.assert_close(change, (torch.arange(16.0) / 100)[:, None].expand(-1, 16))
+    network, reference = load(base_folder), load(base_folder)
+    reference.load_state_dict(found)
+    ids = torch.tensor([[5, 80, 33]])
+    with torch.inference_mode(), adapter_applied(network, adapter):
+        torch.testing.assert_close(network(ids).logits, reference(ids).logits)
+    save_file({"score": torch.ones(1)}, files[1])
+    with pytest.raises(AtlasError, match="score is not part of a Row adapter"):
+        load_adapter(files)
+    files[0].write_text(json.dumps({"peft_type": "OFT"}))
+    with pytest.raises(AtlasError, match="adapters are LoRA or IA3 or Row, not OFT"):
+        load_adapter(files)
 
 
 KINDS = {

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError
-from atlas.figures.style import SPACE_NAMES
 from atlas.files import read_csv, write_bytes, write_csv
+from atlas.spaces.names import space_title
 
 MAIN_COLUMNS = ("space", "dimension", "distance", "pool", "base", "models", "silhouette",
                 "published")  # fmt: skip
@@ -49,7 +49,9 @@ def main_table(
             })  # fmt: skip
     rows += averages(rows, pools)
     write_csv(table, MAIN_COLUMNS, rows)
-    write_bytes(page, main_page(rows, [*pools, AVERAGE], columns).encode())
+    # The spaces of the published table in its order, then the others in that of the pools.
+    spaces = dict.fromkeys([*(space for _, space in known), *(row["space"] for row in rows)])
+    write_bytes(page, main_page(rows, [*pools, AVERAGE], columns, list(spaces)).encode())
 
 
 def averages(rows: Sequence[dict[str, Any]], pools: Sequence[str]) -> list[dict[str, Any]]:
@@ -74,7 +76,12 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(present) / len(present) if len(present) == len(values) else None
 
 
-def main_page(rows: Sequence[dict[str, Any]], pools: Sequence[str], columns: dict[str, str]) -> str:
+def main_page(
+    rows: Sequence[dict[str, Any]],
+    pools: Sequence[str],
+    columns: dict[str, str],
+    spaces: Sequence[str],
+) -> str:
     """main.md: spaces down, pools across, the published figure in brackets."""
     lines = ["# Silhouette by domain, per embedding space", ""]
     for kind, title in (
@@ -84,12 +91,12 @@ def main_page(rows: Sequence[dict[str, Any]], pools: Sequence[str], columns: dic
         lines += [f"## {title}", ""]
         lines += ["| Embedding space | Dimension | " + " | ".join(pools) + " |"]
         lines += ["|---|--:|" + "--:|" * len(pools)]
-        for space in [s for s in SPACE_NAMES if any(row["space"] == s for row in rows)]:
+        for space in [s for s in spaces if any(row["space"] == s for row in rows)]:
             cells = {row["pool"]: row for row in rows
                      if row["space"] == space and row["distance"] == kind}  # fmt: skip
             sizes = dict.fromkeys(str(c["dimension"]) for c in cells.values() if c["dimension"])
             texts = [_cell(cells.get(pool)) for pool in pools]
-            lines.append(f"| {SPACE_NAMES[space]} | {', '.join(sizes) or '–'} | "
+            lines.append(f"| {space_title(space)} | {', '.join(sizes) or '–'} | "
                          + " | ".join(texts) + " |")  # fmt: skip
         lines.append("")
     if columns:

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from atlas.errors import AtlasError
 from atlas.experiments.entry import KIND, SETTING, Planned, PoolTable
-from atlas.grammar import Name, Space
+from atlas.grammar import Name
+from atlas.spaces.names import Space
 
 
 class Table(PoolTable):

@@ -1,0 +1,80 @@
+"""What models write to the probes, shard by shard, and greedy decoding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atlas.activations.probes import read_probes
+from atlas.files import write_jsonl
+from atlas.networks.shards import loaded_bases
+from atlas.networks.tokens import Tokens, batches
+
+
+def generate_shard(
+    *,
+    probes: Path,
+    bases: list[Path],
+    weights: list[Path],
+    models: list[dict[str, Any]],
+    dtypes: dict[str, str],
+    base_names: dict[str, list[str]],
+    new_tokens: int,
+    sentences: Path,
+) -> None:
+    """What each model of a shard writes to each probe: greedy, at most `new_tokens` tokens.
+
+    Rows: model, probe (its number, from 0), text.
+    """
+    prompts = read_probes(probes)
+    rows = []
+    for base in loaded_bases(bases, weights, models, dtypes, base_names, seq2seq=True):
+        tokens = Tokens(base.folder)
+        ids = [tokens.prompt(prompt) for prompt in prompts]
+        for name in base.models():
+            texts = greedy(base.network, tokens, ids, new_tokens)
+            rows += [{"model": name, "probe": i, "text": text} for i, text in enumerate(texts)]
+    write_jsonl(sentences, sorted(rows, key=lambda row: (row["model"], row["probe"])))
+
+
+@torch.inference_mode()
+def greedy(
+    network: Any,
+    tokens: Tokens,
+    prompts: list[list[int]],
+    new_tokens: int,
+    end: int | None = None,
+) -> list[str]:
+    """Greedy continuations of prompts given as tokens.
+
+    :param network: causal; or sequence-to-sequence, which reads the prompts in its encoder.
+    :param end: the token that ends a continuation (default: that of the network).
+    """
+    device = next(network.parameters()).device
+    exact = next(network.parameters()).dtype == torch.float32 and device.type == "cpu"
+    seq2seq = network.config.is_encoder_decoder
+    if seq2seq:
+        prompts = [tokens.encoder(prompt) for prompt in prompts]
+    texts = [""] * len(prompts)
+    ending = {} if end is None else {"eos_token_id": end}
+    for group in batches([len(p) for p in prompts], exact):
+        width = max(len(prompts[i]) for i in group)
+        gaps = [width - len(prompts[i]) for i in group]
+        pad = tokens.padding
+        padded = [[pad] * gap + prompts[i] for i, gap in zip(group, gaps, strict=True)]
+        mask = [[0] * gap + [1] * (width - gap) for gap in gaps]
+        if seq2seq:  # what is read stands at its start, as in training
+            padded = [prompts[i] + [pad] * gap for i, gap in zip(group, gaps, strict=True)]
+            mask = [row[::-1] for row in mask]
+        output = network.generate(
+            input_ids=torch.tensor(padded, device=device),
+            attention_mask=torch.tensor(mask, device=device),
+            do_sample=False, num_beams=1, max_new_tokens=new_tokens, min_new_tokens=0,
+            temperature=None, top_p=None, top_k=None, repetition_penalty=1.0, pad_token_id=pad,
+            **ending,
+        )  # fmt: skip
+        for i, row in zip(group, output, strict=True):
+            texts[i] = tokens.decode(row[0 if seq2seq else width :].tolist())
+    return texts

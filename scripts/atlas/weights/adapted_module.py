@@ -1,0 +1,104 @@
+"""What every family of adapters has: one module of a base, as an adapter changes it.
+
+A family is a file beside this one with a subclass of :class:`AdaptedModule`, and its place in
+``FAMILIES`` of :mod:`atlas.weights.adapters`.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import torch
+
+from atlas.errors import AtlasError
+
+PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True)
+class AdaptedModule(ABC):
+    """One module of a base with the tensors, float32, that an adapter has for it."""
+
+    # As people write it; PEFT's peft_type has the same letters.
+    NAME: ClassVar[str]
+    # Pattern of what follows a module in the name of a tensor; its group is the part of the module.
+    PART: ClassVar[str]
+    # Whether dW hangs on W.
+    NEEDS_WEIGHT: ClassVar[bool]
+
+    @classmethod
+    def split(cls, tensor: str) -> tuple[str, str] | None:
+        """Module and part of a tensor by its name in the file; None where it is of another family."""
+        match = re.fullmatch(rf"{re.escape(PREFIX)}(.+)\.{cls.PART}", tensor)
+        return None if match is None else (match[1], match[2])
+
+    @classmethod
+    def read_all(
+        cls, weights: Mapping[str, torch.Tensor], config: Mapping[str, Any], where: str
+    ) -> dict[str, Self]:
+        """All modules of an adapter, by their names in the base.
+
+        :param weights: as PEFT names them.
+        :raises AtlasError: for tensors of another family, and those that do not fit the configuration.
+        """
+        parts: dict[str, dict[str, torch.Tensor]] = {}
+        for name in weights:
+            place = cls.split(name)
+            if place is None:
+                article = "an" if cls.NAME[0] in "AEIOU" else "a"
+                raise AtlasError(
+                    f"{where}: the tensor {name} is not part of {article} {cls.NAME} adapter."
+                )
+            parts.setdefault(place[0], {})[place[1]] = weights[name].float()
+        if not parts:
+            raise AtlasError(f"{where}: the adapter has no tensors.")
+        return {module: cls.read(module, parts[module], config, where) for module in sorted(parts)}
+
+    @classmethod
+    @abstractmethod
+    def read(
+        cls, name: str, parts: Mapping[str, torch.Tensor], config: Mapping[str, Any], where: str
+    ) -> Self:
+        """One module.
+
+        :param parts: part, as ``PART`` finds it -> tensor.
+        :raises AtlasError: where a part is missing, or is not what the configuration says.
+        """
+
+    @property
+    @abstractmethod
+    def made_for(self) -> tuple[int, ...]:
+        """Shape of the matrix that it is made for, as far as it shows."""
+
+    @abstractmethod
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether it can change a matrix of this shape."""
+
+    @abstractmethod
+    def delta(self, weight: torch.Tensor | None) -> torch.Tensor:
+        """DW, float32 (out, in).
+
+        :param weight: W; None will do where ``NEEDS_WEIGHT`` is false.
+        """
+
+    @abstractmethod
+    def rows(self, first: int, after: int) -> Self:
+        """The part that changes these rows of the matrix."""
+
+    @abstractmethod
+    def attach(self, module: torch.nn.Module) -> Any:
+        """Let a module of a network compute as PEFT computes it.
+
+        The tensors are on the device and in the dtype of the module's weight.
+
+        :returns: a handle, whose ``remove`` undoes it.
+        """
+
+    def with_tensors(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:
+        """The same with each of its tensors changed, for instance moved."""
+        tensors = {k: v for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
+        return replace(self, **{key: change(value) for key, value in tensors.items()})

@@ -1,0 +1,66 @@
+"""IA3 (arXiv 2205.05638): dW = (l - 1) * W, by output rows, or by input columns where feed-forward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from atlas.weights.adapted_module import AdaptedModule
+
+
+@dataclass(frozen=True)
+class Ia3Module(AdaptedModule):
+    """One scaled module: ``l`` is (out, 1), or (1, in) where the module is feed-forward."""
+
+    l: torch.Tensor  # noqa: E741 - the paper's letter
+    feedforward: bool
+
+    NAME: ClassVar[str] = "IA3"
+    PART: ClassVar[str] = r"ia3_(l)(?:\.default)?"
+    NEEDS_WEIGHT: ClassVar[bool] = True
+
+    @classmethod
+    def read(
+        cls, name: str, parts: Mapping[str, torch.Tensor], config: Mapping[str, Any], where: str
+    ) -> Ia3Module:
+        """One module; the configuration says which are feed-forward."""
+        forward = set(config.get("feedforward_modules") or [])
+        return cls(parts["l"], any(name == f or name.endswith(f".{f}") for f in forward))
+
+    @property
+    def made_for(self) -> tuple[int, ...]:
+        """As many rows, or columns, as ``l`` has elements."""
+        return (self.l.numel(),)
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether there is an element for each row or column."""
+        return self.l.numel() == shape[1 if self.feedforward else 0]
+
+    def delta(self, weight: torch.Tensor | None) -> torch.Tensor:
+        """(l - 1) * W."""
+        assert weight is not None
+        scaled = self.l.reshape(1, -1) if self.feedforward else self.l.reshape(-1, 1)
+        return (scaled - 1.0) * weight.float()
+
+    def rows(self, first: int, after: int) -> Ia3Module:
+        """The factors of these rows; all factors where they are of columns."""
+        if self.feedforward:
+            return self
+        return Ia3Module(self.l.reshape(-1, 1)[first:after], feedforward=False)
+
+    def attach(self, module: torch.nn.Module) -> Any:
+        """Scale what the module gives, or what it takes where it is feed-forward."""
+        factor = self.l.reshape(-1)
+
+        def scale_input(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+            return (inputs[0] * factor, *inputs[1:])
+
+        def scale_output(_: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+            return output * factor
+
+        if self.feedforward:
+            return module.register_forward_pre_hook(scale_input)
+        return module.register_forward_hook(scale_output)

@@ -1,0 +1,83 @@
+"""LoRA (arXiv 2106.09685): dW = scale * B A, scale = alpha / r, or alpha / sqrt(r) for rsLoRA."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from atlas.errors import AtlasError
+from atlas.weights.adapted_module import AdaptedModule
+
+
+@dataclass(frozen=True)
+class LoraModule(AdaptedModule):
+    """One adapted matrix: ``a`` (r, in), ``b`` (out, r), float32."""
+
+    a: torch.Tensor
+    b: torch.Tensor
+    scale: float
+
+    NAME: ClassVar[str] = "LoRA"
+    PART: ClassVar[str] = r"lora_([AB])(?:\.default)?\.weight"
+    NEEDS_WEIGHT: ClassVar[bool] = False
+
+    @classmethod
+    def read(
+        cls, name: str, parts: Mapping[str, torch.Tensor], config: Mapping[str, Any], where: str
+    ) -> LoraModule:
+        """One matrix; its rank is the one that the configuration says."""
+        if set(parts) != {"A", "B"}:
+            raise AtlasError(f"{where}: {name} has only one of lora_A and lora_B.")
+        a, b = parts["A"], parts["B"]
+        rank = a.shape[0]
+        expected = _pattern(config.get("rank_pattern"), name, config["r"])
+        if b.shape[1] != rank or rank != expected:
+            raise AtlasError(
+                f"{where}: {name} has the rank {rank} (A) and {b.shape[1]} (B), and its "
+                f"configuration says {expected}."
+            )
+        alpha = _pattern(config.get("alpha_pattern"), name, config["lora_alpha"])
+        return cls(a, b, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
+
+    @property
+    def made_for(self) -> tuple[int, ...]:
+        """Rows of B, columns of A."""
+        return self.b.shape[0], self.a.shape[1]
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether B A has this shape."""
+        return self.made_for == tuple(shape)
+
+    def delta(self, weight: torch.Tensor | None) -> torch.Tensor:
+        """Scale * B A."""
+        return (self.b @ self.a) * self.scale
+
+    def rows(self, first: int, after: int) -> LoraModule:
+        """These rows of B."""
+        return LoraModule(self.a, self.b[first:after], self.scale)
+
+    def attach(self, module: torch.nn.Module) -> Any:
+        """Add scale * B A x to what the module gives."""
+        a, b, scale = self.a, self.b, self.scale
+        linear = torch.nn.functional.linear
+
+        def hook(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+            # In place: the output is new in each forward pass, and nobody else holds it.
+            low = linear(inputs[0], a)
+            flat = output.view(-1, output.shape[-1])
+            flat.addmm_(low.view(-1, low.shape[-1]), b.t(), alpha=scale)
+            return output
+
+        return module.register_forward_hook(hook)
+
+
+def _pattern(patterns: Mapping[str, Any] | None, module: str, default: Any) -> Any:
+    for pattern, value in (patterns or {}).items():
+        if re.fullmatch(rf"(.*\.)?({pattern})", module):
+            return value
+    return default
