@@ -69,9 +69,7 @@ use rule job as check_shard with:
     wildcard_constraints:
         pool=constraint(name for name, pool in PLAN.pools.items() if pool.settings.keep_weights),
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(120),
-        gpu=0,
+        **small(120),
     params:
         code=code("atlas.activations.fetched_shards:check_shard"),
         network=True,

@@ -15,7 +15,7 @@ def shown(path, caption, category, subcategory, labels):
 
 def figure(path, caption, category, subcategory, labels):
     """A figure as SVG, which the report shows, and as PNG."""
-    return [shown(f"{path}.svg", caption, category, subcategory, labels), f"{path}.png"]
+    return [shown(path, caption, category, subcategory, labels), path.replace(".svg", ".png")]
 
 
 def table_labels(**others):
@@ -32,7 +32,7 @@ def table_file(kind, path="results/tables/{table}.csv", form="raw CSV"):
 def table_figure(kind):
     """The figure of an experiment."""
     category, labels = "Figures of experiments", table_labels(figure="summary")
-    path = "results/figures/{table}"
+    path = "results/figures/{table}.svg"
     return figure(path, f"{kind}_table", category, "Summaries of tables", labels)
 
 
@@ -45,7 +45,7 @@ def pool_table(name, subcategory, caption=None):
 
 def pool_figure(kind, title, subcategory):
     """A figure of a pool in one space."""
-    path = f"results/pools/{{pool}}/figures/{kind}_{{space}}"
+    path = f"results/pools/{{pool}}/figures/{kind}_{{space}}.svg"
     labels = lambda wildcards: {"space": SPACE_NAMES[wildcards.space], "figure": title}
     return figure(path, kind, "Pool {pool}", subcategory, labels)
 
@@ -59,6 +59,6 @@ def comparison_table(name):
 
 def comparison_figure(kind):
     """A figure of a comparison."""
-    path = f"results/comparisons/{{comparison}}/figures/{kind}"
+    path = f"results/comparisons/{{comparison}}/figures/{kind}.svg"
     labels = {"figure": kind.replace("_", " ")}
     return figure(path, kind, "Comparison {comparison}", "Figures", labels)

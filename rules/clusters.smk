@@ -105,11 +105,8 @@ rule analyse:
         packed("pool")
     conda:
         "../envs/atlas.yaml"
-    threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
+        **small(30),
     params:
         code=code("atlas.clusters.analysis:analyse"),
     message:

@@ -13,13 +13,15 @@ from atlas.configuration.tables import TABLE_KINDS
 from atlas.configuration.validation import validate
 from atlas.errors import AtlasError
 from atlas.job import batch_system, closures, completeness, deathwatch, entry as job
-from atlas.plan import jobs, pools, publishing, tables, training
+from atlas.plan import jobs, pools, publishing, summary, tables, training
 from atlas.plan.inputs import constraint, local_adapters, local_files, records_and_weights
 from atlas.plan.plan import build, source_params
 from atlas.plan.resolved import weight_names
 from atlas.plan.tasks import retrieval_pool, selection_model, selection_pool, task_selection
 from atlas.sources.encoder_files import ENCODER_FILES
 from atlas.spaces.large_pools import ALL_PAIRS
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 def checked_plan():
@@ -46,10 +48,8 @@ def start_run():
     job.start(config, [str(file) for file in workflow.configfiles])
 
 
-@functools.cache
-def code(target):
-    """The code behind a rule, as a param: a change in it re-runs the rule."""
-    return closures.closure(target)
+# The code behind a rule, as a param: a change in it re-runs the rule.
+code = functools.cache(closures.closure)
 
 
 def models_where(**wanted):
@@ -61,6 +61,8 @@ def models_where(**wanted):
     ]
 
 
+# Of a job, by its wildcards: its base and model, or the models of its shard or pool, and what rules
+# ask of them.
 def base_of(wildcards):
     return jobs.base_of(PLAN, dict(wildcards))
 
@@ -112,11 +114,6 @@ def files_of_models(wildcards):
     return [file for model in models_of(wildcards) for file in model.files()]
 
 
-def reported_of(wildcards):
-    """Adapters made elsewhere of a shard, those that are left out among them."""
-    return pool_of(wildcards).reported[wildcards.shard]
-
-
 def dataset_of(wildcards):
     return PLAN.config.datasets[wildcards.dataset]
 
@@ -134,21 +131,13 @@ def selection_of(wildcards):
     return PLAN.config.selections[task_selection(PLAN.config, wildcards.task)]
 
 
-def table_of(wildcards):
-    return PLAN.config.tables[wildcards.table]
-
-
-def repeated_pools(wildcards):
-    """Pool, seed and folder of each pool of a table."""
-    return [list(entry) for entry in PLAN.repeated_pools(wildcards.table)]
-
-
-def delta_activations(pool):
-    return f"results/pools/{pool}/delta_activations/embeddings.npz"
-
-
 def pool_of(wildcards):
     return PLAN.pools[wildcards.pool]
+
+
+def reported_of(wildcards):
+    """Adapters made elsewhere of a shard, those that are left out among them."""
+    return pool_of(wildcards).reported[wildcards.shard]
 
 
 def pool_models(wildcards):
@@ -166,6 +155,10 @@ def pool_report(wildcards):
     return [] if kept else [f"results/pools/{wildcards.pool}/report.csv"]
 
 
+def delta_activations(pool):
+    return f"results/pools/{pool}/delta_activations/embeddings.npz"
+
+
 def of_spaces(name):
     """One file per space of a pool."""
     return lambda w: [f"results/pools/{w.pool}/{s}/{name}" for s in pool_of(w).settings.spaces]
@@ -174,6 +167,15 @@ def of_spaces(name):
 def of_shards(suffix):
     """One file per shard of a pool."""
     return lambda w: [f"results/pools/{w.pool}/shards/{s}{suffix}" for s in pool_of(w).shards]
+
+
+def table_of(wildcards):
+    return PLAN.config.tables[wildcards.table]
+
+
+def repeated_pools(wildcards):
+    """Pool, seed and folder of each pool of a table."""
+    return [list(entry) for entry in PLAN.repeated_pools(wildcards.table)]
 
 
 def of_pools(name, **queries):

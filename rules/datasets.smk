@@ -32,11 +32,10 @@ use rule job as prepare_rows with:
         splits=lambda w: [
             PLAN.split_file(d, PLAN.models[w.model].variant) for d in PLAN.models[w.model].data
         ],
-        tokenizer=lambda w: expand(
-            "results/sources/bases/{base}/{file}",
-            base=PLAN.models[w.model].base,
-            file=("tokenizer.json", "tokenizer_config.json", "config.json"),
-        ),
+        tokenizer=lambda w: [
+            f"results/sources/bases/{base_of(w)}/{name}"
+            for name in (*TOKENIZER_FILES, "config.json")
+        ],
         raw=lambda w: training.graded_rows(PLAN, w.model),
     output:
         rows="results/models/{model}/rows.jsonl",

@@ -87,7 +87,6 @@ for shards in sorted({merged.shards for merged in PLAN.merged.values()}):
             ),
         conda:
             "../envs/atlas.yaml"
-        threads: 1
         resources:
             mem_mb=memory(2000, base_size, 0.5),
             runtime=minutes(30, base_size, 10),

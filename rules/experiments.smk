@@ -99,11 +99,7 @@ use rule job as retrieval_table with:
 
 use rule job as outputs_table with:
     input:
-        sentences=lambda w: [
-            f"results/pools/{pool.name}/shards/{shard}.sentences.jsonl"
-            for pool in PLAN.table_pools(w.table)
-            for shard in pool.shards
-        ],
+        sentences=lambda w: tables.sentences(PLAN, w.table),
     output:
         table=table_file("outputs"),
         page="results/tables/{table}.md",
@@ -209,13 +205,7 @@ use rule job as selection_table with:
         code=code("atlas.experiments.selection_tables:selection_table"),
         name="{table}",
         entries=lambda w: tables.selection_runs(PLAN, w.table),
-        sizes=lambda w: {
-            name: {
-                "models": PLAN.config.selections[name].size,
-                "examples": PLAN.config.selections[name].examples,
-            }
-            for name in table_of(w).selections
-        },
+        sizes=lambda w: tables.selection_sizes(PLAN, w.table),
         settings=lambda w: table_of(w).published,
     message:
         "write the table {wildcards.table}"

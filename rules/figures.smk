@@ -41,9 +41,7 @@ use rule job as draw_comparison with:
     group:
         packed("comparison")
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(60),
-        gpu=0,
+        **small(60),
     params:
         code=code("atlas.figures.comparisons:draw_comparison"),
         name="{comparison}",
@@ -65,9 +63,7 @@ use rule job as draw_rewards with:
     wildcard_constraints:
         comparison=constraint(filter(PLAN.rewarded, PLAN.config.comparisons)),
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(60),
-        gpu=0,
+        **small(60),
     params:
         code=code("atlas.figures.comparisons:draw_rewards"),
         name="{comparison}",

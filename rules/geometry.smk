@@ -98,9 +98,7 @@ use rule job as comparison_quality with:
     benchmark:
         "benchmarks/comparison_quality/{comparison}.tsv"
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(60),
-        gpu=0,
+        **small(60),
     params:
         code=code("atlas.geometry.comparisons:comparison_quality"),
         low=lambda w: comparison_of(w).mean_norm[0],
@@ -150,9 +148,7 @@ use rule job as comparison_tests with:
     group:
         packed("comparison")
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(60),
-        gpu=0,
+        **small(60),
     params:
         code=code("atlas.geometry.comparisons:comparison_tests"),
         sft=lambda w: PLAN.sides(w.comparison)["sft"],

@@ -1,5 +1,5 @@
-# What a rule takes that it does not say itself (resources: those of a small job). This one is no job's:
-# the wildcard of its log stands for nothing.
+# What a rule takes that it does not say itself: environment, resources of a small job, and the script
+# that runs the function of its param `code`. It makes nothing: the wildcard of its log stands for no name.
 rule job:
     log:
         "logs/{nothing,(?!)}.log",
@@ -7,8 +7,6 @@ rule job:
         "../envs/atlas.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
+        **small(30),
     script:
         "../scripts/job.py"

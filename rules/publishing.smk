@@ -16,9 +16,7 @@ use rule job as write_crate with:
     wildcard_constraints:
         target=rf"{CRATE_TABLES}|(?!crates/|provenance/)\w[\w.+-]*(/\w[\w.+-]*)+",
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(60),
-        gpu=0,
+        **small(60),
     params:
         code=code("atlas.publishing.crate:write_crate"),
         target="{target}",
@@ -39,9 +37,7 @@ use rule job as push with:
     wildcard_constraints:
         push=constraint(PLAN.config.pushes),
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(240),
-        gpu=0,
+        **small(240),
     params:
         code=code("atlas.publishing.push:push"),
         network=True,

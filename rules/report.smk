@@ -17,11 +17,8 @@ for kind in TABLE_KINDS:
             table=constraint(PLAN.tables_of(kind)),
         conda:
             "../envs/atlas.yaml"
-        threads: 1
         resources:
-            mem_mb=memory(2000),
-            runtime=minutes(10),
-            gpu=0,
+            **small(10),
         params:
             code=code("atlas.report.pages:write_page"),
         message:
@@ -49,9 +46,7 @@ use rule job as show_retrieval with:
     wildcard_constraints:
         retrieval=constraint(PLAN.config.retrievals),
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(10),
-        gpu=0,
+        **small(10),
     params:
         code=code("atlas.report.pages:write_page"),
     message:
@@ -61,18 +56,8 @@ use rule job as show_retrieval with:
 use rule job as write_summary with:
     input:
         tables=[f"results/tables/{table}.csv" for table in PLAN.summary],
-        pool_tables=[
-            f"results/pools/{pool}/{name}"
-            for table in PLAN.summary
-            if PLAN.config.tables[table].kind == "main"
-            for pool in PLAN.config.tables[table].pools
-            for name in ("silhouette.csv", "neighbours.csv")
-        ],
-        distances=[
-            f"results/tables/{table}_distances.csv"
-            for table in PLAN.summary
-            if PLAN.config.tables[table].kind == "temporal"
-        ],
+        pool_tables=summary.pool_tables(PLAN),
+        distances=summary.distances(PLAN),
         # Made with the summary, not read by it: a report of it has the tables as pages.
         companions=ancient([f"results/tables/{table}.html" for table in PLAN.summary]),
     output:
@@ -88,13 +73,11 @@ use rule job as write_summary with:
     benchmark:
         "benchmarks/write_summary.tsv"
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(10),
-        gpu=0,
+        **small(10),
     params:
         code=code("atlas.report.summary:write_summary"),
         entries=[{"name": table, "kind": PLAN.config.tables[table].kind} for table in PLAN.summary],
-        pools=pools.summary_pools(PLAN),
+        pools=summary.pools(PLAN),
         seeds=PLAN.config.seeds,
     message:
         "write what the tables say"
@@ -117,9 +100,7 @@ use rule job as show_summary with:
     benchmark:
         "benchmarks/show_summary.tsv"
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(10),
-        gpu=0,
+        **small(10),
     params:
         code=code("atlas.report.pages:write_page"),
     message:

@@ -59,6 +59,11 @@ def minutes(fixed, size=None, per_gigabyte=0):
     )
 
 
+def small(limit):
+    """Resources of a small job that may take so many minutes."""
+    return {"mem_mb": memory(2000), "runtime": minutes(limit), "gpu": 0}
+
+
 @functools.cache
 def base_bytes(base):
     """Bytes of the weights of a base."""

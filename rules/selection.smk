@@ -41,7 +41,7 @@ use rule job as retrieve_models with:
         ),
         page="results/retrieval/{retrieval}/models.md",
         figure=figure(
-            "results/retrieval/{retrieval}/models",
+            "results/retrieval/{retrieval}/models.svg",
             caption="retrieve_models",
             category="Figures of experiments",
             subcategory="Models for a task",

@@ -1,7 +1,4 @@
 # Sources: bases, encoders, raw rows and models made elsewhere, wherever they come from.
-CONFIG_AND_TOKENIZER = ("config.json", "tokenizer.json", "tokenizer_config.json")
-
-
 for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
 
     rule:
@@ -11,7 +8,8 @@ for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
             local=lambda w: local_files(
                 PLAN.config.bases[w.base].source.local,
                 [
-                    *CONFIG_AND_TOKENIZER,
+                    "config.json",
+                    *TOKENIZER_FILES,
                     "generation_config.json",
                     *weight_names(PLAN.config.bases[w.base].shards),
                 ],
@@ -34,7 +32,6 @@ for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
             ),
         conda:
             "../envs/atlas.yaml"
-        threads: 1
         resources:
             mem_mb=memory(2000, base_size, 2),
             runtime=minutes(30, base_size, 15),
@@ -118,9 +115,7 @@ use rule job as fetch_rows with:
     group:
         packed("datasets")
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(60),
-        gpu=0,
+        **small(60),
     params:
         code=code("atlas.sources.raw_rows:fetch_rows"),
         network=True,
@@ -187,11 +182,8 @@ for number, together in enumerate(PLAN.fetched_together):
             f"benchmarks/fetch_adapters/{number}.tsv"
         conda:
             "../envs/atlas.yaml"
-        threads: 1
         resources:
-            mem_mb=memory(2000),
-            runtime=minutes(120),
-            gpu=0,
+            **small(120),
         params:
             code=code("atlas.sources.fetched_models:fetch_adapters"),
             network=True,
@@ -217,15 +209,12 @@ for shards in sorted({PLAN.models[m].shards for m in models_where(trained=False,
             base=base_files,
             local=lambda w: local_files(
                 PLAN.models[w.model].source.get("local"),
-                [*CONFIG_AND_TOKENIZER, *weight_names(PLAN.models[w.model].shards)],
+                ["config.json", *TOKENIZER_FILES, *weight_names(PLAN.models[w.model].shards)],
             ),
         output:
             weights=[f"results/models/{{model}}/{name}" for name in weight_names(shards)],
             config="results/models/{model}/config.json",
-            tokenizer=[
-                "results/models/{model}/tokenizer.json",
-                "results/models/{model}/tokenizer_config.json",
-            ],
+            tokenizer=[f"results/models/{{model}}/{name}" for name in TOKENIZER_FILES],
             card="results/models/{model}/README.md",
         log:
             "logs/fetch_full/{model}.log",
@@ -237,7 +226,6 @@ for shards in sorted({PLAN.models[m].shards for m in models_where(trained=False,
             ),
         conda:
             "../envs/atlas.yaml"
-        threads: 1
         resources:
             mem_mb=memory(2000, base_size, 1),
             runtime=minutes(30, base_size, 15),

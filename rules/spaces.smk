@@ -96,11 +96,10 @@ use rule job as generate_shard with:
 use rule job as embed_output_sentences with:
     input:
         sentences=of_shards(".sentences.jsonl"),
-        encoder=lambda w: expand(
-            "results/sources/encoders/{encoder}/{file}",
-            encoder=pool_of(w).settings.encoder,
-            file=ENCODER_FILES,
-        ),
+        encoder=lambda w: [
+            f"results/sources/encoders/{pool_of(w).settings.encoder}/{name}"
+            for name in ENCODER_FILES
+        ],
     output:
         embeddings="results/pools/{pool}/output_sentences/embeddings.npz",
     log:

@@ -55,10 +55,7 @@ use rule train_adapter as train_full with:
     output:
         weights="results/models/{model}/model.safetensors",
         config="results/models/{model}/config.json",
-        tokenizer=[
-            "results/models/{model}/tokenizer.json",
-            "results/models/{model}/tokenizer_config.json",
-        ],
+        tokenizer=[f"results/models/{{model}}/{name}" for name in TOKENIZER_FILES],
         card="results/models/{model}/README.md",
         log="results/models/{model}/training.csv",
     log:
@@ -83,10 +80,7 @@ use rule train_full as train_full_temporary with:
     output:
         weights=temp("results/models/{model}/model.safetensors"),
         config="results/models/{model}/config.json",
-        tokenizer=[
-            "results/models/{model}/tokenizer.json",
-            "results/models/{model}/tokenizer_config.json",
-        ],
+        tokenizer=[f"results/models/{{model}}/{name}" for name in TOKENIZER_FILES],
         card="results/models/{model}/README.md",
         log="results/models/{model}/training.csv",
     wildcard_constraints:

@@ -51,18 +51,3 @@ def navigator_datasets(plan: Plan, pool: str) -> dict[str, dict[str, str]]:
         }
         for name, entry in entries.items()
     }
-
-
-def summary_pools(plan: Plan) -> list[dict[str, Any]]:
-    """Pools of the tables that the summary tells of."""
-    pools = {pool.name: pool for table in plan.summary for pool in plan.table_pools(table)}
-    return [
-        {
-            "name": pool.name,
-            "models": len(pool.models),
-            "domains": sorted({model.domain for model in pool.models}),
-            "bases": pool.bases,
-            "recipes": sorted({model.recipe for model in pool.models if model.recipe}),
-        }
-        for pool in pools.values()
-    ]

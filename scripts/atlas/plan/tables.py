@@ -20,9 +20,9 @@ def companions(plan: Plan, table: str) -> list[str]:
     entry = plan.config.tables[table]
     found = []
     for name in entry.comparisons if entry.kind == "geometry" else ():
-        kinds = ["preservation", "effective_rank", "spectra"] + ["reward"] * bool(
-            plan.rewarded(name)
-        )
+        kinds = ["preservation", "effective_rank", "spectra"]
+        if plan.rewarded(name):
+            kinds.append("reward")
         found += [f"results/comparisons/{name}/figures/{kind}.svg" for kind in kinds]
     pools = plan.table_pools(table)
     found += [
@@ -75,6 +75,15 @@ def published(plan: Plan, table: str) -> dict[str, str]:
     """Pool -> the published figure that stands beside it, for the pools of a table."""
     entry = plan.config.tables[table]
     return {pool: setting for pool, setting in entry.published.items() if pool in entry.pools}
+
+
+def sentences(plan: Plan, table: str) -> list[str]:
+    """What the models of the pools of a table write, one file per shard."""
+    return [
+        f"results/pools/{pool.name}/shards/{shard}.sentences.jsonl"
+        for pool in plan.table_pools(table)
+        for shard in pool.shards
+    ]
 
 
 def models(plan: Plan, table: str) -> list[dict[str, str]]:
@@ -151,3 +160,9 @@ def answers(plan: Plan, table: str) -> list[str]:
         + "answers.csv"
         for run in selection_runs(plan, table)
     ]
+
+
+def selection_sizes(plan: Plan, table: str) -> dict[str, dict[str, int]]:
+    """Selection -> how many models it composes, by how many examples, for those of a table."""
+    entries = {name: plan.config.selections[name] for name in plan.config.tables[table].selections}
+    return {n: {"models": e.size, "examples": e.examples} for n, e in entries.items()}
