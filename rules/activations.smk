@@ -1,9 +1,9 @@
 # Activations: each base is loaded once per shard, its models are swapped in place.
-rule compute_shard:
+use rule job as compute_shard with:
     input:
         probes="resources/probes.txt",
-        bases=shard_base_files,
-        weights=shard_model_files,
+        bases=files_of_bases,
+        weights=files_of_models,
     output:
         activations="results/pools/{pool}/shards/{shard}.h5",
     log:
@@ -11,31 +11,26 @@ rule compute_shard:
     benchmark:
         "benchmarks/compute_shard/{pool}-{shard}.tsv"
     wildcard_constraints:
-        pool=names(pools_that_keep(True)),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
+        pool=constraint(name for name, pool in PLAN.pools.items() if pool.settings.keep_weights),
     resources:
         **ON_GPU,
-        mem_mb=memory(2500, shard_size, 2),
-        runtime=minutes(30, shard_work, 0.1),
+        mem_mb=memory(2500, largest_base, 2),
+        runtime=minutes(30, base_of_each_model, 0.1),
     params:
         code=code("atlas.activations.last_tokens:compute_shard"),
-        models=shard_params,
-        dtypes=shard_dtypes,
-        base_names=shard_base_names,
+        models=lambda w: pool_models.told(models_of(w), "name", "base"),
+        dtypes=dtypes_of_bases,
+        base_names=names_of_bases,
     message:
         "read the activations of shard {wildcards.shard} of {wildcards.pool}"
-    script:
-        "../scripts/job.py"
 
 
 # Of a pool that does not keep its weights: nothing of its adapters stays but this.
-rule compute_fetched_shard:
+use rule job as compute_fetched_shard with:
     input:
         probes="resources/probes.txt",
-        bases=shard_base_files,
-        local=reported_local_files,
+        bases=files_of_bases,
+        local=lambda w: local_adapters(reported_of(w)),
     output:
         activations="results/pools/{pool}/shards/{shard}.h5",
         report="results/pools/{pool}/shards/{shard}.report.csv",
@@ -44,32 +39,27 @@ rule compute_fetched_shard:
     benchmark:
         "benchmarks/compute_fetched_shard/{pool}-{shard}.tsv"
     wildcard_constraints:
-        pool=names(pools_that_keep(False)),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
+        pool=constraint(name for name, pool in PLAN.pools.items() if not pool.settings.keep_weights),
     resources:
         **ON_GPU,
-        mem_mb=memory(2500, shard_size, 2),
-        runtime=minutes(120, shard_work, 0.1),
+        mem_mb=memory(2500, largest_base, 2),
+        runtime=minutes(120, base_of_each_model, 0.1),
     params:
         code=code("atlas.activations.fetched_shards:compute_fetched_shard"),
         network=True,
-        models=reported_sources,
-        dtypes=shard_dtypes,
-        base_names=shard_base_names,
+        models=lambda w: pool_models.told(reported_of(w), "name", "base", "source"),
+        dtypes=dtypes_of_bases,
+        base_names=names_of_bases,
         cache=PLAN.config.cache,
     message:
         "fetch and embed shard {wildcards.shard} of {wildcards.pool}"
-    script:
-        "../scripts/job.py"
 
 
 # Of a pool that keeps its weights, where its report is asked for.
-rule check_shard:
+use rule job as check_shard with:
     input:
-        bases=reported_base_files,
-        local=reported_local_files,
+        bases=lambda w: records_and_weights(PLAN, {m.base for m in reported_of(w)}),
+        local=lambda w: local_adapters(reported_of(w)),
     output:
         report="results/pools/{pool}/shards/{shard}.report.csv",
     log:
@@ -77,59 +67,22 @@ rule check_shard:
     benchmark:
         "benchmarks/check_shard/{pool}-{shard}.tsv"
     wildcard_constraints:
-        pool=names(pools_that_keep(True)),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
+        pool=constraint(name for name, pool in PLAN.pools.items() if pool.settings.keep_weights),
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(120),
-        gpu=0,
+        **small(120),
     params:
         code=code("atlas.activations.fetched_shards:check_shard"),
         network=True,
-        models=reported_sources,
-        base_names=reported_base_names,
+        models=lambda w: pool_models.told(reported_of(w), "name", "base", "source"),
+        base_names=lambda w: {m.base: PLAN.base_names(m.base) for m in reported_of(w)},
         cache=PLAN.config.cache,
     message:
         "check the adapters of shard {wildcards.shard} of {wildcards.pool}"
-    script:
-        "../scripts/job.py"
 
 
-rule report_pool:
+use rule job as assemble_activations with:
     input:
-        shards=reports_of_shards,
-    output:
-        report=pool_table("report", "Adapters"),
-    log:
-        "logs/report_pool/{pool}.log",
-    benchmark:
-        "benchmarks/report_pool/{pool}.tsv"
-    wildcard_constraints:
-        pool=names(pools_with_adapters_made_elsewhere()),
-    group:
-        packed("pool")
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
-    params:
-        code=code("atlas.sources.pool_reports:report_pool"),
-        models=reported_models,
-        excluded=lambda w: PLAN.pools[w.pool].settings.excluded,
-    message:
-        "report on the adapters of {wildcards.pool}"
-    script:
-        "../scripts/job.py"
-
-
-rule assemble_activations:
-    input:
-        shards=pool_shards(".h5"),
+        shards=of_shards(".h5"),
         report=pool_report,
     output:
         activations="results/pools/{pool}/activations.h5",
@@ -139,48 +92,62 @@ rule assemble_activations:
         "benchmarks/assemble_activations/{pool}.tsv"
     group:
         packed("pool")
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
     resources:
         mem_mb=memory(2000),
         runtime=minutes(30, pool_vectors, 10),
         gpu=0,
     params:
         code=code("atlas.activations.activation_files:assemble"),
-        models=lambda w: [m.name for m in PLAN.pools[w.pool].models],
+        models=lambda w: [model.name for model in pool_of(w).models],
         pool="{pool}",
     message:
         "assemble the activations of {wildcards.pool}"
-    script:
-        "../scripts/job.py"
 
 
-rule generate_shard:
+use rule job as sample_continuations with:
     input:
         probes="resources/probes.txt",
-        bases=shard_base_files,
-        weights=shard_model_files,
+        base=base_files,
     output:
-        sentences="results/pools/{pool}/shards/{shard}.sentences.jsonl",
+        continuations="results/pools/{pool}/continuations.jsonl",
     log:
-        "logs/generate_shard/{pool}-{shard}.log",
+        "logs/sample_continuations/{pool}.log",
     benchmark:
-        "benchmarks/generate_shard/{pool}-{shard}.tsv"
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
+        "benchmarks/sample_continuations/{pool}.tsv"
     resources:
         **ON_GPU,
-        mem_mb=memory(2500, shard_size, 2),
-        runtime=minutes(60, shard_work, 1),
+        mem_mb=memory(2500, base_size, 2),
+        runtime=minutes(60, base_size, 5),
     params:
-        code=code("atlas.activations.generation:generate_shard"),
-        models=shard_params,
-        dtypes=shard_dtypes,
-        base_names=shard_base_names,
-        new_tokens=lambda w: PLAN.pools[w.pool].settings.new_tokens,
+        code=code("atlas.activations.continuations:sample_continuations"),
+        dtype=base_dtype,
+        per_probe=lambda w: pool_of(w).settings.continuations.per_probe,
+        new_tokens=lambda w: pool_of(w).settings.continuations.new_tokens,
+        seed=PLAN.config.seeds[0],
     message:
-        "let the models of shard {wildcards.shard} of {wildcards.pool} write"
-    script:
-        "../scripts/job.py"
+        "sample continuations of the probes for {wildcards.pool}"
+
+
+use rule job as compute_features with:
+    input:
+        probes="resources/probes.txt",
+        continuations="results/pools/{pool}/continuations.jsonl",
+        bases=files_of_bases,
+        weights=files_of_models,
+    output:
+        features="results/pools/{pool}/shards/{shard}.features.h5",
+    log:
+        "logs/compute_features/{pool}-{shard}.log",
+    benchmark:
+        "benchmarks/compute_features/{pool}-{shard}.tsv"
+    resources:
+        **ON_GPU,
+        mem_mb=memory(2500, largest_base, 2),
+        runtime=minutes(60, base_of_each_model, 1),
+    params:
+        code=code("atlas.activations.features:compute_features"),
+        models=lambda w: pool_models.told(models_of(w), "name", "base"),
+        dtypes=dtypes_of_bases,
+        base_names=names_of_bases,
+    message:
+        "read the features of shard {wildcards.shard} of {wildcards.pool}"

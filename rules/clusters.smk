@@ -1,7 +1,7 @@
-# Clusters: silhouettes by domain, nearest neighbours.
-rule silhouettes:
+# Clusters: silhouettes by domain, nearest neighbours, maps, layers, and a notebook that shows them.
+use rule job as silhouettes with:
     input:
-        embeddings=pool_embeddings,
+        embeddings=of_spaces("embeddings.npz"),
     output:
         silhouette=pool_table("silhouette", "Silhouettes", "silhouettes"),
     log:
@@ -10,9 +10,6 @@ rule silhouettes:
         "benchmarks/silhouettes/{pool}.tsv"
     group:
         packed("pool")
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
     resources:
         mem_mb=memory(2000, pool_vectors, 3),
         runtime=minutes(30, pool_vectors, 60),
@@ -21,13 +18,11 @@ rule silhouettes:
         code=code("atlas.clusters.silhouettes:silhouettes"),
     message:
         "measure how {wildcards.pool} clusters"
-    script:
-        "../scripts/job.py"
 
 
-rule neighbours:
+use rule job as neighbours with:
     input:
-        embeddings=pool_embeddings,
+        embeddings=of_spaces("embeddings.npz"),
     output:
         neighbours=pool_table("neighbours", "Neighbours"),
     log:
@@ -36,8 +31,6 @@ rule neighbours:
         "benchmarks/neighbours/{pool}.tsv"
     group:
         packed("pool")
-    conda:
-        "../envs/atlas.yaml"
     threads: pool_threads
     resources:
         mem_mb=memory(2000, pool_vectors, 4),
@@ -45,8 +38,78 @@ rule neighbours:
         gpu=0,
     params:
         code=code("atlas.clusters.silhouettes:neighbours"),
-        search=lambda wildcards: PLAN.pools[wildcards.pool].settings.neighbours,
+        search=lambda w: pool_of(w).settings.neighbours,
     message:
         "find the neighbours in {wildcards.pool}"
-    script:
-        "../scripts/job.py"
+
+
+use rule job as map_models with:
+    input:
+        embeddings="results/pools/{pool}/{space}/embeddings.npz",
+    output:
+        points="results/pools/{pool}/{space}/map.csv",
+    log:
+        "logs/map_models/{pool}-{space}.log",
+    benchmark:
+        "benchmarks/map_models/{pool}-{space}.tsv"
+    group:
+        packed("pool")
+    resources:
+        mem_mb=memory(2000, pool_vectors, 3),
+        runtime=minutes(60, pool_vectors, 120),
+        gpu=0,
+    params:
+        code=code("atlas.clusters.maps:map_models"),
+    message:
+        "map {wildcards.pool} by {wildcards.space}"
+
+
+use rule job as layer_curves with:
+    input:
+        features=of_shards(".features.h5"),
+    output:
+        curves=pool_table("curves", "Layers and probes"),
+    log:
+        "logs/layer_curves/{pool}.log",
+    benchmark:
+        "benchmarks/layer_curves/{pool}.tsv"
+    group:
+        packed("pool")
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(30),
+        gpu=0,
+    params:
+        code=code("atlas.clusters.layer_curves:write_layer_curves"),
+        models=pool_models,
+    message:
+        "measure layers and numbers of probes in {wildcards.pool}"
+
+
+# Kept executed beside the logs.
+rule analyse:
+    input:
+        embeddings=of_spaces("embeddings.npz"),
+        silhouette="results/pools/{pool}/silhouette.csv",
+        neighbours="results/pools/{pool}/neighbours.csv",
+        # The page itself, a change in which runs it again, and the maps that it shows.
+        companions=lambda w: ["notebooks/analysis.ipynb", *of_spaces("map.csv")(w)],
+    output:
+        analysis=pool_table("analysis", "Analysis"),
+    log:
+        "logs/analyse/{pool}.log",
+        notebook="logs/analyse/{pool}.ipynb",
+    benchmark:
+        "benchmarks/analyse/{pool}.tsv"
+    group:
+        packed("pool")
+    conda:
+        "../envs/atlas.yaml"
+    resources:
+        **small(30),
+    params:
+        code=code("atlas.clusters.analysis:analyse"),
+    message:
+        "analyse {wildcards.pool} in a notebook"
+    notebook:
+        "../notebooks/analysis.ipynb"

@@ -1,6 +1,5 @@
-# What all rules share. Logic is in scripts/atlas; these functions only look things up.
+# What all rules share: the plan, and what several of them look up in it. Logic is in scripts/atlas.
 import functools
-import os
 import sys
 from pathlib import Path
 
@@ -9,38 +8,21 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from atlas import device
-from atlas.job import batch_system, completeness, deathwatch, entry as job, closures
-from atlas.plan import job_sizes
 from atlas.configuration.files import layers, read
-from atlas.configuration.sources import described, source_params
+from atlas.configuration.sources import source_params
 from atlas.configuration.tables import TABLE_KINDS, table_kinds
 from atlas.errors import AtlasError
-from atlas.spaces.large_pools import ALL_PAIRS
-from atlas.spaces.names import space_names, space_title
-from atlas.references import known
+from atlas.job import batch_system, closures, completeness, deathwatch, entry as job
+from atlas.plan import jobs, pool_models, publishing, summary, tables, training
+from atlas.plan.inputs import constraint, local_adapters, local_files, records_and_weights
 from atlas.plan.building import build
 from atlas.plan.resolved import weight_names
-from atlas.plan.tasks import retrieval_pool, selection_model, selection_pool
+from atlas.plan.tasks import retrieval_pool, selection_model, selection_pool, task_selection
+from atlas.sources.encoder_files import ENCODER_FILES
+from atlas.spaces.large_pools import ALL_PAIRS
+from atlas.spaces.names import space_names, space_title
 
-# Files of a sentence encoder, in the order of atlas.sources.encoders.FILES (which imports torch).
-ENCODER_FILES = (
-    "modules.json",
-    "config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
-    "1_Pooling/config.json",
-)
-
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-# More names than these are not spelt out where they are most of their kind.
-MANY_NAMES = 100
-
-# Parts of the navigator's script, in the order in which they stand on its page.
-NAVIGATOR_SCRIPTS = ("data", "looks", "map", "list", "details", "page")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 def checked_plan():
@@ -72,39 +54,8 @@ def start_run():
     job.start(config, [str(file) for file in workflow.configfiles])
 
 
-@functools.cache
-def code(target):
-    """The code behind a rule, as a param: a change in it re-runs the rule."""
-    return closures.closure(target)
-
-
-def names(items, among=()):
-    """A wildcard constraint for exactly these names.
-
-    Snakemake reads a constraint anew for every job: where thousands of names are most of those
-    that there are among some, it is any name but the others.
-    """
-    import re
-
-    chosen = set(items)
-    others = set(among) - chosen
-    if len(others) < len(chosen) > MANY_NAMES and among:
-        but = rf"(?!(?:{'|'.join(map(re.escape, sorted(others)))})/)" if others else ""
-        return but + r"[A-Za-z0-9._+-]+"
-    return "|".join(re.escape(item) for item in sorted(chosen)) or "(?!)"
-
-
-def base_weights(shards):
-    """Places of the weights of a base in so many files."""
-    return [f"results/sources/bases/{{base}}/{name}" for name in weight_names(shards)]
-
-
-def local_files(folder, names=("",)):
-    """Files of a user's own folder (or one file), so that a change in them is seen."""
-    if not folder:
-        return []
-    files = (Path(os.path.normpath(Path(folder).expanduser())) / n for n in names)
-    return [str(file) for file in files if file.is_file()]
+# The code behind a rule, as a param: a change in it re-runs the rule.
+code = functools.cache(closures.closure)
 
 
 def models_where(**wanted):
@@ -116,22 +67,144 @@ def models_where(**wanted):
     ]
 
 
-include: "resources.smk"
-include: "model_inputs.smk"
-include: "pool_inputs.smk"
-include: "table_inputs.smk"
-include: "selection_inputs.smk"
-include: "comparison_inputs.smk"
-include: "report_entries.smk"
+# Of a job, by its wildcards: its base and model, or the models of its shard or pool, and what rules
+# ask of them.
+def base_of(wildcards):
+    return jobs.base_of(PLAN, dict(wildcards))
+
+
+def base_files(wildcards):
+    return PLAN.base_files(base_of(wildcards))
+
+
+def base_names(wildcards):
+    return PLAN.base_names(base_of(wildcards))
+
+
+def base_address(wildcards):
+    return list(PLAN.base_address(base_of(wildcards)))
+
+
+def base_dtype(wildcards):
+    return PLAN.pretrained(base_of(wildcards)).dtype
+
+
+def model_files(wildcards):
+    """Files of the model that a job puts into its base."""
+    model = jobs.model_of(PLAN, dict(wildcards))
+    return model.files() if model else []
+
+
+def models_of(wildcards):
+    """Models of a shard, or of a pool where no shard is named."""
+    return jobs.models_of(PLAN, dict(wildcards))
+
+
+def bases_of(wildcards):
+    return sorted({model.base for model in models_of(wildcards)})
+
+
+def files_of_bases(wildcards):
+    return [file for base in bases_of(wildcards) for file in PLAN.base_files(base)]
+
+
+def names_of_bases(wildcards):
+    return {base: PLAN.base_names(base) for base in bases_of(wildcards)}
+
+
+def dtypes_of_bases(wildcards):
+    return {base: PLAN.pretrained(base).dtype for base in bases_of(wildcards)}
+
+
+def files_of_models(wildcards):
+    return [file for model in models_of(wildcards) for file in model.files()]
+
+
+def dataset_of(wildcards):
+    return PLAN.config.datasets[wildcards.dataset]
+
+
+def comparison_of(wildcards):
+    return PLAN.config.comparisons[wildcards.comparison]
+
+
+def delta_of(wildcards):
+    """A delta, or that of a merged model."""
+    return PLAN.config.deltas[wildcards.get("delta") or PLAN.merged[wildcards.merged].delta]
+
+
+def selection_of(wildcards):
+    return PLAN.config.selections[task_selection(PLAN.config, wildcards.task)]
+
+
+def pool_of(wildcards):
+    return PLAN.pools[wildcards.pool]
+
+
+def reported_of(wildcards):
+    """Adapters made elsewhere of a shard, those that are left out among them."""
+    return pool_of(wildcards).reported[wildcards.shard]
+
+
+def pool_models(wildcards):
+    return pool_models.told(pool_of(wildcards).models, "name", "base", "domain")
+
+
+def pool_files(wildcards):
+    """Files of all models of a pool, where the similarities of all pairs are stored."""
+    return files_of_models(wildcards) if len(pool_of(wildcards).models) <= ALL_PAIRS else []
+
+
+def pool_report(wildcards):
+    """report.csv of a pool whose adapters are not kept."""
+    kept = pool_of(wildcards).settings.keep_weights
+    return [] if kept else [f"results/pools/{wildcards.pool}/report.csv"]
+
+
+def delta_activations(pool):
+    return f"results/pools/{pool}/delta_activations/embeddings.npz"
+
+
+def of_spaces(name):
+    """One file per space of a pool."""
+    return lambda w: [f"results/pools/{w.pool}/{s}/{name}" for s in pool_of(w).settings.spaces]
+
+
+def of_shards(suffix):
+    """One file per shard of a pool."""
+    return lambda w: [f"results/pools/{w.pool}/shards/{s}{suffix}" for s in pool_of(w).shards]
+
+
+def table_of(wildcards):
+    return PLAN.config.tables[wildcards.table]
+
+
+def repeated_pools(wildcards):
+    """Pool, seed and folder of each pool of a table."""
+    return [list(entry) for entry in PLAN.repeated_pools(wildcards.table)]
+
+
+def of_pools(name, **queries):
+    """One file per pool and seed of a table, or per pool of its queries."""
+    return lambda w: tables.pool_files(PLAN, w.table, name, **queries)
+
+
+def of_comparison(name, measured=None):
+    """One file per model and task of a comparison; none where what it holds is not measured."""
+    return lambda w: [
+        f"results/comparisons/{w.comparison}/{model}/{task}/{name}"
+        for model, task in jobs.compared(PLAN, w.comparison)
+        if not measured or getattr(comparison_of(w), measured).prompts
+    ]
 
 
 wildcard_constraints:
-    base=names([*PLAN.config.bases, *PLAN.implicit]),
-    dataset=names(PLAN.config.datasets),
-    pool=names(PLAN.pools),
-    comparison=names(PLAN.config.comparisons),
-    encoder=names(PLAN.config.encoders),
+    base=constraint([*PLAN.config.bases, *PLAN.implicit]),
+    dataset=constraint(PLAN.config.datasets),
+    pool=constraint(PLAN.pools),
+    comparison=constraint(PLAN.config.comparisons),
+    encoder=constraint(PLAN.config.encoders),
     shard=r"\d{4}",
     split=r"[A-Za-z0-9._-]+",
     variant=r"(\+none|\+universal)?",
-    space=names(space_names()),
+    space=constraint(space_names()),

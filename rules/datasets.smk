@@ -1,5 +1,5 @@
 # Datasets: from raw rows to splits, and to the rows that one model is trained on.
-rule make_split:
+use rule job as make_split with:
     input:
         raw="results/sources/datasets/{dataset}.jsonl",
     output:
@@ -11,43 +11,32 @@ rule make_split:
         "benchmarks/make_split/{dataset}-{split}{variant}.tsv"
     group:
         packed("datasets")
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
     params:
         code=code("atlas.datasets.splits:make_split"),
         dataset="{dataset}",
         split="{split}",
         variant=lambda w: w.variant.removeprefix("+") or "own",
-        kind=lambda w: PLAN.config.datasets[w.dataset].template.kind(),
-        columns=lambda w: PLAN.config.datasets[w.dataset].columns,
-        template=lambda w: PLAN.config.datasets[w.dataset].template.model_dump(),
-        region=lambda w: PLAN.config.datasets[w.dataset].splits.region,
-        parts=lambda w: PLAN.config.datasets[w.dataset].splits.parts,
-        most=lambda w: PLAN.config.datasets[w.dataset].splits.most,
-        cut=lambda w: PLAN.config.datasets[w.dataset].cut,
+        kind=lambda w: dataset_of(w).template.kind(),
+        columns=lambda w: dataset_of(w).columns,
+        template=lambda w: dataset_of(w).template.model_dump(),
+        region=lambda w: dataset_of(w).splits.region,
+        parts=lambda w: dataset_of(w).splits.parts,
+        most=lambda w: dataset_of(w).splits.most,
+        cut=lambda w: dataset_of(w).cut,
     message:
         "cut {wildcards.dataset} into {wildcards.split}{wildcards.variant}"
-    script:
-        "../scripts/job.py"
 
 
-rule prepare_rows:
+use rule job as prepare_rows with:
     input:
         splits=lambda w: [
-            PLAN.split_file(d, PLAN.models[w.model].variant)
-            for d in PLAN.models[w.model].data
+            PLAN.split_file(d, PLAN.models[w.model].variant) for d in PLAN.models[w.model].data
         ],
-        tokenizer=lambda w: expand(
-            "results/sources/bases/{base}/{file}",
-            base=PLAN.models[w.model].base,
-            file=("tokenizer.json", "tokenizer_config.json", "config.json"),
-        ),
-        raw=training_problems,
+        tokenizer=lambda w: [
+            f"results/sources/bases/{base_of(w)}/{name}"
+            for name in (*TOKENIZER_FILES, "config.json")
+        ],
+        raw=lambda w: training.graded_rows(PLAN, w.model),
     output:
         rows="results/models/{model}/rows.jsonl",
         counts="results/models/{model}/rows.counts.json",
@@ -56,26 +45,17 @@ rule prepare_rows:
     benchmark:
         "benchmarks/prepare_rows/{model}.tsv"
     wildcard_constraints:
-        model=names(models_where(trained=True), among=PLAN.models),
+        model=constraint(models_where(trained=True), among=PLAN.models),
     group:
         packed("rows")
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
     params:
         code=code("atlas.datasets.training_rows:prepare_rows"),
         model="{model}",
         objective=lambda w: PLAN.recipe(w.model).objective,
-        data=training_data,
+        data=lambda w: training.row_params(PLAN, w.model),
         total=lambda w: PLAN.recipe(w.model).rows,
         seed=lambda w: PLAN.models[w.model].seed,
         length=lambda w: {"policy": PLAN.recipe(w.model).length.policy},
-        room=completion_room,
+        room=lambda w: training.completion_room(PLAN, w.model),
     message:
         "prepare the rows of {wildcards.model}"
-    script:
-        "../scripts/job.py"

@@ -1,8 +1,8 @@
 # Instruction deltas: instruct minus base, and models that get them.
-rule make_delta:
+use rule job as make_delta with:
     input:
-        base=lambda w: PLAN.base_files(PLAN.config.deltas[w.delta].base),
-        instruct=lambda w: PLAN.base_files(PLAN.config.deltas[w.delta].instruct),
+        base=base_files,
+        instruct=lambda w: PLAN.base_files(delta_of(w).instruct),
     output:
         delta="results/deltas/{delta}/delta.safetensors",
         meta="results/deltas/{delta}/delta_meta.json",
@@ -11,36 +11,31 @@ rule make_delta:
     benchmark:
         "benchmarks/make_delta/{delta}.tsv"
     wildcard_constraints:
-        delta=names(PLAN.config.deltas),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
+        delta=constraint(PLAN.config.deltas),
     resources:
-        mem_mb=memory(2000, delta_size, 0.5),
-        runtime=minutes(30, delta_size, 10),
+        mem_mb=memory(2000, base_size, 0.5),
+        runtime=minutes(30, base_size, 10),
         gpu=0,
     params:
         code=code("atlas.deltas.instruction_deltas:make_delta"),
         name="{delta}",
-        dtype=lambda w: PLAN.config.deltas[w.delta].dtype,
-        keep=lambda w: PLAN.config.deltas[w.delta].keep,
-        rank=lambda w: PLAN.config.deltas[w.delta].rank,
+        dtype=lambda w: delta_of(w).dtype,
+        keep=lambda w: delta_of(w).keep,
+        rank=lambda w: delta_of(w).rank,
     message:
         "take the base from the instruct model of {wildcards.delta}"
-    script:
-        "../scripts/job.py"
 
 
-rule delta_layers:
+use rule job as delta_layers with:
     input:
-        base=lambda w: PLAN.base_files(PLAN.config.deltas[w.delta].base),
-        instruct=lambda w: PLAN.base_files(PLAN.config.deltas[w.delta].instruct),
+        base=base_files,
+        instruct=lambda w: PLAN.base_files(delta_of(w).instruct),
         delta="results/deltas/{delta}/delta.safetensors",
         meta="results/deltas/{delta}/delta_meta.json",
     output:
-        table=report(
+        table=shown(
             "results/deltas/{delta}/layers.csv",
-            caption="../resources/captions/delta_layers.rst",
+            caption="delta_layers",
             category="Tables",
             subcategory="Instruction deltas",
             labels={"table": "{delta}", "format": "raw CSV"},
@@ -51,20 +46,15 @@ rule delta_layers:
     benchmark:
         "benchmarks/delta_layers/{delta}.tsv"
     wildcard_constraints:
-        delta=names(PLAN.config.deltas),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
+        delta=constraint(PLAN.config.deltas),
     resources:
-        mem_mb=memory(2000, delta_size, 0.5),
-        runtime=minutes(30, delta_size, 10),
+        mem_mb=memory(2000, base_size, 0.5),
+        runtime=minutes(30, base_size, 10),
         gpu=0,
     params:
         code=code("atlas.deltas.layers:delta_layers"),
     message:
         "tell what {wildcards.delta} changes, layer by layer"
-    script:
-        "../scripts/job.py"
 
 
 for shards in sorted({merged.shards for merged in PLAN.merged.values()}):
@@ -74,15 +64,13 @@ for shards in sorted({merged.shards for merged in PLAN.merged.values()}):
             f"apply_delta_{shards}"
         input:
             model=lambda w: PLAN.models[PLAN.merged[w.merged].origin].files(),
-            model_base=lambda w: PLAN.base_files(PLAN.merged[w.merged].base),
-            base=lambda w: PLAN.base_files(merged_delta(w).base),
-            instruct=lambda w: PLAN.base_files(merged_delta(w).instruct),
+            model_base=base_files,
+            base=lambda w: PLAN.base_files(delta_of(w).base),
+            instruct=lambda w: PLAN.base_files(delta_of(w).instruct),
             delta=lambda w: f"results/deltas/{PLAN.merged[w.merged].delta}/delta.safetensors",
             meta=lambda w: f"results/deltas/{PLAN.merged[w.merged].delta}/delta_meta.json",
         output:
-            weights=[
-                f"results/merged/{{merged}}/{name}" for name in weight_names(shards)
-            ],
+            weights=[f"results/merged/{{merged}}/{name}" for name in weight_names(shards)],
             config="results/merged/{merged}/config.json",
             generation="results/merged/{merged}/generation_config.json",
             tokenizer="results/merged/{merged}/tokenizer.json",
@@ -93,23 +81,22 @@ for shards in sorted({merged.shards for merged in PLAN.merged.values()}):
         benchmark:
             "benchmarks/apply_delta/{merged}.tsv"
         wildcard_constraints:
-            merged=names(
-                (name for name, m in PLAN.merged.items() if m.shards == shards),
+            merged=constraint(
+                (name for name, merged in PLAN.merged.items() if merged.shards == shards),
                 among=PLAN.merged,
             ),
         conda:
             "../envs/atlas.yaml"
-        threads: 1
         resources:
-            mem_mb=memory(2000, merged_size, 0.5),
-            runtime=minutes(30, merged_size, 10),
+            mem_mb=memory(2000, base_size, 0.5),
+            runtime=minutes(30, base_size, 10),
             gpu=0,
         params:
             code=code("atlas.deltas.merged_models:apply_delta"),
             name="{merged}",
-            base_names=lambda w: PLAN.base_names(PLAN.merged[w.merged].base),
-            force=lambda w: merged_delta(w).force,
-            address=lambda w: list(PLAN.base_address(PLAN.merged[w.merged].base)),
+            base_names=base_names,
+            force=lambda w: delta_of(w).force,
+            address=base_address,
             sentence=lambda w: PLAN.merged[w.merged].card,
             weight_names=weight_names(shards),
         message:

@@ -1,8 +1,35 @@
 # Experiments: one rule per kind of table; which pools they read is a matter of configuration.
-rule silhouettes_table:
+# Tidy .csv for programs, .md laid out as published.
+use rule job as main_table with:
     input:
-        silhouettes=table_pool_files("silhouette.csv"),
-        perplexities=table_perplexities,
+        silhouettes=lambda w: [
+            f"results/pools/{pool.name}/silhouette.csv" for pool in PLAN.table_pools(w.table)
+        ],
+        published="resources/published.csv",
+        # Drawn with the table, not read by it: a new colour leaves the table as it is.
+        companions=ancient(lambda w: tables.companions(PLAN, w.table)),
+    output:
+        table=table_file("main"),
+        page="results/tables/{table}.md",
+    log:
+        "logs/main_table/{table}.log",
+    benchmark:
+        "benchmarks/main_table/{table}.tsv"
+    wildcard_constraints:
+        table=constraint(PLAN.tables_of("main")),
+    params:
+        code=code("atlas.experiments.main.table:main_table"),
+        pools=lambda w: [pool.name for pool in PLAN.table_pools(w.table)],
+        bases=lambda w: {pool.name: pool.bases for pool in PLAN.table_pools(w.table)},
+        columns=lambda w: tables.published(PLAN, w.table),
+    message:
+        "write the {wildcards.table} table"
+
+
+use rule job as silhouettes_table with:
+    input:
+        silhouettes=of_pools("silhouette.csv"),
+        perplexities=lambda w: tables.perplexities(PLAN, w.table),
         published="resources/published_experiments.csv",
     output:
         table=table_file("silhouettes"),
@@ -13,29 +40,20 @@ rule silhouettes_table:
     benchmark:
         "benchmarks/silhouettes_table/{table}.tsv"
     wildcard_constraints:
-        table=names(PLAN.tables_of("silhouettes")),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
+        table=constraint(PLAN.tables_of("silhouettes")),
     params:
         code=code("atlas.experiments.silhouettes.table:silhouettes_table"),
         name="{table}",
-        pools=table_names,
-        spaces=lambda w: PLAN.config.tables[w.table].spaces,
-        settings=table_settings,
+        pools=repeated_pools,
+        spaces=lambda w: table_of(w).spaces,
+        settings=lambda w: tables.published(PLAN, w.table),
     message:
         "write the table {wildcards.table}"
-    script:
-        "../scripts/job.py"
 
 
-rule additive_table:
+use rule job as additive_table with:
     input:
-        embeddings=table_pool_files("delta_activations/embeddings.npz"),
+        embeddings=of_pools("delta_activations/embeddings.npz"),
         published="resources/published_experiments.csv",
     output:
         table=table_file("additive"),
@@ -46,28 +64,19 @@ rule additive_table:
     benchmark:
         "benchmarks/additive_table/{table}.tsv"
     wildcard_constraints:
-        table=names(PLAN.tables_of("additive")),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
+        table=constraint(PLAN.tables_of("additive")),
     params:
         code=code("atlas.experiments.additive.table:additive_table"),
         name="{table}",
-        mixtures=table_mixtures,
+        mixtures=lambda w: tables.mixtures(PLAN, w.table),
     message:
         "compare mixtures with their parts in {wildcards.table}"
-    script:
-        "../scripts/job.py"
 
 
-rule retrieval_table:
+use rule job as retrieval_table with:
     input:
-        pools=table_pool_files("delta_activations/embeddings.npz"),
-        queries=table_pool_files("delta_activations/embeddings.npz", queries=True),
+        pools=of_pools("delta_activations/embeddings.npz"),
+        queries=of_pools("delta_activations/embeddings.npz", queries=True),
         published="resources/published_experiments.csv",
     output:
         table=table_file("retrieval"),
@@ -78,32 +87,19 @@ rule retrieval_table:
     benchmark:
         "benchmarks/retrieval_table/{table}.tsv"
     wildcard_constraints:
-        table=names(PLAN.tables_of("retrieval")),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
+        table=constraint(PLAN.tables_of("retrieval")),
     params:
         code=code("atlas.experiments.retrieval.table:retrieval_table"),
         name="{table}",
-        names=table_names,
-        settings=table_settings,
+        names=repeated_pools,
+        settings=lambda w: tables.published(PLAN, w.table),
     message:
         "look models up for {wildcards.table}"
-    script:
-        "../scripts/job.py"
 
 
-rule outputs_table:
+use rule job as outputs_table with:
     input:
-        sentences=lambda w: [
-            f"results/pools/{pool.name}/shards/{shard}.sentences.jsonl"
-            for pool in PLAN.table_pools(w.table)
-            for shard in pool.shards
-        ],
+        sentences=lambda w: tables.sentences(PLAN, w.table),
     output:
         table=table_file("outputs"),
         page="results/tables/{table}.md",
@@ -112,27 +108,18 @@ rule outputs_table:
     benchmark:
         "benchmarks/outputs_table/{table}.tsv"
     wildcard_constraints:
-        table=names(PLAN.tables_of("outputs")),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
+        table=constraint(PLAN.tables_of("outputs")),
     params:
         code=code("atlas.experiments.outputs.table:outputs_table"),
-        models=table_models,
+        models=lambda w: tables.models(PLAN, w.table),
     message:
         "gather what the models write in {wildcards.table}"
-    script:
-        "../scripts/job.py"
 
 
-rule spaces_table:
+use rule job as spaces_table with:
     input:
-        silhouettes=table_pool_files("silhouette.csv"),
-        curves=table_pool_files("curves.csv"),
+        silhouettes=of_pools("silhouette.csv"),
+        curves=of_pools("curves.csv"),
     output:
         table=table_file("spaces"),
         page="results/tables/{table}.md",
@@ -142,26 +129,17 @@ rule spaces_table:
     benchmark:
         "benchmarks/spaces_table/{table}.tsv"
     wildcard_constraints:
-        table=names(PLAN.tables_of("spaces")),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
+        table=constraint(PLAN.tables_of("spaces")),
     params:
         code=code("atlas.experiments.spaces.table:spaces_table"),
-        pools=table_names,
+        pools=repeated_pools,
     message:
         "write the table {wildcards.table}"
-    script:
-        "../scripts/job.py"
 
 
-rule instruct_table:
+use rule job as instruct_table with:
     input:
-        evaluations=table_evaluations,
+        evaluations=lambda w: tables.evaluations(PLAN, w.table),
     output:
         table=table_file("instruct"),
         page="results/tables/{table}.md",
@@ -170,32 +148,23 @@ rule instruct_table:
     benchmark:
         "benchmarks/instruct_table/{table}.tsv"
     wildcard_constraints:
-        table=names(PLAN.tables_of("instruct")),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
+        table=constraint(PLAN.tables_of("instruct")),
     params:
         code=code("atlas.experiments.instruct.table:instruct_table"),
         entries=lambda w: PLAN.checkpoints(w.table),
     message:
         "put the checkpoints of {wildcards.table} side by side"
-    script:
-        "../scripts/job.py"
 
 
-rule temporal_table:
+use rule job as temporal_table with:
     input:
-        evaluations=table_evaluations,
-        embeddings=lambda w: [file for _, file in table_embeddings(w)],
+        evaluations=lambda w: tables.evaluations(PLAN, w.table),
+        embeddings=lambda w: [file for _, file in tables.embeddings(PLAN, w.table)],
     output:
         table=table_file("temporal"),
-        distances=report(
+        distances=shown(
             "results/tables/{table}_distances.csv",
-            caption="../resources/captions/temporal_distances.rst",
+            caption="temporal_distances",
             category="Tables",
             subcategory="Distances",
             labels=table_labels(format="raw CSV"),
@@ -207,21 +176,64 @@ rule temporal_table:
     benchmark:
         "benchmarks/temporal_table/{table}.tsv"
     wildcard_constraints:
-        table=names(PLAN.tables_of("temporal")),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
+        table=constraint(PLAN.tables_of("temporal")),
     params:
         code=code("atlas.experiments.temporal.table:temporal_table"),
         name="{table}",
         entries=lambda w: PLAN.checkpoints(w.table),
-        pools=lambda w: [pool for pool, _ in table_embeddings(w)],
-        pairs=table_pairs,
+        pools=lambda w: [pool for pool, _ in tables.embeddings(PLAN, w.table)],
+        pairs=lambda w: tables.pairs(PLAN, w.table),
     message:
         "compare the periods of {wildcards.table}"
-    script:
-        "../scripts/job.py"
+
+
+use rule job as selection_table with:
+    input:
+        answers=lambda w: tables.answers(PLAN, w.table),
+        published="resources/published_experiments.csv",
+    output:
+        table=table_file("selection"),
+        page="results/tables/{table}.md",
+        figure=table_figure("selection"),
+    log:
+        "logs/selection_table/{table}.log",
+    benchmark:
+        "benchmarks/selection_table/{table}.tsv"
+    wildcard_constraints:
+        table=constraint(PLAN.tables_of("selection")),
+    params:
+        code=code("atlas.experiments.selection.table:selection_table"),
+        name="{table}",
+        entries=lambda w: tables.selection_runs(PLAN, w.table),
+        sizes=lambda w: tables.selection_sizes(PLAN, w.table),
+        settings=lambda w: table_of(w).published,
+    message:
+        "write the table {wildcards.table}"
+
+
+use rule job as geometry_table with:
+    input:
+        tests=lambda w: [
+            f"results/comparisons/{name}/tests.csv" for name in table_of(w).comparisons
+        ],
+        training=lambda w: [
+            f"results/models/{model}/training.csv" for model in tables.rewarded(PLAN, w.table)
+        ],
+        # Drawn with the table, not read by it.
+        companions=ancient(lambda w: tables.companions(PLAN, w.table)),
+    output:
+        table=table_file("geometry"),
+        page="results/tables/{table}.md",
+        figure=table_figure("geometry"),
+    log:
+        "logs/geometry_table/{table}.log",
+    benchmark:
+        "benchmarks/geometry_table/{table}.tsv"
+    wildcard_constraints:
+        table=constraint(PLAN.tables_of("geometry")),
+    params:
+        code=code("atlas.experiments.geometry.table:geometry_table"),
+        name="{table}",
+        comparisons=lambda w: tables.comparisons(PLAN, w.table),
+    message:
+        "write the table of geometry {wildcards.table}"

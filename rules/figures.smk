@@ -1,47 +1,18 @@
-# Figures of a pool in one space, in SVG and PNG, and the map that they and the navigator show.
-rule map_models:
-    input:
-        embeddings="results/pools/{pool}/{space}/embeddings.npz",
-    output:
-        points="results/pools/{pool}/{space}/map.csv",
-    log:
-        "logs/map_models/{pool}-{space}.log",
-    benchmark:
-        "benchmarks/map_models/{pool}-{space}.tsv"
-    group:
-        packed("pool")
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000, pool_vectors, 3),
-        runtime=minutes(60, pool_vectors, 120),
-        gpu=0,
-    params:
-        code=code("atlas.clusters.maps:map_models"),
-    message:
-        "map {wildcards.pool} by {wildcards.space}"
-    script:
-        "../scripts/job.py"
-
-
-rule draw_figures:
+# Figures of a pool in one space and of a comparison, in SVG and PNG.
+use rule job as draw_figures with:
     input:
         embeddings="results/pools/{pool}/{space}/embeddings.npz",
         points="results/pools/{pool}/{space}/map.csv",
     output:
-        tsne=figure("tsne", "t-SNE", "Maps"),
-        similarity=figure("similarity", "heat map", "Similarities"),
-        silhouette=figure("silhouette", "silhouette", "Silhouettes"),
+        tsne=pool_figure("tsne", "t-SNE", "Maps"),
+        similarity=pool_figure("similarity", "heat map", "Similarities"),
+        silhouette=pool_figure("silhouette", "silhouette", "Silhouettes"),
     log:
         "logs/draw_figures/{pool}-{space}.log",
     benchmark:
         "benchmarks/draw_figures/{pool}-{space}.tsv"
     group:
         packed("pool")
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
     resources:
         mem_mb=memory(2000, pool_vectors, 3),
         runtime=minutes(30, pool_vectors, 10),
@@ -53,5 +24,48 @@ rule draw_figures:
         markers=PLAN.config.figures.markers,
     message:
         "draw {wildcards.pool} by {wildcards.space}"
-    script:
-        "../scripts/job.py"
+
+
+use rule job as draw_comparison with:
+    input:
+        layers="results/comparisons/{comparison}/layers.csv",
+        spectra="results/comparisons/{comparison}/spectra.npz",
+    output:
+        preservation=comparison_figure("preservation"),
+        effective_rank=comparison_figure("effective_rank"),
+        singular_values=comparison_figure("spectra"),
+    log:
+        "logs/draw_comparison/{comparison}.log",
+    benchmark:
+        "benchmarks/draw_comparison/{comparison}.tsv"
+    group:
+        packed("comparison")
+    resources:
+        **small(60),
+    params:
+        code=code("atlas.figures.comparisons:draw_comparison"),
+        name="{comparison}",
+    message:
+        "draw the geometry of {wildcards.comparison}"
+
+
+use rule job as draw_rewards with:
+    input:
+        training=lambda w: [
+            f"results/models/{model}/training.csv" for model in PLAN.rewarded(w.comparison)
+        ],
+    output:
+        reward=comparison_figure("reward"),
+    log:
+        "logs/draw_rewards/{comparison}.log",
+    benchmark:
+        "benchmarks/draw_rewards/{comparison}.tsv"
+    wildcard_constraints:
+        comparison=constraint(filter(PLAN.rewarded, PLAN.config.comparisons)),
+    resources:
+        **small(60),
+    params:
+        code=code("atlas.figures.comparisons:draw_rewards"),
+        name="{comparison}",
+    message:
+        "draw the rewards of {wildcards.comparison}"

@@ -1,19 +1,27 @@
 # Navigator: a pool as one offline page, with its maps, neighbours, cards and lineage.
-rule navigator:
+use rule job as navigator with:
     input:
-        maps=pool_maps,
+        maps=of_spaces("map.csv"),
         neighbours="results/pools/{pool}/neighbours.csv",
         silhouette="results/pools/{pool}/silhouette.csv",
-        cards=pool_cards,
+        cards=lambda w: [
+            f"{model.folder}/README.md"
+            for model in pool_of(w).models
+            if pool_of(w).settings.keep_weights
+        ],
         report=pool_report,
-        bases=lambda w: [PLAN.base_files(b)[0] for b in PLAN.pools[w.pool].bases],
+        bases=lambda w: [PLAN.base_files(base)[0] for base in pool_of(w).bases],
         template="resources/navigator/page.html.jinja",
         style="resources/navigator/style.css",
-        scripts=[f"resources/navigator/{name}.js" for name in NAVIGATOR_SCRIPTS],
+        # In the order in which they stand on the page.
+        scripts=[
+            f"resources/navigator/{part}.js"
+            for part in ("data", "looks", "map", "list", "details", "page")
+        ],
     output:
-        page=report(
+        page=shown(
             "results/pools/{pool}/navigator.html",
-            caption="../resources/captions/navigator.rst",
+            caption="navigator",
             category="Pool {pool}",
             subcategory="Navigator",
             labels={"space": "all spaces", "figure": "navigator"},
@@ -22,22 +30,13 @@ rule navigator:
         "logs/navigator/{pool}.log",
     benchmark:
         "benchmarks/navigator/{pool}.tsv"
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
     params:
         code=code("atlas.navigator.page:write_navigator"),
         pool="{pool}",
-        models=navigator_models,
-        datasets=navigator_datasets,
-        spaces=lambda w: PLAN.pools[w.pool].settings.spaces,
+        models=lambda w: pool_models.navigator_models(PLAN, w.pool),
+        datasets=lambda w: pool_models.navigator_datasets(PLAN, w.pool),
+        spaces=lambda w: pool_of(w).settings.spaces,
         palette=PLAN.config.figures.palette,
         markers=PLAN.config.figures.markers,
     message:
         "write the navigator of {wildcards.pool}"
-    script:
-        "../scripts/job.py"

@@ -1,4 +1,8 @@
-# Resources of jobs: GPU, memory and minutes by the size of what they read, and how small ones travel together.
+# Resources of jobs: GPU, memory and minutes by the size of what they read; how small ones travel together.
+from atlas import device
+from atlas.plan import job_sizes
+
+
 def gpu(wildcards=None):
     """1 where the job will use a GPU, else 0."""
     wanted = PLAN.config.device != "cpu"
@@ -42,7 +46,7 @@ def refuse_gpu_jobs_without_gpu():
 
 
 def memory(fixed, size=None, copies=0):
-    """mem_mb: megabytes, and so many copies of the weights whose size a function tells."""
+    """mem_mb: megabytes, and so many copies of what a function tells the size of."""
     return lambda wildcards, attempt: job_sizes.memory_mb(
         attempt, fixed, size(wildcards) if size else 0, copies
     )
@@ -55,6 +59,11 @@ def minutes(fixed, size=None, per_gigabyte=0):
     )
 
 
+def small(limit):
+    """Resources of a small job that may take so many minutes."""
+    return {"mem_mb": memory(2000), "runtime": minutes(limit), "gpu": 0}
+
+
 @functools.cache
 def base_bytes(base):
     """Bytes of the weights of a base."""
@@ -64,68 +73,32 @@ def base_bytes(base):
 
 
 def base_size(wildcards):
-    """Bytes of a base."""
-    return base_bytes(wildcards.base)
+    return base_bytes(base_of(wildcards))
 
 
-def model_size(wildcards):
-    """Bytes of the base of a model."""
-    return base_bytes(PLAN.models[wildcards.model].base)
+def largest_base(wildcards):
+    """Bytes of the largest base of a shard or pool: one is in memory at a time."""
+    return max(map(base_bytes, bases_of(wildcards)))
 
 
-def merged_size(wildcards):
-    """Bytes of the base of a merged model."""
-    return base_bytes(PLAN.merged[wildcards.merged].base)
+def largest_full_base(wildcards):
+    """The same of a pool, where all of its models are full ones."""
+    return max(map(base_bytes, pool_of(wildcards).full_bases), default=0)
 
 
-def delta_size(wildcards):
-    """Bytes of the base of a delta."""
-    return base_bytes(PLAN.config.deltas[wildcards.delta].base)
-
-
-def checkpoint_size(wildcards):
-    """Bytes of the base of a checkpoint."""
-    return base_bytes(PLAN.checkpoint(wildcards.checkpoint)[0])
-
-
-def comparison_size(wildcards):
-    """Bytes of the base of a comparison."""
-    return base_bytes(PLAN.config.comparisons[wildcards.comparison].base)
-
-
-def writer_size(wildcards):
-    """Bytes of the base that writes the continuations of a pool."""
-    return base_bytes(PLAN.pools[wildcards.pool].writer)
-
-
-def shard_size(wildcards):
-    """Bytes of the largest base of a shard: one is in memory at a time."""
-    return max(map(base_bytes, shard_bases(wildcards)))
-
-
-def shard_work(wildcards):
-    """Bytes of a base for each model of a shard, added up."""
-    return sum(base_bytes(model.base) for model in shard_models(wildcards))
-
-
-def pool_size(wildcards):
-    """Bytes of the largest base of a pool."""
-    return max(map(base_bytes, PLAN.pools[wildcards.pool].bases))
-
-
-def pool_work(wildcards):
-    """Bytes of a base for each model of a pool, added up."""
-    return sum(base_bytes(model.base) for model in PLAN.pools[wildcards.pool].models)
+def base_of_each_model(wildcards):
+    """Bytes of a base for each model of a shard or pool, added up."""
+    return sum(base_bytes(model.base) for model in models_of(wildcards))
 
 
 def pool_vectors(wildcards):
     """Bytes of the embeddings of a pool of many models, of 4,096 dimensions."""
-    return len(PLAN.pools[wildcards.pool].models) * 4096 * 4
+    return len(pool_of(wildcards).models) * 4096 * 4
 
 
 def pool_threads(wildcards):
     """Threads where all pairs of a large pool are compared: they alter no result."""
-    return 2 if len(PLAN.pools[wildcards.pool].models) > ALL_PAIRS else 1
+    return 2 if len(pool_of(wildcards).models) > ALL_PAIRS else 1
 
 
 def packed(group):
@@ -137,13 +110,8 @@ def packed(group):
     def name(wildcards):
         if workflow.local_exec:
             return None
-        model = PLAN.models.get(getattr(wildcards, "model", None))
+        model = PLAN.models.get(wildcards.get("model"))
         chained = model is not None and model.base in PLAN.implicit
         return f"{group}-on-{model.base}" if chained else group
 
     return name
-
-
-def full_pool_size(wildcards):
-    """Bytes of the largest base of a pool, where all of its models are full ones."""
-    return pool_size(wildcards) if full_pool_base_files(wildcards) else 0

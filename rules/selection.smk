@@ -1,12 +1,15 @@
 # Selection: models of a pool chosen for a task by a few of its examples, composed, and looked up.
-rule rank_models:
+TASKS = constraint(task for entry in PLAN.config.selections.values() for task in entry.tasks)
+
+
+use rule job as rank_models with:
     input:
-        pool=lambda w: f"results/pools/{task_selection(w).pool}/{DELTA_ACTIVATIONS}",
-        task=lambda w: f"results/pools/{selection_pool(SELECTION_TASKS[w.task])}/{DELTA_ACTIVATIONS}",
+        pool=lambda w: delta_activations(selection_of(w).pool),
+        task=lambda w: delta_activations(selection_pool(task_selection(PLAN.config, w.task))),
     output:
-        models=report(
+        models=shown(
             "results/selection/{task}/models.csv",
-            caption="../resources/captions/rank_models.rst",
+            caption="rank_models",
             category="Tables",
             subcategory="Models ranked for selection",
             labels={"table": "{task}", "format": "raw CSV"},
@@ -16,65 +19,51 @@ rule rank_models:
     benchmark:
         "benchmarks/rank_models/{task}.tsv"
     wildcard_constraints:
-        task=names(SELECTION_TASKS),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
+        task=TASKS,
     params:
         code=code("atlas.selection.ranking:rank_models"),
         query=lambda w: selection_model(w.task),
     message:
         "rank the models of the pool for {wildcards.task}"
-    script:
-        "../scripts/job.py"
 
 
-rule retrieve_models:
+use rule job as retrieve_models with:
     input:
-        pool=lambda w: f"results/pools/{PLAN.config.retrievals[w.retrieval].pool}/{DELTA_ACTIVATIONS}",
-        task=lambda w: f"results/pools/{retrieval_pool(w.retrieval)}/{DELTA_ACTIVATIONS}",
+        pool=lambda w: delta_activations(PLAN.config.retrievals[w.retrieval].pool),
+        task=lambda w: delta_activations(retrieval_pool(w.retrieval)),
     output:
-        models=report(
+        models=shown(
             "results/retrieval/{retrieval}/models.csv",
-            caption="../resources/captions/retrieve_models.rst",
+            caption="retrieve_models",
             category="Tables",
             subcategory="Models for a task",
             labels={"table": "{retrieval}", "format": "raw CSV"},
         ),
         page="results/retrieval/{retrieval}/models.md",
-        figure=retrieval_figure(),
+        figure=figure(
+            "results/retrieval/{retrieval}/models.svg",
+            caption="retrieve_models",
+            category="Figures of experiments",
+            subcategory="Models for a task",
+            labels={"table": "{retrieval}", "figure": "similarity"},
+        ),
     log:
         "logs/retrieve_models/{retrieval}.log",
     benchmark:
         "benchmarks/retrieve_models/{retrieval}.tsv"
     wildcard_constraints:
-        retrieval=names(PLAN.config.retrievals),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
+        retrieval=constraint(PLAN.config.retrievals),
     params:
         code=code("atlas.selection.ranking:find_models"),
-        queries=lambda w: [
-            m.name for m in PLAN.pools[retrieval_pool(w.retrieval)].models
-        ],
+        queries=lambda w: [model.name for model in PLAN.pools[retrieval_pool(w.retrieval)].models],
         name="{retrieval}",
     message:
         "look up the models for {wildcards.retrieval}"
-    script:
-        "../scripts/job.py"
 
 
-rule answer_task:
+use rule job as answer_task with:
     input:
-        base=task_base_files,
+        base=base_files,
         model=lambda w: PLAN.models[selection_model(w.task)].files(),
         tests="results/datasets/{task}/rest.jsonl",
     output:
@@ -84,34 +73,25 @@ rule answer_task:
     benchmark:
         "benchmarks/answer_task/{task}.tsv"
     wildcard_constraints:
-        task=names(SELECTION_TASKS),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
+        task=TASKS,
     resources:
         **ON_GPU,
-        mem_mb=memory(2500, task_size, 2),
-        runtime=minutes(30, task_size, 20),
+        mem_mb=memory(2500, base_size, 2),
+        runtime=minutes(30, base_size, 20),
     params:
         code=code("atlas.selection.composed_models:answer_task"),
-        base_names=lambda w: PLAN.base_names(task_base(w)),
-        dtype=lambda w: base_dtype(task_base(w)),
-        rows=lambda w: task_selection(w).rows,
-        new_tokens=lambda w: task_selection(w).new_tokens,
+        base_names=base_names,
+        dtype=base_dtype,
+        rows=lambda w: selection_of(w).rows,
+        new_tokens=lambda w: selection_of(w).new_tokens,
     message:
         "let the base answer {wildcards.task}"
-    script:
-        "../scripts/job.py"
 
 
-rule compose_models:
+use rule job as compose_models with:
     input:
-        base=task_base_files,
-        pool=lambda w: [
-            file
-            for m in PLAN.pools[task_selection(w).pool].models
-            for file in m.files()
-        ],
+        base=base_files,
+        pool=lambda w: [f for m in PLAN.pools[selection_of(w).pool].models for f in m.files()],
         ranking="results/selection/{task}/models.csv",
         examples=lambda w: f"results/models/{selection_model(w.task)}/rows.jsonl",
         tests="results/datasets/{task}/rest.jsonl",
@@ -127,75 +107,26 @@ rule compose_models:
     benchmark:
         "benchmarks/compose_models/{task}-{strategy}-{seed}.tsv"
     wildcard_constraints:
-        task=names(SELECTION_TASKS),
-        strategy=names(["random", "similar", "similar+random"]),
+        task=TASKS,
+        strategy=constraint(["random", "similar", "similar+random"]),
         seed=r"\d+",
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
     resources:
         **ON_GPU,
-        mem_mb=memory(4000, task_size, 2),
-        runtime=minutes(60, task_size, 60),
+        mem_mb=memory(4000, base_size, 2),
+        runtime=minutes(60, base_size, 60),
     params:
         code=code("atlas.selection.composed_models:compose"),
         name="{task}/{strategy}-{seed}",
-        address=lambda w: list(PLAN.base_address(task_base(w))),
-        base_names=lambda w: PLAN.base_names(task_base(w)),
-        dtype=lambda w: base_dtype(task_base(w)),
+        address=base_address,
+        base_names=base_names,
+        dtype=base_dtype,
         strategy="{strategy}",
-        size=lambda w: task_selection(w).size,
+        size=lambda w: selection_of(w).size,
         seed=lambda w: int(w.seed),
-        search_settings=lambda w: task_selection(w).model_dump(
-            include={"budget", "bound", "penalty"}
-        ),
-        merges=lambda w: task_selection(w).merges,
-        density=lambda w: task_selection(w).density,
-        rows=lambda w: task_selection(w).rows,
-        new_tokens=lambda w: task_selection(w).new_tokens,
+        search_settings=lambda w: selection_of(w).model_dump(include={"budget", "bound", "penalty"}),
+        merges=lambda w: selection_of(w).merges,
+        density=lambda w: selection_of(w).density,
+        rows=lambda w: selection_of(w).rows,
+        new_tokens=lambda w: selection_of(w).new_tokens,
     message:
         "compose models for {wildcards.task} ({wildcards.strategy}, {wildcards.seed})"
-    script:
-        "../scripts/job.py"
-
-
-rule selection_table:
-    input:
-        answers=lambda w: [entry["answers"] for entry in selection_runs(w)],
-        published="resources/published_experiments.csv",
-    output:
-        table=table_file("selection"),
-        page="results/tables/{table}.md",
-        figure=table_figure("selection"),
-    log:
-        "logs/selection_table/{table}.log",
-    benchmark:
-        "benchmarks/selection_table/{table}.tsv"
-    wildcard_constraints:
-        table=names(PLAN.tables_of("selection")),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
-    params:
-        code=code("atlas.experiments.selection.table:selection_table"),
-        name="{table}",
-        entries=lambda w: [
-            {key: value for key, value in entry.items() if key != "answers"}
-            for entry in selection_runs(w)
-        ],
-        sizes=lambda w: {
-            name: {
-                "models": PLAN.config.selections[name].size,
-                "examples": PLAN.config.selections[name].examples,
-            }
-            for name in PLAN.config.tables[w.table].selections
-        },
-        settings=lambda w: PLAN.config.tables[w.table].published,
-    message:
-        "write the table {wildcards.table}"
-    script:
-        "../scripts/job.py"

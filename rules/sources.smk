@@ -1,4 +1,4 @@
-# Sources: bases, encoders and raw rows, wherever they come from.
+# Sources: bases, encoders, raw rows and models made elsewhere, wherever they come from.
 for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
 
     rule:
@@ -9,8 +9,7 @@ for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
                 PLAN.config.bases[w.base].source.local,
                 [
                     "config.json",
-                    "tokenizer.json",
-                    "tokenizer_config.json",
+                    *TOKENIZER_FILES,
                     "generation_config.json",
                     *weight_names(PLAN.config.bases[w.base].shards),
                 ],
@@ -20,20 +19,19 @@ for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
             config="results/sources/bases/{base}/config.json",
             tokenizer="results/sources/bases/{base}/tokenizer.json",
             tokenizer_config="results/sources/bases/{base}/tokenizer_config.json",
-            weights=base_weights(shards),
+            weights=[f"results/sources/bases/{{base}}/{name}" for name in weight_names(shards)],
         log:
             "logs/fetch_base/{base}.log",
         benchmark:
             "benchmarks/fetch_base/{base}.tsv"
         wildcard_constraints:
-            base=names(
-                b
-                for b, entry in PLAN.config.bases.items()
-                if entry.shards == shards and not entry.source.model
+            base=constraint(
+                name
+                for name, base in PLAN.config.bases.items()
+                if base.shards == shards and not base.source.model
             ),
         conda:
             "../envs/atlas.yaml"
-        threads: 1
         resources:
             mem_mb=memory(2000, base_size, 2),
             runtime=minutes(30, base_size, 15),
@@ -54,7 +52,7 @@ for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
             "../scripts/job.py"
 
 
-rule base_from_model:
+use rule job as base_from_model with:
     input:
         base=lambda w: PLAN.base_files(PLAN.models[PLAN.implicit[w.base]].base),
         model=lambda w: PLAN.models[PLAN.implicit[w.base]].files(),
@@ -63,16 +61,13 @@ rule base_from_model:
         config="results/sources/bases/{base}/config.json",
         tokenizer="results/sources/bases/{base}/tokenizer.json",
         tokenizer_config="results/sources/bases/{base}/tokenizer_config.json",
-        weights=base_weights(1),
+        weights=["results/sources/bases/{base}/model.safetensors"],
     log:
         "logs/base_from_model/{base}.log",
     benchmark:
         "benchmarks/base_from_model/{base}.tsv"
     wildcard_constraints:
-        base=names(PLAN.implicit),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
+        base=constraint(PLAN.implicit),
     resources:
         mem_mb=memory(2000, base_size, 2),
         runtime=minutes(30, base_size, 10),
@@ -84,32 +79,18 @@ rule base_from_model:
         weight_names=weight_names(1),
     message:
         "make a base of the model behind {wildcards.base}"
-    script:
-        "../scripts/job.py"
 
 
-rule fetch_encoder:
+use rule job as fetch_encoder with:
     input:
-        local=lambda w: local_files(
-            PLAN.config.encoders[w.encoder].source.local, ENCODER_FILES
-        ),
+        local=lambda w: local_files(PLAN.config.encoders[w.encoder].source.local, ENCODER_FILES),
     output:
         record="results/sources/encoders/{encoder}/encoder.json",
-        files=expand(
-            "results/sources/encoders/{{encoder}}/{file}",
-            file=ENCODER_FILES,
-        ),
+        files=[f"results/sources/encoders/{{encoder}}/{file}" for file in ENCODER_FILES],
     log:
         "logs/fetch_encoder/{encoder}.log",
     benchmark:
         "benchmarks/fetch_encoder/{encoder}.tsv"
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
-        gpu=0,
     params:
         code=code("atlas.sources.encoders:fetch_encoder"),
         network=True,
@@ -119,13 +100,11 @@ rule fetch_encoder:
         cache=PLAN.config.cache,
     message:
         "fetch the encoder {wildcards.encoder}"
-    script:
-        "../scripts/job.py"
 
 
-rule fetch_rows:
+use rule job as fetch_rows with:
     input:
-        local=lambda w: local_files(PLAN.config.datasets[w.dataset].source.local),
+        local=lambda w: local_files(dataset_of(w).source.local),
     output:
         rows="results/sources/datasets/{dataset}.jsonl",
         record="results/sources/datasets/{dataset}.json",
@@ -135,24 +114,155 @@ rule fetch_rows:
         "benchmarks/fetch_rows/{dataset}.tsv"
     group:
         packed("datasets")
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(60),
-        gpu=0,
+        **small(60),
     params:
         code=code("atlas.sources.raw_rows:fetch_rows"),
         network=True,
         name="{dataset}",
-        source=lambda w: source_params(PLAN.config.datasets[w.dataset].source),
-        where=lambda w: PLAN.config.datasets[w.dataset].where,
-        between=lambda w: PLAN.config.datasets[w.dataset].between,
-        unique=lambda w: PLAN.config.datasets[w.dataset].unique,
-        licence=lambda w: PLAN.config.datasets[w.dataset].licence,
+        source=lambda w: source_params(dataset_of(w).source),
+        where=lambda w: dataset_of(w).where,
+        between=lambda w: dataset_of(w).between,
+        unique=lambda w: dataset_of(w).unique,
+        licence=lambda w: dataset_of(w).licence,
         cache=PLAN.config.cache,
     message:
         "fetch the raw rows of {wildcards.dataset}"
-    script:
-        "../scripts/job.py"
+
+
+use rule job as fetch_adapter with:
+    input:
+        base=lambda w: records_and_weights(PLAN, [base_of(w)]),
+        local=lambda w: local_adapters([PLAN.models[w.model]]),
+    output:
+        weights="results/models/{model}/adapter_model.safetensors",
+        config="results/models/{model}/adapter_config.json",
+        card="results/models/{model}/README.md",
+    log:
+        "logs/fetch_adapter/{model}.log",
+    benchmark:
+        "benchmarks/fetch_adapter/{model}.tsv"
+    wildcard_constraints:
+        model=constraint(
+            set(models_where(trained=False, adapter=True))
+            - {model.name for together in PLAN.fetched_together for model in together},
+            among=PLAN.models,
+        ),
+    group:
+        packed("adapters")
+    params:
+        code=code("atlas.sources.fetched_models:fetch_adapter"),
+        network=True,
+        model="{model}",
+        source=lambda w: PLAN.models[w.model].source,
+        cache=PLAN.config.cache,
+        base_names=base_names,
+        address=base_address,
+        sentence=lambda w: PLAN.models[w.model].card,
+    message:
+        "fetch the adapter {wildcards.model}"
+
+
+# Of large sheets: some at a time, for thousands of jobs take hours to be started.
+for number, together in enumerate(PLAN.fetched_together):
+
+    rule:
+        name:
+            f"fetch_adapters_{number}"
+        input:
+            base=records_and_weights(PLAN, {m.base for m in together}),
+            local=local_adapters(together),
+        output:
+            weights=[f"{m.folder}/adapter_model.safetensors" for m in together],
+            config=[f"{m.folder}/adapter_config.json" for m in together],
+            card=[f"{m.folder}/README.md" for m in together],
+        log:
+            f"logs/fetch_adapters/{number}.log",
+        benchmark:
+            f"benchmarks/fetch_adapters/{number}.tsv"
+        conda:
+            "../envs/atlas.yaml"
+        resources:
+            **small(120),
+        params:
+            code=code("atlas.sources.fetched_models:fetch_adapters"),
+            network=True,
+            models=[
+                {"name": m.name, "base": m.base, "source": m.source, "sentence": m.card}
+                for m in together
+            ],
+            cache=PLAN.config.cache,
+            base_names={m.base: PLAN.base_names(m.base) for m in together},
+            addresses={m.base: list(PLAN.base_address(m.base)) for m in together},
+        message:
+            f"fetch {len(together)} adapters"
+        script:
+            "../scripts/job.py"
+
+
+for shards in sorted({PLAN.models[m].shards for m in models_where(trained=False, adapter=False)}):
+
+    rule:
+        name:
+            f"fetch_full_{shards}"
+        input:
+            base=base_files,
+            local=lambda w: local_files(
+                PLAN.models[w.model].source.get("local"),
+                ["config.json", *TOKENIZER_FILES, *weight_names(PLAN.models[w.model].shards)],
+            ),
+        output:
+            weights=[f"results/models/{{model}}/{name}" for name in weight_names(shards)],
+            config="results/models/{model}/config.json",
+            tokenizer=[f"results/models/{{model}}/{name}" for name in TOKENIZER_FILES],
+            card="results/models/{model}/README.md",
+        log:
+            "logs/fetch_full/{model}.log",
+        benchmark:
+            "benchmarks/fetch_full/{model}.tsv"
+        wildcard_constraints:
+            model=constraint(
+                models_where(trained=False, adapter=False, shards=shards), among=PLAN.models
+            ),
+        conda:
+            "../envs/atlas.yaml"
+        resources:
+            mem_mb=memory(2000, base_size, 1),
+            runtime=minutes(30, base_size, 15),
+            gpu=0,
+        params:
+            code=code("atlas.sources.fetched_models:fetch_full"),
+            network=True,
+            model="{model}",
+            source=lambda w: PLAN.models[w.model].source,
+            cache=PLAN.config.cache,
+            address=base_address,
+            sentence=lambda w: PLAN.models[w.model].card,
+            weight_names=weight_names(shards),
+        message:
+            "fetch the model {wildcards.model}"
+        script:
+            "../scripts/job.py"
+
+
+use rule job as report_pool with:
+    input:
+        shards=lambda w: [
+            f"results/pools/{w.pool}/shards/{s}.report.csv" for s in pool_of(w).reported
+        ],
+    output:
+        report=pool_table("report", "Adapters"),
+    log:
+        "logs/report_pool/{pool}.log",
+    benchmark:
+        "benchmarks/report_pool/{pool}.tsv"
+    wildcard_constraints:
+        pool=constraint(name for name, pool in PLAN.pools.items() if pool.reported),
+    group:
+        packed("pool")
+    params:
+        code=code("atlas.sources.pool_reports:report_pool"),
+        models=lambda w: pool_models.reported_models(PLAN, w.pool),
+        excluded=lambda w: pool_of(w).settings.excluded,
+    message:
+        "report on the adapters of {wildcards.pool}"

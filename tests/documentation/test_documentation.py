@@ -13,8 +13,8 @@ from atlas.configuration.files import layers
 from atlas.lineage import command
 from atlas.plan.job_sizes import memory_mb, runtime_minutes, weight_bytes
 from documents import PAGES, ROOT, text_of
+from rule_blocks import RULES, rule_blocks, said
 
-RULES = "\n".join(file.read_text() for file in sorted((ROOT / "rules").glob("*.smk")))
 DEFAULT, _ = layers([ROOT / "config/config.yaml"], {})
 SCHEMA = json.loads((ROOT / "config/schema.json").read_text(encoding="utf-8"))["$defs"]
 
@@ -119,12 +119,18 @@ def test_python_is_one_version():
     assert 'target-version = "py311"' in (ROOT / "pyproject.toml").read_text()
 
 
+def resources(rule: str) -> str:
+    """What a rule asks for; of rules made in a loop, by what their names have in common."""
+    return said(
+        next(b for name, b in rule_blocks().items() if name.partition("_{")[0] == rule), "resources"
+    )
+
+
 def limits(rule: str) -> tuple[tuple[float, float], tuple[float, float]]:
     """Fixed and per-size arguments of memory and minutes of a rule."""
-    block = RULES.partition(f'"logs/{rule}/')[2]
     found = []
     for function in ("memory", "minutes"):
-        call = re.search(rf"{function}\((\d+)(?:, \w+, ([\d.]+))?\)", block)
+        call = re.search(rf"{function}\((\d+)(?:, \w+, ([\d.]+))?\)", resources(rule))
         found.append((float(call[1]), float(call[2] or 0)))
     return found[0], found[1]
 
@@ -144,8 +150,7 @@ def test_what_jobs_ask_for_is_what_the_rules_say():
             assert runtime_minutes(1, int(least), weights * models, each) / 60 == pytest.approx(
                 float(hours), abs=0.06
             ), rule
-            block = RULES.partition(f'"logs/{rule}/')[2].partition("params:")[0]
-            assert ("**ON_GPU" in block) == (gpu == "yes"), rule
+            assert ("**ON_GPU" in resources(rule)) == (gpu == "yes"), rule
 
 
 def test_sizes_at_eight_billion():

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from rule_blocks import rule_blocks, said
+
 ROOT = Path(__file__).resolve().parents[2]
 ENVS = ROOT / "envs"
 
@@ -52,10 +54,9 @@ def test_apptainer_installs_the_pins():
 
 
 def test_every_rule_runs_in_these_environments():
-    for file in sorted((ROOT / "rules").glob("*.smk")):
-        text = file.read_text()
-        rules = len(re.findall(r"^ *(?:script|notebook):$", text, flags=re.MULTILINE))
-        assert text.count('"../envs/atlas.yaml"') == rules, file.name
+    for name, block in rule_blocks().items():
+        assert said(block, "conda") == '"../envs/atlas.yaml"', name
+        assert said(block, "script") == '"../scripts/job.py"' or block.directive("notebook"), name
     assert re.search(
         r'^container: "envs/atlas.sif"$', (ROOT / "Snakefile").read_text(), re.MULTILINE
     )

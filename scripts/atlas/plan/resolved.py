@@ -117,6 +117,11 @@ class PlannedPool:
         """Bases of its models, sorted."""
         return sorted({model.base for model in self.models})
 
+    @property
+    def full_bases(self) -> list[str]:
+        """Its bases, where all of its models are full ones."""
+        return [] if any(model.adapter for model in self.models) else self.bases
+
     @cached_property
     def shards(self) -> dict[str, tuple[PlannedModel, ...]]:
         """Shard name -> its models; shards without a model do not exist."""

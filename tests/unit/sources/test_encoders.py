@@ -8,7 +8,8 @@ import torch
 
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
-from atlas.sources.encoders import FILES, fetch_encoder
+from atlas.sources.encoder_files import ENCODER_FILES
+from atlas.sources.encoders import fetch_encoder
 
 BERT = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
         "num_attention_heads": 2, "max_position_embeddings": 128}  # fmt: skip
@@ -16,7 +17,7 @@ RANDOM = {"random": {"architecture": "bert", "seed": 1, "config": BERT}}
 
 
 def fetch(folder, source=RANDOM):
-    files = [folder / name for name in FILES]
+    files = [folder / name for name in ENCODER_FILES]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
     fetch_encoder(
@@ -50,7 +51,9 @@ def test_the_same_each_time_and_also_from_a_folder(encoder, tmp_path):
     for one, two, three in zip(encoder, again, local, strict=True):
         assert one.read_bytes() == two.read_bytes() == three.read_bytes()
     record = json.loads((tmp_path / "again/encoder.json").read_text())
-    assert record["weights_sha256"] == sha256_file(encoder[FILES.index("model.safetensors")])
+    assert record["weights_sha256"] == sha256_file(
+        encoder[ENCODER_FILES.index("model.safetensors")]
+    )
 
 
 def test_a_missing_file(encoder, tmp_path):
@@ -58,13 +61,3 @@ def test_a_missing_file(encoder, tmp_path):
     (tmp_path / "in/modules.json").write_text("[]")
     with pytest.raises(AtlasError, match=r"encoders.e: the source has no config.json"):
         fetch(tmp_path / "out", {"local": str(tmp_path / "in")})
-
-
-def test_the_rules_name_the_same_files():
-    """The rules keep a list of their own, so that reading them does not import torch."""
-    import ast
-    from pathlib import Path
-
-    text = (Path(__file__).parents[3] / "rules/common.smk").read_text()
-    start = text.index("ENCODER_FILES = ") + len("ENCODER_FILES = ")
-    assert ast.literal_eval(text[start : text.index("\n)\n", start) + 2]) == FILES

@@ -1,4 +1,4 @@
-# Summary: tables as pages to read, and what they say in sentences.
+# Report: tables as pages to read, and what they say in sentences.
 for kind in TABLE_KINDS:
 
     rule:
@@ -14,14 +14,11 @@ for kind in TABLE_KINDS:
         benchmark:
             f"benchmarks/show_{kind}_table/{{table}}.tsv"
         wildcard_constraints:
-            table=names(PLAN.tables_of(kind)),
+            table=constraint(PLAN.tables_of(kind)),
         conda:
             "../envs/atlas.yaml"
-        threads: 1
         resources:
-            mem_mb=memory(2000),
-            runtime=minutes(10),
-            gpu=0,
+            **small(10),
         params:
             code=code("atlas.report.pages:write_page"),
         message:
@@ -30,14 +27,14 @@ for kind in TABLE_KINDS:
             "../scripts/job.py"
 
 
-rule show_retrieval:
+use rule job as show_retrieval with:
     input:
         text="results/retrieval/{retrieval}/models.md",
         template="resources/pages/page.html.jinja",
     output:
-        page=report(
+        page=shown(
             "results/retrieval/{retrieval}/models.html",
-            caption="../resources/captions/retrieve_models.rst",
+            caption="retrieve_models",
             category="Tables",
             subcategory="Models for a task",
             labels={"table": "{retrieval}", "format": "HTML page"},
@@ -47,36 +44,25 @@ rule show_retrieval:
     benchmark:
         "benchmarks/show_retrieval/{retrieval}.tsv"
     wildcard_constraints:
-        retrieval=names(PLAN.config.retrievals),
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
+        retrieval=constraint(PLAN.config.retrievals),
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(10),
-        gpu=0,
+        **small(10),
     params:
         code=code("atlas.report.pages:write_page"),
     message:
         "show the models for {wildcards.retrieval} as a page"
-    script:
-        "../scripts/job.py"
 
 
-rule write_summary:
+use rule job as write_summary with:
     input:
         tables=[f"results/tables/{table}.csv" for table in PLAN.summary],
-        beside=[
-            file
-            for table in PLAN.summary
-            for file in PLAN.config.tables[table].beside(table).values()
-        ],
+        beside=summary.beside(PLAN),
         # Made with the summary, not read by it: a report of it has the tables as pages.
         companions=ancient([f"results/tables/{table}.html" for table in PLAN.summary]),
     output:
-        page=report(
+        page=shown(
             "results/summary.md",
-            caption="../resources/captions/summary.rst",
+            caption="summary",
             category="Findings",
             subcategory="Summary",
             labels={"what": "Summary", "format": "Markdown"},
@@ -85,39 +71,25 @@ rule write_summary:
         "logs/write_summary.log",
     benchmark:
         "benchmarks/write_summary.tsv"
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(10),
-        gpu=0,
+        **small(10),
     params:
         code=code("atlas.report.summary:write_summary"),
-        entries=[
-            {
-                "name": table,
-                "kind": PLAN.config.tables[table].kind,
-                "beside": list(PLAN.config.tables[table].beside(table)),
-            }
-            for table in PLAN.summary
-        ],
-        pools=summary_pools(),
+        entries=summary.entries(PLAN),
+        pools=summary.pools(PLAN),
         seeds=PLAN.config.seeds,
     message:
         "write what the tables say"
-    script:
-        "../scripts/job.py"
 
 
-rule show_summary:
+use rule job as show_summary with:
     input:
         text="results/summary.md",
         template="resources/pages/page.html.jinja",
     output:
-        page=report(
+        page=shown(
             "results/summary.html",
-            caption="../resources/captions/summary.rst",
+            caption="summary",
             category="Findings",
             subcategory="Summary",
             labels={"what": "Summary", "format": "HTML page"},
@@ -126,16 +98,9 @@ rule show_summary:
         "logs/show_summary.log",
     benchmark:
         "benchmarks/show_summary.tsv"
-    conda:
-        "../envs/atlas.yaml"
-    threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(10),
-        gpu=0,
+        **small(10),
     params:
         code=code("atlas.report.pages:write_page"),
     message:
         "show the summary as a page"
-    script:
-        "../scripts/job.py"

@@ -1,0 +1,157 @@
+# Geometry: residual streams of a base and its models, their geometry, its statistics.
+use rule job as extract_streams with:
+    input:
+        prompts="results/datasets/{task}/rest.jsonl",
+        base=base_files,
+        model=model_files,
+    output:
+        activations="results/comparisons/{comparison}/{model}/{task}/activations.h5",
+    log:
+        "logs/extract_streams/{comparison}-{model}-{task}.log",
+    benchmark:
+        "benchmarks/extract_streams/{comparison}-{model}-{task}.tsv"
+    wildcard_constraints:
+        model=constraint(["base", *PLAN.compared]),
+        task=constraint(PLAN.config.datasets),
+    resources:
+        **ON_GPU,
+        mem_mb=memory(4000, base_size, 2),
+        runtime=minutes(60, base_size, 20),
+    params:
+        code=code("atlas.geometry.residual_streams:extract_streams"),
+        base_names=base_names,
+        dtype=base_dtype,
+        most=lambda w: comparison_of(w).prompts,
+        positions=lambda w: comparison_of(w).positions,
+        precision=lambda w: comparison_of(w).precision,
+    message:
+        "read the residual streams of {wildcards.model} on {wildcards.task}"
+
+
+use rule job as measure_curvature with:
+    input:
+        prompts="results/datasets/{task}/rest.jsonl",
+        base=base_files,
+        model=model_files,
+    output:
+        curvature="results/comparisons/{comparison}/{model}/{task}/curvature.csv",
+    log:
+        "logs/measure_curvature/{comparison}-{model}-{task}.log",
+    benchmark:
+        "benchmarks/measure_curvature/{comparison}-{model}-{task}.tsv"
+    wildcard_constraints:
+        model=constraint(["base", *PLAN.compared]),
+        task=constraint(PLAN.config.datasets),
+    resources:
+        **ON_GPU,
+        mem_mb=memory(2500, base_size, 2),
+        runtime=minutes(30, base_size, 15),
+    params:
+        code=code("atlas.geometry.local_curvature:measure_curvature"),
+        base_names=base_names,
+        most=lambda w: comparison_of(w).curvature.prompts,
+        directions=lambda w: comparison_of(w).curvature.directions,
+        radius=lambda w: comparison_of(w).curvature.radius,
+        seed=PLAN.config.seeds[0],
+    message:
+        "measure the local curvature of {wildcards.model} on {wildcards.task}"
+
+
+use rule job as measure_trajectories with:
+    input:
+        prompts="results/datasets/{task}/rest.jsonl",
+        quality="results/comparisons/{comparison}/quality.csv",
+        activations="results/comparisons/{comparison}/base/{task}/activations.h5",
+        base=base_files,
+        model=model_files,
+    output:
+        trajectories="results/comparisons/{comparison}/{model}/{task}/trajectories.csv",
+    log:
+        "logs/measure_trajectories/{comparison}-{model}-{task}.log",
+    benchmark:
+        "benchmarks/measure_trajectories/{comparison}-{model}-{task}.tsv"
+    wildcard_constraints:
+        model=constraint(["base", *PLAN.compared]),
+        task=constraint(PLAN.config.datasets),
+    resources:
+        **ON_GPU,
+        mem_mb=memory(2500, base_size, 2),
+        runtime=minutes(30, base_size, 15),
+    params:
+        code=code("atlas.geometry.trajectories:measure_trajectories"),
+        base_names=base_names,
+        dtype=base_dtype,
+        most=lambda w: comparison_of(w).trajectories.prompts,
+        dimensions=lambda w: comparison_of(w).trajectories.dimensions,
+    message:
+        "measure the trajectories of {wildcards.model} on {wildcards.task}"
+
+
+use rule job as comparison_quality with:
+    input:
+        activations=of_comparison("activations.h5"),
+        config=lambda w: f"results/sources/bases/{base_of(w)}/config.json",
+    output:
+        quality=comparison_table("quality"),
+    log:
+        "logs/comparison_quality/{comparison}.log",
+    benchmark:
+        "benchmarks/comparison_quality/{comparison}.tsv"
+    resources:
+        **small(60),
+    params:
+        code=code("atlas.geometry.comparisons:comparison_quality"),
+        low=lambda w: comparison_of(w).mean_norm[0],
+        high=lambda w: comparison_of(w).mean_norm[1],
+    message:
+        "check the activations of {wildcards.comparison}"
+
+
+use rule job as comparison_layers with:
+    input:
+        quality="results/comparisons/{comparison}/quality.csv",
+        activations=of_comparison("activations.h5"),
+        curvature=of_comparison("curvature.csv", "curvature"),
+        trajectories=of_comparison("trajectories.csv", "trajectories"),
+    output:
+        layers=comparison_table("layers"),
+        spectra="results/comparisons/{comparison}/spectra.npz",
+    log:
+        "logs/comparison_layers/{comparison}.log",
+    benchmark:
+        "benchmarks/comparison_layers/{comparison}.tsv"
+    group:
+        packed("comparison")
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        code=code("atlas.geometry.comparisons:comparison_layers"),
+        entries=lambda w: jobs.compared(PLAN, w.comparison),
+    message:
+        "measure the geometry of {wildcards.comparison}"
+
+
+use rule job as comparison_tests with:
+    input:
+        layers="results/comparisons/{comparison}/layers.csv",
+    output:
+        tests=comparison_table("tests"),
+    log:
+        "logs/comparison_tests/{comparison}.log",
+    benchmark:
+        "benchmarks/comparison_tests/{comparison}.tsv"
+    wildcard_constraints:
+        # Those that have models of both sides: with rewards, and fine-tuned on solutions.
+        comparison=constraint(c for c in PLAN.config.comparisons if all(PLAN.sides(c).values())),
+    group:
+        packed("comparison")
+    resources:
+        **small(60),
+    params:
+        code=code("atlas.geometry.comparisons:comparison_tests"),
+        sft=lambda w: PLAN.sides(w.comparison)["sft"],
+        rl=lambda w: PLAN.sides(w.comparison)["rl"],
+    message:
+        "compare the sides of {wildcards.comparison}"

@@ -1,0 +1,165 @@
+# Spaces: one rule per space, all ending in the same kind of file.
+use rule job as embed_delta_activations with:
+    input:
+        activations="results/pools/{pool}/activations.h5",
+    output:
+        embeddings="results/pools/{pool}/delta_activations/embeddings.npz",
+    log:
+        "logs/embed_delta_activations/{pool}.log",
+    benchmark:
+        "benchmarks/embed_delta_activations/{pool}.tsv"
+    group:
+        packed("pool")
+    resources:
+        mem_mb=memory(2000, pool_vectors, 2),
+        runtime=minutes(30, pool_vectors, 10),
+        gpu=0,
+    params:
+        code=code("atlas.spaces.delta_activations:embed"),
+        models=pool_models,
+    message:
+        "embed {wildcards.pool} by delta activations"
+
+
+use rule job as embed_flattened_weights with:
+    input:
+        bases=lambda w: [f for base in pool_of(w).full_bases for f in PLAN.base_files(base)],
+        weights=pool_files,
+    output:
+        embeddings="results/pools/{pool}/flattened_weights/embeddings.npz",
+    log:
+        "logs/embed_flattened_weights/{pool}.log",
+    benchmark:
+        "benchmarks/embed_flattened_weights/{pool}.tsv"
+    group:
+        packed("pool")
+    resources:
+        mem_mb=memory(4000, largest_full_base, 2),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        code=code("atlas.spaces.flattened_weights:embed"),
+        models=pool_models,
+    message:
+        "embed {wildcards.pool} by flattened weights"
+
+
+use rule job as embed_salient_mask with:
+    input:
+        bases=files_of_bases,
+        weights=pool_files,
+    output:
+        embeddings="results/pools/{pool}/salient_mask/embeddings.npz",
+    log:
+        "logs/embed_salient_mask/{pool}.log",
+    benchmark:
+        "benchmarks/embed_salient_mask/{pool}.tsv"
+    group:
+        packed("pool")
+    resources:
+        mem_mb=memory(2500, largest_base, 1),
+        runtime=minutes(30, base_of_each_model, 0.2),
+        gpu=0,
+    params:
+        code=code("atlas.spaces.salient_mask:embed"),
+        models=pool_models,
+        share=lambda w: pool_of(w).settings.salient_share,
+    message:
+        "embed {wildcards.pool} by salient masks"
+
+
+use rule job as generate_shard with:
+    input:
+        probes="resources/probes.txt",
+        bases=files_of_bases,
+        weights=files_of_models,
+    output:
+        sentences="results/pools/{pool}/shards/{shard}.sentences.jsonl",
+    log:
+        "logs/generate_shard/{pool}-{shard}.log",
+    benchmark:
+        "benchmarks/generate_shard/{pool}-{shard}.tsv"
+    resources:
+        **ON_GPU,
+        mem_mb=memory(2500, largest_base, 2),
+        runtime=minutes(60, base_of_each_model, 1),
+    params:
+        code=code("atlas.activations.generation:generate_shard"),
+        models=lambda w: pool_models.told(models_of(w), "name", "base"),
+        dtypes=dtypes_of_bases,
+        base_names=names_of_bases,
+        new_tokens=lambda w: pool_of(w).settings.new_tokens,
+    message:
+        "let the models of shard {wildcards.shard} of {wildcards.pool} write"
+
+
+use rule job as embed_output_sentences with:
+    input:
+        sentences=of_shards(".sentences.jsonl"),
+        encoder=lambda w: [
+            f"results/sources/encoders/{pool_of(w).settings.encoder}/{name}"
+            for name in ENCODER_FILES
+        ],
+    output:
+        embeddings="results/pools/{pool}/output_sentences/embeddings.npz",
+    log:
+        "logs/embed_output_sentences/{pool}.log",
+    benchmark:
+        "benchmarks/embed_output_sentences/{pool}.tsv"
+    resources:
+        **ON_GPU,
+        mem_mb=memory(2000),
+        runtime=minutes(60),
+    params:
+        code=code("atlas.spaces.output_sentences:embed"),
+        models=pool_models,
+    message:
+        "embed {wildcards.pool} by output sentences"
+
+
+use rule job as embed_delta_logits with:
+    input:
+        features=of_shards(".features.h5"),
+    output:
+        embeddings="results/pools/{pool}/delta_logits/embeddings.npz",
+    log:
+        "logs/embed_delta_logits/{pool}.log",
+    benchmark:
+        "benchmarks/embed_delta_logits/{pool}.tsv"
+    group:
+        packed("pool")
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(30),
+        gpu=0,
+    params:
+        code=code("atlas.spaces.delta_logits:embed"),
+        models=pool_models,
+    message:
+        "embed {wildcards.pool} by delta logits"
+
+
+use rule embed_delta_logits as embed_delta_weighted with:
+    output:
+        embeddings="results/pools/{pool}/delta_weighted/embeddings.npz",
+    log:
+        "logs/embed_delta_weighted/{pool}.log",
+    benchmark:
+        "benchmarks/embed_delta_weighted/{pool}.tsv"
+    params:
+        code=code("atlas.spaces.delta_weighted:embed"),
+    message:
+        "embed {wildcards.pool} by delta weighted"
+
+
+use rule embed_delta_logits as embed_delta_meaning with:
+    output:
+        embeddings="results/pools/{pool}/delta_meaning/embeddings.npz",
+    log:
+        "logs/embed_delta_meaning/{pool}.log",
+    benchmark:
+        "benchmarks/embed_delta_meaning/{pool}.tsv"
+    params:
+        code=code("atlas.spaces.delta_meaning:embed"),
+    message:
+        "embed {wildcards.pool} by delta meaning"

@@ -1,0 +1,48 @@
+"""Names and files that rules are made of: constraints of wildcards, files of a user's own."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from atlas.plan.resolved import Plan, PlannedModel
+
+# More names than these are not spelt out where they are most of their kind.
+MANY_NAMES = 100
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def constraint(names: Iterable[str], among: Collection[str] = ()) -> str:
+    """A regular expression for exactly these names, as the constraint of a wildcard.
+
+    Snakemake reads a constraint anew for every job: where thousands of names are most of those
+    that there are among some, it is any name but the others.
+    """
+    chosen = set(names)
+    others = set(among) - chosen
+    if len(others) < len(chosen) > MANY_NAMES and among:
+        but = rf"(?!(?:{'|'.join(map(re.escape, sorted(others)))})/)" if others else ""
+        return but + r"[A-Za-z0-9._+-]+"
+    return "|".join(re.escape(name) for name in sorted(chosen)) or "(?!)"
+
+
+def local_files(folder: str | None, names: Iterable[str] = ("",)) -> list[str]:
+    """Files of a user's own folder (or one file), so that a change in them is seen."""
+    if not folder:
+        return []
+    files = (Path(os.path.normpath(Path(folder).expanduser())) / name for name in names)
+    return [str(file) for file in files if file.is_file()]
+
+
+def local_adapters(models: Iterable[PlannedModel]) -> list[str]:
+    """Files of fetched adapters that come from folders of the user's own."""
+    folders = [model.source.get("local") for model in models if model.source]
+    return [file for folder in folders for file in local_files(folder, ADAPTER_FILES)]
+
+
+def records_and_weights(plan: Plan, bases: Iterable[str]) -> list[str]:
+    """Of the files of bases, the records of their origin and the weights."""
+    files = [file for base in sorted(bases) for file in plan.base_files(base)]
+    return [file for file in files if file.endswith(("base.json", ".safetensors"))]

@@ -1,0 +1,53 @@
+"""What rules are told of the models of pools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from atlas.configuration.sources import described, source_params
+from atlas.plan.resolved import Plan, PlannedModel
+
+
+def told(models: Iterable[PlannedModel], *keys: str) -> list[dict[str, Any]]:
+    """Attributes of models as plain values."""
+    return [{key: getattr(model, key) for key in keys} for model in models]
+
+
+def reported_models(plan: Plan, pool: str) -> list[dict[str, str]]:
+    """Adapters made elsewhere of a pool, by name, with where they are from."""
+    shards = plan.pools[pool].reported.values()
+    return [
+        {"name": m.name, "domain": m.domain, "source": described(m.source)}
+        for m in sorted((m for shard in shards for m in shard), key=lambda m: m.name)
+    ]
+
+
+def navigator_models(plan: Plan, pool: str) -> list[dict[str, Any]]:
+    """Models of a pool with what the navigator says of where they are from."""
+    models = plan.pools[pool].models
+    rows = told(models, "name", "base", "domain", "recipe", "variant", "delta")
+    return [
+        row
+        | {
+            "seed": m.seed if m.trained else None,
+            "data": [d.model_dump() for d in m.data],
+            "origin": m.origin or described(m.source),
+            "file": m.files()[0],
+        }
+        for row, m in zip(rows, models, strict=True)
+    ]
+
+
+def navigator_datasets(plan: Plan, pool: str) -> dict[str, dict[str, str]]:
+    """Datasets that models of a pool were trained on: domain, licence, where they are from."""
+    used = {d.dataset for m in plan.pools[pool].models for d in m.data}
+    entries = {name: plan.config.datasets[name] for name in sorted(used)}
+    return {
+        name: {
+            "domain": entry.domain,
+            "licence": entry.licence,
+            "source": described(source_params(entry.source)),
+        }
+        for name, entry in entries.items()
+    }

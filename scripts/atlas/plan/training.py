@@ -1,0 +1,45 @@
+"""What the rules of training, and of the rows that a model is trained on, are told of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atlas.plan.resolved import Plan
+
+
+def recipe_params(plan: Plan, model: str) -> dict[str, Any]:
+    """What of a recipe the training reads; rows and lengths are the datasets' business."""
+    recipe = plan.recipe(model).model_dump(exclude={"rows", "length"})
+    other = {"lora", "ia3", "grpo"} - {recipe["parameters"], recipe["objective"]}
+    return {key: value for key, value in recipe.items() if key not in other}
+
+
+def row_params(plan: Plan, model: str) -> list[dict[str, Any]]:
+    """Entries of a model's mixture, with the length that each may have."""
+    length = plan.recipe(model).length
+    return [
+        {**d.model_dump(), "max_tokens": length.datasets.get(d.dataset, length.max_tokens)}
+        for d in plan.models[model].data
+    ]
+
+
+def graded_rows(plan: Plan, model: str) -> list[str]:
+    """Raw rows that a grader reads, where a model is trained on rewards."""
+    if plan.models[model].objective != "grpo":
+        return []
+    return [f"results/sources/datasets/{d.dataset}.jsonl" for d in plan.models[model].data]
+
+
+def completion_room(plan: Plan, model: str) -> int:
+    """Tokens that a completion may have, where a model is trained on rewards."""
+    recipe = plan.recipe(model)
+    return recipe.grpo.new_tokens if recipe.objective == "grpo" else 0
+
+
+def dataset_licences(plan: Plan, model: str) -> dict[str, str]:
+    """Datasets of a model as its card names them (on a hub: the repository), with licences."""
+    entries = {d.dataset: plan.config.datasets[d.dataset] for d in plan.models[model].data}
+    return {
+        entry.source.hub.repo if entry.source.hub else name: entry.licence
+        for name, entry in entries.items()
+    }
