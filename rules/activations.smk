@@ -18,7 +18,7 @@ use rule job as compute_shard with:
         runtime=minutes(30, base_of_each_model, 0.1),
     params:
         code=code("atlas.activations.last_tokens:compute_shard"),
-        models=lambda w: pool_models.told(models_of(w), "name", "base"),
+        models=lambda w: members.told(models_of(w), "name", "base"),
         dtypes=dtypes_of_bases,
         base_names=names_of_bases,
     message:
@@ -47,7 +47,7 @@ use rule job as compute_fetched_shard with:
     params:
         code=code("atlas.activations.fetched_shards:compute_fetched_shard"),
         network=True,
-        models=lambda w: pool_models.told(reported_of(w), "name", "base", "source"),
+        models=lambda w: members.told(reported_of(w), "name", "base", "source"),
         dtypes=dtypes_of_bases,
         base_names=names_of_bases,
         cache=PLAN.config.cache,
@@ -73,7 +73,7 @@ use rule job as check_shard with:
     params:
         code=code("atlas.activations.fetched_shards:check_shard"),
         network=True,
-        models=lambda w: pool_models.told(reported_of(w), "name", "base", "source"),
+        models=lambda w: members.told(reported_of(w), "name", "base", "source"),
         base_names=lambda w: {m.base: PLAN.base_names(m.base) for m in reported_of(w)},
         cache=PLAN.config.cache,
     message:
@@ -146,7 +146,7 @@ use rule job as compute_features with:
         runtime=minutes(60, base_of_each_model, 1),
     params:
         code=code("atlas.activations.features:compute_features"),
-        models=lambda w: pool_models.told(models_of(w), "name", "base"),
+        models=lambda w: members.told(models_of(w), "name", "base"),
         dtypes=dtypes_of_bases,
         base_names=names_of_bases,
     message:

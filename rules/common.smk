@@ -13,7 +13,7 @@ from atlas.configuration.sources import source_params
 from atlas.configuration.tables import TABLE_KINDS, table_kinds
 from atlas.errors import AtlasError
 from atlas.job import batch_system, closures, completeness, deathwatch, entry as job
-from atlas.plan import jobs, pool_models, publishing, summary, tables, training
+from atlas.plan import jobs, members, publishing, summary, tables, training
 from atlas.plan.inputs import constraint, local_adapters, local_files, records_and_weights
 from atlas.plan.building import build
 from atlas.plan.resolved import weight_names
@@ -147,7 +147,7 @@ def reported_of(wildcards):
 
 
 def pool_models(wildcards):
-    return pool_models.told(pool_of(wildcards).models, "name", "base", "domain")
+    return members.told(pool_of(wildcards).models, "name", "base", "domain")
 
 
 def pool_files(wildcards):

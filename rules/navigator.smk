@@ -33,8 +33,8 @@ use rule job as navigator with:
     params:
         code=code("atlas.navigator.page:write_navigator"),
         pool="{pool}",
-        models=lambda w: pool_models.navigator_models(PLAN, w.pool),
-        datasets=lambda w: pool_models.navigator_datasets(PLAN, w.pool),
+        models=lambda w: members.navigator_models(PLAN, w.pool),
+        datasets=lambda w: members.navigator_datasets(PLAN, w.pool),
         spaces=lambda w: pool_of(w).settings.spaces,
         palette=PLAN.config.figures.palette,
         markers=PLAN.config.figures.markers,

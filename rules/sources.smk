@@ -262,7 +262,7 @@ use rule job as report_pool with:
         packed("pool")
     params:
         code=code("atlas.sources.pool_reports:report_pool"),
-        models=lambda w: pool_models.reported_models(PLAN, w.pool),
+        models=lambda w: members.reported_models(PLAN, w.pool),
         excluded=lambda w: pool_of(w).settings.excluded,
     message:
         "report on the adapters of {wildcards.pool}"

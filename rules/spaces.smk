@@ -85,7 +85,7 @@ use rule job as generate_shard with:
         runtime=minutes(60, base_of_each_model, 1),
     params:
         code=code("atlas.activations.generation:generate_shard"),
-        models=lambda w: pool_models.told(models_of(w), "name", "base"),
+        models=lambda w: members.told(models_of(w), "name", "base"),
         dtypes=dtypes_of_bases,
         base_names=names_of_bases,
         new_tokens=lambda w: pool_of(w).settings.new_tokens,

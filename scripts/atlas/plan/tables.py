@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any
 
-from atlas.plan.pool_models import told
+from atlas.plan.members import told
 from atlas.plan.resolved import Plan
 
 

@@ -104,10 +104,12 @@ def test_answers_of_a_selection():
 def test_what_the_summary_reads():
     main, other = {"pools": ["p"]}, {"kind": "silhouettes", "pools": ["p"]}
     plan = build(two_domains(tables={"t": main, "u": other}))
-    assert summary.pool_tables(plan) == [
+    assert summary.beside(plan) == [
         "results/pools/p/silhouette.csv", "results/pools/p/neighbours.csv",
     ]  # fmt: skip
-    assert summary.distances(plan) == []
+    first, second = summary.entries(plan)
+    assert (first["name"], first["kind"], len(first["beside"])) == ("t", "main", 2)
+    assert second == {"name": "u", "kind": "silhouettes", "beside": []}
     assert summary.pools(plan) == [
         {
             "name": "p",
