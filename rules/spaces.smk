@@ -68,31 +68,6 @@ use rule job as embed_salient_mask with:
         "embed {wildcards.pool} by salient masks"
 
 
-use rule job as generate_shard with:
-    input:
-        probes="resources/probes.txt",
-        bases=files_of_bases,
-        weights=files_of_models,
-    output:
-        sentences="results/pools/{pool}/shards/{shard}.sentences.jsonl",
-    log:
-        "logs/generate_shard/{pool}-{shard}.log",
-    benchmark:
-        "benchmarks/generate_shard/{pool}-{shard}.tsv"
-    resources:
-        **ON_GPU,
-        mem_mb=memory(2500, largest_base, 2),
-        runtime=minutes(60, base_of_each_model, 1),
-    params:
-        code=code("atlas.activations.generation:generate_shard"),
-        models=lambda w: members.told(models_of(w), "name", "base"),
-        dtypes=dtypes_of_bases,
-        base_names=names_of_bases,
-        new_tokens=lambda w: pool_of(w).settings.new_tokens,
-    message:
-        "let the models of shard {wildcards.shard} of {wildcards.pool} write"
-
-
 use rule job as embed_output_sentences with:
     input:
         sentences=of_shards(".sentences.jsonl"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from unit.plan.test_plan import from_sheet, with_sides
 
 from atlas.errors import AtlasError
 from atlas.plan.building import build
@@ -17,6 +16,8 @@ from atlas.plan.inputs import (
     records_and_weights,
 )
 from atlas.plan.jobs import base_of, compared, model_of, models_of
+from unit.plan.small_plans import with_sides
+from unit.plan.test_sheets import from_sheet
 from unit.plan.test_tasks import config as with_selection
 
 

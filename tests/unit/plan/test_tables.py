@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from unit.plan.test_plan import from_sheet, mixed, two_domains, with_delta, with_sides
-
 from atlas.plan import pools, publishing, summary, tables
 from atlas.plan.building import build
+from unit.plan.small_plans import mixed, two_domains, with_delta, with_sides
+from unit.plan.test_sheets import from_sheet
 from unit.plan.test_tasks import config as with_selection
 
 FIGURES = [f"results/pools/p/figures/{kind}_delta_activations.svg"

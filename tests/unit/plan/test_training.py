@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from unit.plan.test_plan import two_domains
-
 from atlas.plan import training
 from atlas.plan.building import build
+from unit.plan.small_plans import two_domains
 
 
 def test_a_recipe_without_what_is_anothers_business():
