@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atlas.plan import pools, publishing, summary, tables
+from atlas.plan import members, publishing, summary, tables
 from atlas.plan.building import build
 from unit.plan.small_plans import mixed, two_domains, with_delta, with_sides
 from unit.plan.test_sheets import from_sheet
@@ -145,19 +145,19 @@ def test_a_delta_is_uploaded_with_where_both_models_are_from():
 
 def test_models_of_a_pool_as_the_navigator_has_them(tmp_path):
     plan = build(with_delta())
-    model = pools.navigator_models(plan, "p")[0]
+    model = members.navigator_models(plan, "p")[0]
     assert (model["name"], model["file"]) == ("m", "results/models/m/adapter_model.safetensors")
     assert model["seed"] == plan.models["m"].seed
     assert model["data"] == [d.model_dump() for d in plan.models["m"].data]
-    assert list(pools.navigator_datasets(plan, "p")) == ["d", "e"]
+    assert list(members.navigator_datasets(plan, "p")) == ["d", "e"]
     sheet = "model\tsource\tbase\tdomain\nz\tus/z\ttiny\tlaw\nb\tus/b@v1\ttiny\tmath\n"
     plan = from_sheet(tmp_path, sheet)
-    assert [m["origin"] for m in pools.navigator_models(plan, "s")] == [
+    assert [m["origin"] for m in members.navigator_models(plan, "s")] == [
         "us/b at v1",
         "us/z at main",
     ]
-    assert pools.navigator_models(plan, "s")[0]["seed"] is None
-    assert pools.reported_models(plan, "s") == [
+    assert members.navigator_models(plan, "s")[0]["seed"] is None
+    assert members.reported_models(plan, "s") == [
         {"name": "b", "domain": "math", "source": "us/b at v1"},
         {"name": "z", "domain": "law", "source": "us/z at main"},
     ]
