@@ -116,7 +116,7 @@ def read_attempts(root: Path = Path()) -> list[dict[str, Any]]:
     """
     found = []
     for folder in sorted((root / ATTEMPTS).glob("*")):
-        run = _read(folder / RUN_FILE)
+        run = read_record(folder / RUN_FILE)
         more: dict[str, Any] = {}
         if run:
             digest = hashlib.sha256((folder / RUN_FILE).read_bytes()).hexdigest()
@@ -124,7 +124,7 @@ def read_attempts(root: Path = Path()) -> list[dict[str, Any]]:
         for file in sorted(folder.glob("*.json")):
             if file.name == RUN_FILE:
                 continue
-            entry = _read(file)
+            entry = read_record(file)
             if not set(entry) >= NEEDED:
                 entry = {**entry, "outcome": "unreadable", "started": ""}
             if entry["outcome"] == "running" and not _is_running(entry):
@@ -133,7 +133,8 @@ def read_attempts(root: Path = Path()) -> list[dict[str, Any]]:
     return sorted(found, key=lambda e: (str(e["started"]), e["file"]))
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_record(file: Path) -> dict[str, Any]:
+    """What the file of a run or an attempt says; nothing where it cannot be read."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
         return value if isinstance(value, dict) else {}

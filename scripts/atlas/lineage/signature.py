@@ -11,7 +11,7 @@ from atlas.errors import AtlasError
 from atlas.files import read_json, write_json
 from atlas.job.records import MANIFEST, SIGNATURE, BrokenRecordError, Records
 from atlas.job.statements import RESULTS
-from atlas.lineage.findings import Finding
+from atlas.lineage.faults import Fault
 from atlas.lineage.verify import verify
 
 
@@ -93,7 +93,7 @@ def _public_key(key: Path) -> Path:
     return public
 
 
-def check_signature(records: Records, key: Path, names: Iterable[str] | None) -> list[Finding]:
+def check_signature(records: Records, key: Path, names: Iterable[str] | None) -> list[Fault]:
     """The manifest against its signature, and artefacts and statements against the manifest.
 
     :param key: public EC key (PEM).
@@ -107,13 +107,13 @@ def check_signature(records: Records, key: Path, names: Iterable[str] | None) ->
     manifest, signature = records.root / MANIFEST, records.root / SIGNATURE
     for file, path in ((MANIFEST, manifest), (SIGNATURE, signature)):
         if not path.is_file():
-            return [Finding("signature", file, "is missing: nothing here is signed")]
+            return [Fault("signature", file, "is missing: nothing here is signed")]
     try:
         config = verifying.Config().use_elliptic_key_verifier(public_key=key)
         config.verify(manifest.parent, signature)
     except Exception as error:  # the library raises many kinds, all of them a refusal
         reason = str(error).partition("\n")[0]
-        return [Finding("signature", MANIFEST, f"does not fit its signature and {key}: {reason}")]
+        return [Fault("signature", MANIFEST, f"does not fit its signature and {key}: {reason}")]
     signed = read_json(manifest)
     wanted = {*signed["artefacts"], *records.attested()} if names is None else set(names)
     found = []
@@ -124,12 +124,12 @@ def check_signature(records: Records, key: Path, names: Iterable[str] | None) ->
         except BrokenRecordError:
             continue  # said by the verification itself
         if entry is None:
-            found.append(Finding("signature", name, "is not in the signed manifest"))
+            found.append(Fault("signature", name, "is not in the signed manifest"))
         elif made is None:
-            found.append(Finding("signature", name, "is signed, and has no attestation any more"))
+            found.append(Fault("signature", name, "is signed, and has no attestation any more"))
         elif made.digest != entry["statement"]:
             found.append(
-                Finding("signature", name, "is attested by another statement than the signed one",
+                Fault("signature", name, "is attested by another statement than the signed one",
                         entry["statement"], made.digest)
             )  # fmt: skip
     return found

@@ -12,9 +12,7 @@ from atlas.job import deathwatch
 from atlas.job.deathwatch import VARIABLE, announce, start_time
 
 SCRIPTS = Path(deathwatch.__file__).parents[2]
-JOB = (
-    "import sys, time; from atlas.job import deathwatch; deathwatch.watch(); print('up', flush=True); "
-)
+JOB = "import sys, time; from atlas.job import deathwatch; deathwatch.watch(); print('up', flush=True); "
 WAIT = "time.sleep(60)"
 
 

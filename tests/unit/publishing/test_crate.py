@@ -162,9 +162,9 @@ def test_a_crate_is_whole_by_itself(project, tmp_path):
     folder = write(project)
     elsewhere = tmp_path / "elsewhere"
     folder.rename(elsewhere)
-    assert verify_crate(elsewhere).findings == []
+    assert verify_crate(elsewhere).faults == []
     flip(elsewhere / TABLE)
-    assert {f.file for f in verify_crate(elsewhere).findings} == {TABLE}
+    assert {f.file for f in verify_crate(elsewhere).faults} == {TABLE}
 
 
 def test_downloaded_weights_are_known_by_address(project):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 from atlas.errors import AtlasError
+from atlas.job.statements import Statement
 
 PROFILE = Path("profiles/default/config.yaml")
 
@@ -18,24 +20,14 @@ PROFILE = Path("profiles/default/config.yaml")
 class PlannedJob:
     """A job of the DAG behind a target.
 
-    :param inputs: paths of the attested inputs, with the names that the rule gives them.
-    :param params: as the job would see them, ``code`` among them.
+    :param statement: what it would attest; its files have no digests.
     :param again: whether it would run.
     :param reason: Snakemake's own words.
     """
 
-    rule: str
-    wildcards: dict[str, str]
-    outputs: tuple[str, ...]
-    inputs: dict[str, str]
-    params: dict[str, Any]
+    statement: Statement
     again: bool
     reason: str
-
-    @property
-    def job(self) -> str:
-        """The job in words."""
-        return " ".join([self.rule, *(v for _, v in sorted(self.wildcards.items()))])
 
 
 def planned_jobs(root: Path, target: str, configfiles: Sequence[str]) -> list[PlannedJob]:
@@ -49,27 +41,24 @@ def planned_jobs(root: Path, target: str, configfiles: Sequence[str]) -> list[Pl
     :raises AtlasError: where Snakemake refuses the configuration or the target.
     """
     from snakemake.api import SnakemakeApi
+    from snakemake.settings import types as settings
     from snakemake.settings.enums import Quietness, RerunTrigger
-    from snakemake.settings.types import (
-        ConfigSettings,
-        DAGSettings,
-        OutputSettings,
-        ResourceSettings,
-    )
 
     profile = yaml.safe_load((root / PROFILE).read_text(encoding="utf-8"))
     triggers = frozenset(RerunTrigger.parse_choice(t) for t in profile["rerun-triggers"])
-    output = OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)
+    output = settings.OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)
     with SnakemakeApi(output) as api:
         try:
             workflow = api.workflow(
-                resource_settings=ResourceSettings(cores=1),
-                config_settings=ConfigSettings(configfiles=[root / f for f in configfiles]),
+                resource_settings=settings.ResourceSettings(cores=1),
+                config_settings=settings.ConfigSettings(
+                    configfiles=[root / f for f in configfiles]
+                ),
                 snakefile=root / "Snakefile",
                 workdir=root,
             )
             workflow.dag(
-                DAGSettings(
+                settings.DAGSettings(
                     targets={target}, force_incomplete=True, rerun_triggers=triggers,
                     max_checksum_file_size=profile["max-checksum-file-size"],
                 )
@@ -77,7 +66,8 @@ def planned_jobs(root: Path, target: str, configfiles: Sequence[str]) -> list[Pl
             inner = workflow._workflow
             inner._prepare_dag(forceall=False, ignore_incomplete=False, lock_warn_only=True)
             inner._build_dag()
-            return [_job(inner.dag, job) for job in inner.dag.jobs]
+            dag = inner.dag
+            return [PlannedJob(_statement(j), dag.needrun(j), str(dag.reason(j))) for j in dag.jobs]
         except AtlasError:
             raise
         except Exception as error:  # Snakemake raises its own and the Snakefile's exceptions
@@ -85,18 +75,20 @@ def planned_jobs(root: Path, target: str, configfiles: Sequence[str]) -> list[Pl
             raise AtlasError(f"snakemake cannot plan {target}: {text}") from None
 
 
-def _job(dag: Any, job: Any) -> PlannedJob:
-    inputs: dict[str, str] = {}
-    for name, value in job.input.items():
-        if name != "companions":
-            for path in [value] if isinstance(value, str) else value:
-                inputs.setdefault(str(path), name)
-    return PlannedJob(
+def _statement(job: Any) -> Statement:
+    params = dict(job.params.items())
+    code = params.pop("code", {})
+    inputs = [
+        path
+        for name, value in job.input.items()
+        if name != "companions"
+        for path in ([value] if isinstance(value, str) else value)
+    ]
+    return Statement(
         rule=job.rule.name,
-        wildcards={k: str(v) for k, v in job.wildcards.items()},
-        outputs=tuple(map(str, job.output)),
-        inputs=inputs,
-        params=dict(job.params.items()),
-        again=dag.needrun(job),
-        reason=str(dag.reason(job)),
+        wildcards={name: str(value) for name, value in job.wildcards.items()},
+        params=json.loads(json.dumps(params)),  # as a statement holds them: tuples are lists
+        code=code,
+        outputs=dict.fromkeys(map(str, job.output), ""),
+        inputs=dict.fromkeys(map(str, inputs), ""),
     )
