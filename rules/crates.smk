@@ -19,7 +19,7 @@ rule write_crate:
         runtime=minutes(60),
         gpu=0,
     params:
-        code=code("atlas.publishing.crate:write_crate"),
+        code=code("atlas.publishing.crates.write:write_crate"),
         target="{target}",
         companions=crate_companions,
     message:

@@ -36,6 +36,11 @@ def slug(identity: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
+def run_file(identity: str) -> Path:
+    """Where it stands what somebody typed for a run."""
+    return ATTEMPTS / slug(identity) / RUN_FILE
+
+
 def user() -> str | None:
     """Name of the account, or None where the system does not know it."""
     try:
@@ -54,9 +59,9 @@ def open_run(identity: str, configuration: dict[str, Any], configfiles: list[str
 
     :param configuration: the merged configuration.
     """
-    folder = ATTEMPTS / slug(identity)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / RUN_FILE, _line({
+    file = run_file(identity)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, _line({
         "run": identity, "command": ["snakemake", *sys.argv[1:]], "user": user(),
         "host": os.uname().nodename, "started": now(), "configfiles": configfiles,
         "configuration": configuration,

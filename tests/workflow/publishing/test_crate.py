@@ -10,7 +10,7 @@ import pytest
 from atlas.job.records import Records
 from atlas.lineage.crate_files import crate_files
 from atlas.lineage.verify import verify, verify_crate
-from atlas.publishing.crate_run import TOOLS
+from atlas.publishing.crates.run import TOOLS
 from crate_validator import LEFT, validate
 from micro import digests, litter, planned, snakemake
 
