@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +15,17 @@ from atlas.job.statements import Statement
 PROFILE = Path("profiles/default/config.yaml")
 
 
-@dataclass(frozen=True)
-class PlannedJob:
-    """A job of the DAG behind a target.
-
-    :param statement: what it would attest; its files have no digests.
-    :param again: whether it would run.
-    :param reason: Snakemake's own words.
-    """
-
-    statement: Statement
-    again: bool
-    reason: str
-
-
-def planned_jobs(root: Path, target: str, configfiles: Sequence[str]) -> list[PlannedJob]:
-    """All jobs of the DAG behind a target, those that need not run included.
+def planned_jobs(
+    root: Path, target: str, configfiles: Sequence[str]
+) -> list[tuple[Statement, str]]:
+    """The jobs that would run for a target.
 
     Nothing is run or written. Snakemake's API builds the DAG for its own reports in the same way;
     it has no public name for it.
 
     :param root: folder of the Snakefile.
     :param configfiles: as given to ``--configfile``, relative to the root.
+    :returns: what each job would attest (its files have no digests), and Snakemake's own reason.
     :raises AtlasError: where Snakemake refuses the configuration or the target.
     """
     from snakemake.api import SnakemakeApi
@@ -67,7 +55,7 @@ def planned_jobs(root: Path, target: str, configfiles: Sequence[str]) -> list[Pl
             inner._prepare_dag(forceall=False, ignore_incomplete=False, lock_warn_only=True)
             inner._build_dag()
             dag = inner.dag
-            return [PlannedJob(_statement(j), dag.needrun(j), str(dag.reason(j))) for j in dag.jobs]
+            return [(_statement(j), str(dag.reason(j))) for j in dag.jobs if dag.needrun(j)]
         except AtlasError:
             raise
         except Exception as error:  # Snakemake raises its own and the Snakefile's exceptions

@@ -43,15 +43,15 @@ def explain(records: Records, file: str, configfiles: Sequence[str]) -> Explanat
     :param configfiles: configuration files to plan with, relative to the root.
     :raises AtlasError: for a file that no rule makes.
     """
-    again = [job for job in planned_jobs(records.root, file, configfiles) if job.again]
-    jobs = [job.statement for job in again]
+    planned = planned_jobs(records.root, file, configfiles)
+    jobs = [job for job, _ in planned]
     if any(file in job.outputs for job in jobs):
         digests = FileDigests()
         coming = {path for job in jobs for path in job.outputs}
         causes = [(c, file) for job in jobs for c in _why(records, job, coming, digests)]
         return Explanation(
             file, True, group(causes), dict(sorted(Counter(job.rule for job in jobs).items())),
-            [{"job": job.statement.job, "reason": job.reason} for job in again],
+            [{"job": job.job, "reason": reason} for job, reason in planned],
         )  # fmt: skip
     now = records.statement(file)
     if now is None:
