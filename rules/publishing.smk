@@ -18,7 +18,7 @@ use rule job as write_crate with:
     resources:
         **small(60),
     params:
-        code=code("atlas.publishing.crate:write_crate"),
+        code=code("atlas.publishing.crates.write:write_crate"),
         target="{target}",
         companions=lambda w: publishing.crate_companions(PLAN, w.target),
     message:

@@ -29,7 +29,7 @@ def test_the_validator_has_nothing_required_to_say(crate):
 
 
 def test_the_crate_is_whole(crate):
-    assert verify_crate(crate).findings == []
+    assert verify_crate(crate).faults == []
 
 
 def test_weights_of_sources_are_known_by_address_and_adapters_are_there(crate):

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from atlas.figures.charts import PALETTE
-from atlas.figures.pools import STYLE, note, plt, save
+from atlas.figures.canvas import PALETTE, STYLE, chart, note, plt, save
 from atlas.files import read_csv
 from atlas.geometry.comparisons import CENTRING, STREAM
 from atlas.training.reward_curves import reward_curve, slope
@@ -41,12 +40,11 @@ def draw_rewards(*, training: list[Path], name: str, reward: list[Path]) -> None
     :param reward: where it goes, as SVG and as PNG.
     """
     curves = {file.parent.name: reward_curve(file) for file in training}
-    with plt.rc_context(STYLE):
-        empty = [model for model, curve in curves.items() if not curve]
-        if empty:
+    if empty := [model for model, curve in curves.items() if not curve]:
+        with plt.rc_context(STYLE):
             save(note(name, f"{empty[0]} has no rewards in its training.csv"), *reward)
-            return
-        figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+        return
+    with chart(reward, (6.4, 3.6), name) as (figure, (axes,)):
         for k, (model, curve) in enumerate(curves.items()):
             steps, values = np.array(curve, dtype=np.float64).T
             colour = PALETTE[k % len(PALETTE)]
@@ -57,61 +55,46 @@ def draw_rewards(*, training: list[Path], name: str, reward: list[Path]) -> None
                           linestyle="--", label=f"slope {found.value:.4f} per step, 95 % interval "
                           f"{found.low:.4f} to {found.high:.4f}")  # fmt: skip
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_xlabel("Step")
-        axes.set_ylabel("Mean reward")
-        axes.set_title(name, loc="left")
+        axes.set(xlabel="Step", ylabel="Mean reward")
         figure.legend(loc="outside lower center", frameon=False)
-        save(figure, *reward)
+
+
+def _values(rows: list[dict[str, str]], column: str) -> dict[str, dict[int, list[float]]]:
+    """Model -> layer -> values of its tasks; models as they come, layers sorted."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for row in sorted(rows, key=lambda row: int(row["layer"])):
+        of = found.setdefault(row["model"], {})
+        of.setdefault(int(row["layer"]), []).append(float(row[column]))
+    return {model: found[model] for model in dict.fromkeys(row["model"] for row in rows)}
 
 
 def _preservation(rows: list[dict[str, str]], name: str, places: list[Path]) -> None:
     """Mean over tasks with a band from the lowest to the highest."""
-    models = [m for m in dict.fromkeys(r["model"] for r in rows) if m != "base"]
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-        for k, model in enumerate(models):
-            own = [r for r in rows if r["model"] == model]
-            layers = sorted({int(r["layer"]) for r in own})
-            values = [
-                [float(r["subspace_preservation"]) for r in own if int(r["layer"]) == layer]
-                for layer in layers
-            ]
-            colour = PALETTE[k % len(PALETTE)]
-            axes.plot(layers, [np.mean(v) for v in values], color=colour, label=model,
+    others = [row for row in rows if row["model"] != "base"]
+    with chart(places, (6.4, 3.6), name) as (figure, (axes,)):
+        for k, (model, of) in enumerate(_values(others, "subspace_preservation").items()):
+            colour, values = PALETTE[k % len(PALETTE)], of.values()
+            axes.plot(list(of), [np.mean(v) for v in values], color=colour, label=model,
                       marker=MARKERS[k % len(MARKERS)], markersize=3)  # fmt: skip
-            axes.fill_between(layers, [min(v) for v in values], [max(v) for v in values],
+            axes.fill_between(list(of), [min(v) for v in values], [max(v) for v in values],
                               color=colour, alpha=0.2, linewidth=0)  # fmt: skip
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_xlabel("Layer")
-        axes.set_ylabel("Subspace preservation")
-        axes.set_title(name, loc="left")
+        axes.set(xlabel="Layer", ylabel="Subspace preservation")
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
-        save(figure, *places)
 
 
 def _effective_rank(rows: list[dict[str, str]], name: str, places: list[Path]) -> None:
     """Models by layers, the mean over tasks."""
-    models = list(dict.fromkeys(r["model"] for r in rows))
-    layers = sorted({int(r["layer"]) for r in rows})
-    grid = [
-        [
-            np.mean([float(r["effective_rank"]) for r in rows
-                     if r["model"] == model and int(r["layer"]) == layer])
-            for layer in layers
-        ]
-        for model in models
-    ]  # fmt: skip
-    with plt.rc_context(STYLE):
-        height = max(1.8, 1.2 + 0.4 * len(models))
-        figure, axes = plt.subplots(figsize=(6.4, height), layout="constrained")
+    found = _values(rows, "effective_rank")
+    layers = sorted({layer for of in found.values() for layer in of})
+    grid = [[np.mean(of.get(layer, [])) for layer in layers] for of in found.values()]
+    with chart(places, (6.4, max(1.8, 1.2 + 0.4 * len(found))), name) as (figure, (axes,)):
         image = axes.imshow(grid, aspect="auto", cmap="cividis", interpolation="nearest")
-        axes.set_yticks(range(len(models)), models)
+        axes.set_yticks(range(len(found)), list(found))
         step = max(1, len(layers) // 10)
         axes.set_xticks(range(0, len(layers), step), [str(layer) for layer in layers[::step]])
         axes.set_xlabel("Layer")
-        axes.set_title(name, loc="left")
         figure.colorbar(image, label="Effective rank")
-        save(figure, *places)
 
 
 def _spectra(rows: list[dict[str, str]], spectra: Path, name: str, places: list[Path]) -> None:
@@ -120,11 +103,8 @@ def _spectra(rows: list[dict[str, str]], spectra: Path, name: str, places: list[
     layers = sorted({int(r["layer"]) for r in rows})
     shown = sorted({layers[0], layers[len(layers) // 2], layers[-1]})
     task = rows[0]["task"]
-    with np.load(spectra) as stored, plt.rc_context(STYLE):
-        figure, grid = plt.subplots(
-            1, len(shown), figsize=(7.2, 3.2), sharey=True, layout="constrained", squeeze=False
-        )
-        for layer, axes in zip(shown, grid[0], strict=True):
+    with np.load(spectra) as stored, chart(places, (7.2, 3.2), panels=len(shown)) as (figure, row):
+        for layer, axes in zip(shown, row, strict=True):
             for k, model in enumerate(models):
                 values = stored[f"{task}/{model}/{STREAM}.{layer}/{CENTRING}"]
                 values = values[values > 0]
@@ -132,8 +112,7 @@ def _spectra(rows: list[dict[str, str]], spectra: Path, name: str, places: list[
                             label=model if layer == shown[0] else None,
                             color=PALETTE[k % len(PALETTE)], linestyle=LINES[k % len(LINES)])  # fmt: skip
             axes.set_title(f"Layer {layer}", fontsize=9)
-        grid[0][len(shown) // 2].set_xlabel("Index")
-        grid[0][0].set_ylabel("Singular value / largest")
+        row[len(shown) // 2].set_xlabel("Index")
+        row[0].set_ylabel("Singular value / largest")
         figure.suptitle(f"{name}, {task}", x=0.01, ha="left")
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
-        save(figure, *places)

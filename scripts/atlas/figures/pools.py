@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("agg")
-
 import numpy as np
-from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from atlas.clusters.map_files import read_map
 from atlas.clusters.maps import no_map
 from atlas.clusters.silhouettes import model_silhouettes, no_silhouette
+from atlas.figures.canvas import HATCHES, STYLE, note, plt, save
 from atlas.figures.style import looks
 from atlas.spaces.embeddings import Embeddings, read_embeddings, unit_blocks
 from atlas.spaces.names import space_title
 
-STYLE = {
-    "svg.hashsalt": "delta-atlas",
-    "svg.fonttype": "path",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.dpi": 100,
-    "savefig.dpi": 200,
-}
 MOST_NAMES, MOST_BARS = 60, 300  # more names, or bars, cannot be told apart
 MOST_MARKERS = 1000  # more are drawn small, and as one image
-HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo", "***")
-
-
-def save(figure: Figure, svg: Path, png: Path) -> None:
-    """Write a figure without time stamps or versions."""
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    figure.savefig(png, format="png", metadata={"Software": None})
-    plt.close(figure)
 
 
 def draw(
@@ -101,26 +80,16 @@ def similarity_figure(found: Embeddings, title: str) -> Figure:
     n = len(found.model_names)
     order = sorted(range(n), key=lambda i: (found.domains[i], found.model_names[i]))
     matrix = found.cosine_similarity()[np.ix_(order, order)]
-    side = min(9.0, 3.4 + 0.18 * n)
-    figure, axes = plt.subplots(figsize=(side + 1.1, side), layout="constrained")
     # The range of the pool itself, without the diagonal: all structure is within it.
     off = matrix[~np.eye(n, dtype=bool)]
-    image = axes.imshow(matrix, cmap="viridis", vmin=float(off.min()), vmax=float(off.max()))
+    limits = {"vmin": float(off.min()), "vmax": float(off.max())}
     names = [found.model_names[i] for i in order]
-    if n <= MOST_NAMES:
-        axes.set_xticks(range(n), names, rotation=90, fontsize=7)
-        axes.set_yticks(range(n), names, fontsize=7)
-    else:
-        axes.set(xticks=[], yticks=[])
+    figure, axes = _heat_map(matrix, names, title, "Cosine similarity", **limits)
     domains = [found.domains[i] for i in order]
     for i in range(1, n):
         if domains[i] != domains[i - 1]:
             axes.axhline(i - 0.5, color="white", linewidth=1.2)
             axes.axvline(i - 0.5, color="white", linewidth=1.2)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.set_title(title, loc="left")
-    figure.colorbar(image, ax=axes, shrink=0.8, label="Cosine similarity")
     return figure
 
 
@@ -135,19 +104,26 @@ def domain_figure(found: Embeddings, title: str) -> Figure:
     pairs = np.outer(sizes, sizes) - np.diag(sizes)  # a model is not compared with itself
     sums = totals @ totals.T - np.diag(sizes)
     matrix = np.divide(sums, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)
-    side = min(9.0, 3.4 + 0.18 * len(domains))
+    return _heat_map(matrix, list(domains), title, "Mean cosine similarity")[0]
+
+
+def _heat_map(
+    matrix: np.ndarray[Any, Any], names: list[str], title: str, label: str, **limits: float
+) -> tuple[Figure, Axes]:
+    """A square matrix (n, n) with n names, as far as they can be told apart."""
+    side = min(9.0, 3.4 + 0.18 * len(names))
     figure, axes = plt.subplots(figsize=(side + 1.1, side), layout="constrained")
-    image = axes.imshow(matrix, cmap="viridis")
-    if len(domains) <= MOST_NAMES:
-        axes.set_xticks(range(len(domains)), domains, rotation=90, fontsize=7)
-        axes.set_yticks(range(len(domains)), domains, fontsize=7)
+    image = axes.imshow(matrix, cmap="viridis", **limits)
+    if len(names) <= MOST_NAMES:
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(names)), names, fontsize=7)
     else:
         axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set_title(title, loc="left")
-    figure.colorbar(image, ax=axes, shrink=0.8, label="Mean cosine similarity")
-    return figure
+    figure.colorbar(image, ax=axes, shrink=0.8, label=label)
+    return figure, axes
 
 
 def silhouette_figure(found: Embeddings, title: str, look: dict[str, tuple[str, str]]) -> Figure:
@@ -183,14 +159,4 @@ def silhouette_figure(found: Embeddings, title: str, look: dict[str, tuple[str, 
     axes.set_xlim(min(-0.3, min(samples) - 0.05), 1.0)
     axes.set_xlabel("Silhouette (1 − cosine)")
     axes.set_title(title, loc="left", pad=16)
-    return figure
-
-
-def note(title: str, reason: str) -> Figure:
-    """A figure that says why there is nothing to see."""
-    figure, axes = plt.subplots(figsize=(5.6, 1.8), layout="constrained")
-    axes.set_axis_off()
-    axes.set_title(title, loc="left")
-    text = "\n".join(textwrap.wrap(f"No figure: {reason}.", 70))
-    axes.text(0, 0.6, text, transform=axes.transAxes, va="center")
     return figure

@@ -36,6 +36,11 @@ def slug(identity: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
+def run_file(identity: str) -> Path:
+    """Where it stands what somebody typed for a run."""
+    return ATTEMPTS / slug(identity) / RUN_FILE
+
+
 def user() -> str | None:
     """Name of the account, or None where the system does not know it."""
     try:
@@ -54,9 +59,9 @@ def open_run(identity: str, configuration: dict[str, Any], configfiles: list[str
 
     :param configuration: the merged configuration.
     """
-    folder = ATTEMPTS / slug(identity)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / RUN_FILE, _line({
+    file = run_file(identity)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, _line({
         "run": identity, "command": ["snakemake", *sys.argv[1:]], "user": user(),
         "host": os.uname().nodename, "started": now(), "configfiles": configfiles,
         "configuration": configuration,
@@ -116,7 +121,7 @@ def read_attempts(root: Path = Path()) -> list[dict[str, Any]]:
     """
     found = []
     for folder in sorted((root / ATTEMPTS).glob("*")):
-        run = _read(folder / RUN_FILE)
+        run = read_record(folder / RUN_FILE)
         more: dict[str, Any] = {}
         if run:
             digest = hashlib.sha256((folder / RUN_FILE).read_bytes()).hexdigest()
@@ -124,7 +129,7 @@ def read_attempts(root: Path = Path()) -> list[dict[str, Any]]:
         for file in sorted(folder.glob("*.json")):
             if file.name == RUN_FILE:
                 continue
-            entry = _read(file)
+            entry = read_record(file)
             if not set(entry) >= NEEDED:
                 entry = {**entry, "outcome": "unreadable", "started": ""}
             if entry["outcome"] == "running" and not _is_running(entry):
@@ -133,7 +138,8 @@ def read_attempts(root: Path = Path()) -> list[dict[str, Any]]:
     return sorted(found, key=lambda e: (str(e["started"]), e["file"]))
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_record(file: Path) -> dict[str, Any]:
+    """What the file of a run or an attempt says; nothing where it cannot be read."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
         return value if isinstance(value, dict) else {}

@@ -11,22 +11,12 @@ from pathlib import Path
 from atlas.errors import AtlasError
 
 # Key in an attestation -> variable that SLURM gives to a job step.
-VARIABLES = {
-    "cluster": "SLURM_CLUSTER_NAME",
-    "job_id": "SLURM_JOB_ID",
-    "partition": "SLURM_JOB_PARTITION",
-    "nodes": "SLURM_JOB_NODELIST",
-    "gpus": "SLURM_STEP_GPUS",
-    "modules": "LOADEDMODULES",
-}
+VARIABLES = {"cluster": "SLURM_CLUSTER_NAME", "job_id": "SLURM_JOB_ID",
+             "partition": "SLURM_JOB_PARTITION", "nodes": "SLURM_JOB_NODELIST",
+             "gpus": "SLURM_STEP_GPUS", "modules": "LOADEDMODULES"}  # fmt: skip
 # Key in an attestation -> field of `scontrol show job`.
-FIELDS = {
-    "account": "Account",
-    "qos": "QOS",
-    "time_limit": "TimeLimit",
-    "restarts": "Restarts",
-    "allocated": "TRES",
-}
+FIELDS = {"account": "Account", "qos": "QOS", "time_limit": "TimeLimit", "restarts": "Restarts",
+          "allocated": "TRES"}  # fmt: skip
 # Snakemake gives the id of its run to every job as name.
 RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 SECONDS = 10  # a controller that answers no sooner is away
@@ -60,14 +50,11 @@ def refuse_living_jobs(folder: Path) -> None:
     :raises AtlasError: with the command that cancels them.
     """
     rows = [line.split("|") for line in _ask("squeue", "-h", "-o", "%A|%j|%Z").splitlines()]
-    living = [
-        (number, run)
-        for number, run, *where in rows
-        if RUN_ID.search(run) and "|".join(where) == str(folder)
-    ]
+    living = {number: run for number, run, *where in rows
+              if RUN_ID.search(run) and "|".join(where) == str(folder)}  # fmt: skip
     if living:
-        numbers = ", ".join(sorted({number for number, _ in living}, key=int))
-        names = ",".join(sorted({run for _, run in living}))
+        numbers = ", ".join(sorted(living, key=int))
+        names = ",".join(sorted(set(living.values())))
         raise AtlasError(
             f"jobs of an earlier run still live on the cluster ({numbers}); wait for them, or give "
             f"scancel --name={names}, and then the same command again."
@@ -77,7 +64,8 @@ def refuse_living_jobs(folder: Path) -> None:
 def _ask(*command: str) -> str:
     """What a command of the batch system prints; nothing where it cannot answer."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+        return subprocess.check_output(
+            command, stderr=subprocess.DEVNULL, text=True, timeout=SECONDS
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout

@@ -21,7 +21,7 @@ from atlas.job import attempts, batch_system, closures, statements
 from atlas.job.attempts import slug
 from atlas.job.digest_cache import DigestCache
 from atlas.job.records import BrokenRecordError, Records
-from atlas.job.statements import RESULTS, Statement
+from atlas.job.statements import Statement, is_artefact
 
 WORK = Path(".snakemake/atlas")
 # Inputs that are not handed to the function. `companions` (the figures of a table) only have to be
@@ -86,14 +86,10 @@ class Execution:
             worked = time.perf_counter()
             self._refuse_changes(inputs)
             written = self._digests(stage)
-            host = {
-                **statements.environment(),
-                "threads": self.snakemake.threads,
-                **_device(),
-                "attempt": attempt,
-                "exit": 0,
-                **({"batch_system": batch} if batch else {}),
-            }
+            host = statements.environment() | _device()
+            host |= {"threads": self.snakemake.threads, "attempt": attempt, "exit": 0}
+            if batch:
+                host["batch_system"] = batch
             made = self._statement(code, inputs, written, stage, started, host)
             replaced = self._replaced(written)
             kept = [path for path in made.outputs if path in written or not Path(path).exists()]
@@ -120,7 +116,7 @@ class Execution:
                 f"the code behind {self.snakemake.rule} was changed since the run began; give the "
                 "same command again."
             )
-        return code
+        return {**code, "outside": closures.outside()}
 
     def _arguments(self, stage: dict[str, Path]) -> dict[str, Any]:
         """Inputs, params and staged outputs by name, as the function takes them."""
@@ -144,7 +140,7 @@ class Execution:
             rule=self.snakemake.rule,
             wildcards={name: str(value) for name, value in self.snakemake.wildcards.items()},
             params=self.params,
-            code={**code, "outside": closures.outside()},
+            code=code,
             outputs=written | {path: digest for path, (digest, _) in self.gone.items()},
             inputs=inputs,
             output_names=self.output_names | dict.fromkeys(self.gone, "gone"),
@@ -159,10 +155,9 @@ class Execution:
 
     def _refuse_strangers(self, dependencies: dict[str, str]) -> None:
         """Refuse an input below results/ that no job made, or that is not what the job made."""
-        for path, digest in dependencies.items():
-            if not path.startswith(f"{RESULTS}/"):
-                continue
-            again = "remove it and give the same command again, and it is made anew."
+        again = "remove it and give the same command again, and it is made anew."
+        for path in filter(is_artefact, dependencies):
+            digest = dependencies[path]
             try:
                 made = self.records.statement(path)
             except BrokenRecordError as error:

@@ -13,7 +13,7 @@ import platform
 import re
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,11 @@ RESULTS = "results"
 PROVENANCE = f"{RESULTS}/provenance"
 STATEMENTS = f"{PROVENANCE}/statements"
 ATTESTATIONS = f"{PROVENANCE}/attestations"
+
+
+def is_artefact(path: str) -> bool:
+    """Whether a file is below results/, where every file has its job."""
+    return path.startswith(f"{RESULTS}/")
 
 
 def place_of(digest: str) -> str:
@@ -60,14 +65,14 @@ class Statement:
     code: dict[str, Any]
     outputs: dict[str, str]
     inputs: dict[str, str]
-    output_names: dict[str, str]
-    input_names: dict[str, str]
-    temporary: dict[str, int]
-    packages: dict[str, str]
-    execution: dict[str, Any]
-    started: str
-    finished: str
-    run: str
+    output_names: dict[str, str] = field(default_factory=dict)
+    input_names: dict[str, str] = field(default_factory=dict)
+    temporary: dict[str, int] = field(default_factory=dict)
+    packages: dict[str, str] = field(default_factory=dict)
+    execution: dict[str, Any] = field(default_factory=dict)
+    started: str = ""
+    finished: str = ""
+    run: str = ""
     digest: str = ""
 
     @property

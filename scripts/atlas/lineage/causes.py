@@ -37,19 +37,18 @@ class Cause:
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     """Nested mappings and lists as dotted keys; leaves are plain values."""
-    if isinstance(value, Mapping) and value:
-        pairs = [(str(k), v) for k, v in value.items()]
-    elif isinstance(value, list) and value:
-        pairs = [(str(i), v) for i, v in enumerate(value)]
-    elif not prefix and isinstance(value, Mapping):
-        return {}
-    else:
-        # What is empty stays a leaf, as text: values are compared, counted and shown.
-        return {prefix: json.dumps(value) if isinstance(value, Mapping | list) else value}
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        pairs = value.items()
+    elif isinstance(value, list):
+        pairs = enumerate(value)
     found: dict[str, Any] = {}
     for key, item in pairs:
-        found |= flatten(item, f"{prefix}.{key}" if prefix else key)
-    return found
+        found |= flatten(item, f"{prefix}.{key}" if prefix else str(key))
+    if found or (isinstance(value, Mapping) and not prefix):
+        return found
+    # What is empty stays a leaf, as text: values are compared, counted and shown.
+    return {prefix: json.dumps(value) if isinstance(value, Mapping | list) else value}
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -64,11 +63,6 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tu
 def _same(a: Any, b: Any) -> bool:
     """Equal and of one type: 1, 1.0 and true are three values to whoever reads them."""
     return type(a) is type(b) and bool(a == b)
-
-
-def plain(value: Any) -> Any:
-    """A value as it stands in a statement: JSON, tuples as lists."""
-    return json.loads(json.dumps(value))
 
 
 def own_causes(before: Statement, after: Statement) -> list[Cause]:

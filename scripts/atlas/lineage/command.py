@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,15 @@ from rich.console import Console
 from atlas.errors import AtlasError
 from atlas.job.attempts import read_attempts
 from atlas.job.records import CRATE_FILE, Records, open_records
-from atlas.job.statements import RESULTS
+from atlas.job.statements import is_artefact
+from atlas.lineage import _terminal as terminal
 from atlas.lineage import diff as differences
-from atlas.lineage import show
 from atlas.lineage import trace as tracing
+from atlas.lineage.explain import explain, last_configfiles
+from atlas.lineage.faults import Verification
+from atlas.lineage.file_digests import FileDigests
+from atlas.lineage.signature import check_signature, sign
+from atlas.lineage.verify import verify, verify_crate
 
 WHOLE, BROKEN, WRONG = 0, 1, 2
 
@@ -30,42 +35,45 @@ EPILOG = """exit status: 0 whole, identical or up to date; 1 broken, different o
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
+    shared: dict[str, Any] = {
+        "epilog": EPILOG, "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }  # fmt: skip
     top = argparse.ArgumentParser(
-        prog="lineage.py", description="Where artefacts came from, and whether they are whole.",
-        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="lineage.py", description="Where artefacts came from, and whether they are whole.", **shared
     )  # fmt: skip
     commands = top.add_subparsers(dest="command", required=True)
 
-    def command(name: str, text: str) -> argparse.ArgumentParser:
-        found = commands.add_parser(name, help=text, description=text, epilog=EPILOG,
-                                    formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    def command(run: Callable[..., int], text: str) -> argparse.ArgumentParser:
+        name = run.__name__.removeprefix("_")
+        found = commands.add_parser(name, help=text, description=text, **shared)
+        found.set_defaults(run=run)
         found.add_argument("--json", action="store_true", help="print JSON for programs")
-        if name != "diff":
+        if run is not _diff:
             found.add_argument(
                 "--root", type=Path, default=Path(),
                 help="folder that holds results/, or an unpacked crate (default: here)",
             )  # fmt: skip
         return found
 
-    verify = command("verify", "Check every artefact, input and statement, back to the sources.")
-    verify.add_argument(
+    found = command(_verify, "Check every artefact, input and statement, back to the sources.")
+    found.add_argument(
         "files", nargs="*", help="artefacts, or the folder of a crate (default: all)"
     )
-    verify.add_argument("--signature", type=Path, metavar="KEY", help="public key of the signature")
-    trace = command("trace", "Show what is behind a file, or behind one row of it.")
-    trace.add_argument("file", metavar="FILE[:ROW]", help="rows count from 1, without the header")
-    trace.add_argument("--html", type=Path, metavar="PAGE", help="write the graph as one page")
-    explain = command("explain", "Show why a file would be, or was, made again.")
-    explain.add_argument("file")
-    explain.add_argument("--configfile", action="append", metavar="FILE",
-                         help="configuration to plan with (default: that of the last run)")  # fmt: skip
-    diff = command("diff", "Show which artefacts of two runs differ, and the nearest causes.")
-    diff.add_argument("a", type=Path, metavar="RUN_A", help="results folder or unpacked crate")
-    diff.add_argument("b", type=Path, metavar="RUN_B")
-    command("history", "List who ran what, when, and how it ended.")
-    sign = command("sign", "Sign the manifest of all artefacts and statements.")
-    sign.add_argument("--key", type=Path, required=True,
-                      help="private EC key (PEM); made, with its .pub, where there is none")  # fmt: skip
+    found.add_argument("--signature", type=Path, metavar="KEY", help="public key of the signature")
+    found = command(_trace, "Show what is behind a file, or behind one row of it.")
+    found.add_argument("file", metavar="FILE[:ROW]", help="rows count from 1, without the header")
+    found.add_argument("--html", type=Path, metavar="PAGE", help="write the graph as one page")
+    found = command(_explain, "Show why a file would be, or was, made again.")
+    found.add_argument("file")
+    found.add_argument("--configfile", action="append", metavar="FILE",
+                       help="configuration to plan with (default: that of the last run)")  # fmt: skip
+    found = command(_diff, "Show which artefacts of two runs differ, and the nearest causes.")
+    found.add_argument("a", type=Path, metavar="RUN_A", help="results folder or unpacked crate")
+    found.add_argument("b", type=Path, metavar="RUN_B")
+    command(_history, "List who ran what, when, and how it ended.")
+    found = command(_sign, "Sign the manifest of all artefacts and statements.")
+    found.add_argument("--key", type=Path, required=True,
+                       help="private EC key (PEM); made, with its .pub, where there is none")  # fmt: skip
     return top
 
 
@@ -76,9 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parser().parse_args(arguments)
     width = None if sys.stdout.isatty() else 10_000  # in a file or a pipe nothing is cut
-    out = Console(highlight=False, width=width)
     try:
-        return int(globals()[f"_{options.command}"](options, out))
+        return int(options.run(options, Console(highlight=False, width=width)))
     except AtlasError as error:
         if options.json:
             _json({"error": str(error)})
@@ -108,44 +115,32 @@ def _name(records: Records, text: str) -> str:
 
 
 def _verify(options: argparse.Namespace, out: Console) -> int:
-    from atlas.lineage.findings import Digests, Report
-    from atlas.lineage.verify import verify, verify_crate
-
-    if options.signature:
-        from atlas.lineage.signature import check_signature
     start = time.perf_counter()
-    digests = Digests()
-    reports: list[Report] = []
+    digests = FileDigests()
+    checked: list[tuple[Records, Verification, bool]] = []  # and whether files were chosen
     crates = [Path(f) for f in options.files if (Path(f) / CRATE_FILE).is_file()]
     if not options.files and (options.root / CRATE_FILE).is_file():
         crates.append(options.root)
     for crate in crates:
-        reports.append(verify_crate(crate, digests))
-        if options.signature:
-            names = reports[-1].names
-            reports[-1].findings += check_signature(Records(crate), options.signature, names)
+        checked.append((Records(crate), verify_crate(crate, digests), True))
     others = [f for f in options.files if Path(f) not in crates]
     if others or not crates:
         records = open_records(options.root)
         names = [_name(records, f) for f in others] or None
-        reports.append(verify(records, names, digests))
+        checked.append((records, verify(records, names, digests), bool(names)))
+    found = Verification()
+    for records, part, chosen in checked:
         if options.signature:
-            looked_at = reports[-1].names if names else None
-            reports[-1].findings += check_signature(records, options.signature, looked_at)
-    report = Report(
-        files=sum(r.files for r in reports), bytes=digests.bytes,
-        statements=sum(r.statements for r in reports),
-        findings=[f for r in reports for f in r.findings],
-        notes=list(dict.fromkeys(n for r in reports for n in r.notes)),
-        absent=[name for r in reports for name in r.absent],
-    )  # fmt: skip
+            names = part.names if chosen else None
+            part.faults += check_signature(records, options.signature, names)
+        found.add(part)
+    found.bytes = digests.bytes
     seconds = time.perf_counter() - start
     if options.json:
-        found = {k: v for k, v in asdict(report).items() if k != "names"}
-        _json({"whole": not report.findings, "seconds": seconds, **found})
+        _json({"whole": not found.faults, "seconds": seconds, **found.plain()})
     else:
-        show.show_report(out, report, seconds)
-    return BROKEN if report.findings else WHOLE
+        terminal.show_verification(out, found, seconds)
+    return BROKEN if found.faults else WHOLE
 
 
 def _trace(options: argparse.Namespace, out: Console) -> int:
@@ -156,12 +151,11 @@ def _trace(options: argparse.Namespace, out: Console) -> int:
     try:
         records = open_records(options.root)
     except AtlasError:
-        if not Path(text).is_file():
-            raise
-        tracing.trace_stranger(None, Path(text))
+        if Path(text).is_file():
+            tracing.trace_stranger(None, Path(text))
         raise
     name = _name(records, text)
-    if name.startswith(f"{RESULTS}/"):
+    if is_artefact(name):
         found = tracing.trace(records, name, row)
     else:
         found = tracing.trace_stranger(records, Path(text), row)
@@ -175,13 +169,11 @@ def _trace(options: argparse.Namespace, out: Console) -> int:
         count = len(found.graph.nodes)
         out.print(f"{options.html}: {count} jobs and sources behind {found.file}", markup=False)
     else:
-        show.show_trace(out, found, records)
+        terminal.show_trace(out, found, records)
     return WHOLE
 
 
 def _explain(options: argparse.Namespace, out: Console) -> int:
-    from atlas.lineage.explain import explain, last_configfiles
-
     records = open_records(options.root)
     files = options.configfile
     files = [os.path.abspath(f) for f in files] if files else last_configfiles(records.root)  # noqa: PTH100
@@ -189,16 +181,16 @@ def _explain(options: argparse.Namespace, out: Console) -> int:
     if options.json:
         _json(asdict(found))
     else:
-        show.show_explanation(out, found)
+        terminal.show_explanation(out, found)
     return BROKEN if found.again else WHOLE
 
 
 def _diff(options: argparse.Namespace, out: Console) -> int:
     found = differences.diff(open_records(options.a), open_records(options.b))
     if options.json:
-        _json(differences.plain(found))
+        _json({"identical": found.identical, **asdict(found)})
     else:
-        show.show_difference(out, found)
+        terminal.show_difference(out, found)
     return WHOLE if found.identical else BROKEN
 
 
@@ -207,19 +199,15 @@ def _history(options: argparse.Namespace, out: Console) -> int:
     if options.json:
         _json(entries)
     else:
-        show.show_history(out, entries)
+        terminal.show_history(out, entries)
     return WHOLE
 
 
 def _sign(options: argparse.Namespace, out: Console) -> int:
-    from atlas.lineage.signature import sign
-
     manifest, public = sign(open_records(options.root), options.key)
     if options.json:
         _json({"manifest": str(manifest), "public_key": str(public)})
     else:
-        out.print(
-            f"{manifest} is signed; check it with: lineage.py verify --signature {public}",
-            markup=False,
-        )
+        out.print(f"{manifest} is signed; check it with: lineage.py verify --signature {public}",
+                  markup=False)  # fmt: skip
     return WHOLE

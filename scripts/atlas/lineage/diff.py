@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
+from atlas.files import read_csv
 from atlas.job.records import CRATE_FILE, CRATES, Records
-from atlas.job.statements import Statement
+from atlas.job.statements import RESULTS, Statement
 from atlas.lineage.causes import Cause, Causes, Find, Group, group, own_causes
-from atlas.lineage.findings import Digests
+from atlas.lineage.file_digests import FileDigests
+
+TABLES = f"{RESULTS}/tables/"
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class Cell:
 class Difference:
     """What differs between two runs, A and B.
 
+    :param same: number of artefacts with the same bytes.
     :param differing: artefacts with other bytes.
     :param only_a, only_b: artefacts of one run only.
     :param causes: the nearest causes, each with the jobs it concerns and the files it reaches.
@@ -39,13 +39,13 @@ class Difference:
     :param rows: rows of the datasets and sources at the root of the differences.
     """
 
+    same: int = 0
     differing: list[str] = field(default_factory=list)
     only_a: list[str] = field(default_factory=list)
     only_b: list[str] = field(default_factory=list)
     causes: list[Group] = field(default_factory=list)
     cells: list[Cell] = field(default_factory=list)
     rows: list[Cell] = field(default_factory=list)
-    same: int = 0
 
     @property
     def identical(self) -> bool:
@@ -58,36 +58,36 @@ def diff(a: Records, b: Records) -> Difference:
 
     Crates are left out: they tell of times and people, and hold the same artefacts again.
     """
-    digests = Digests()
+    digests = FileDigests()
     found_a, found_b = _digests(a, digests), _digests(b, digests)
+    both = sorted(found_a.keys() & found_b.keys())
     result = Difference(
-        differing=[n for n in sorted(found_a) if n in found_b and found_a[n] != found_b[n]],
-        only_a=sorted(set(found_a) - set(found_b)),
-        only_b=sorted(set(found_b) - set(found_a)),
+        differing=[name for name in both if found_a[name] != found_b[name]],
+        only_a=sorted(found_a.keys() - found_b.keys()),
+        only_b=sorted(found_b.keys() - found_a.keys()),
     )
-    result.same = len(set(found_a) & set(found_b)) - len(result.differing)
+    result.same = len(both) - len(result.differing)
     reached: list[tuple[Cause, str]] = []
     search = Causes(_finder(a), _finder(b))
     for name in result.differing:
         made_a, made_b = a.statement(name), b.statement(name)
-        causes: list[Cause] = []
+        causes = []
         for made, found, where in ((made_a, found_a[name], "A"), (made_b, found_b[name], "B")):
-            if made is None or made.outputs[name] != found:
-                attested = made.outputs[name] if made else None
+            attested = made.outputs[name] if made else None
+            if attested != found:
                 causes.append(Cause("input", f"{name} (altered in {where})", attested, found, name))
         if made_a and made_b and not causes:
             causes = list(search.of(made_a, made_b))
         reached += [(cause, name) for cause in causes]
-    result.causes = group(reached)
-    for name in result.differing:
-        if name.startswith("results/tables/") and name.endswith(".csv"):
+        if name.startswith(TABLES) and name.endswith(".csv"):
             result.cells += _cells(name, a.path(name), b.path(name))
+    result.causes = group(reached)
     for name in _roots(result, a, b):
         result.rows += _rows(name, a.path(name), b.path(name))
     return result
 
 
-def _digests(records: Records, digests: Digests) -> dict[str, str]:
+def _digests(records: Records, digests: FileDigests) -> dict[str, str]:
     """SHA-256 of each artefact; what a crate gives by address has the attested one."""
     crate = (records.root / CRATE_FILE).is_file()
     names = set(records.artefacts()) | (set(records.attested()) if crate else set())
@@ -114,7 +114,7 @@ def _roots(result: Difference, a: Records, b: Records) -> Iterator[str]:
     """Differing line files that a job with a cause of its own, or an outer input, made."""
     differing = set(result.differing)
     for name in result.differing:
-        if not name.endswith((".jsonl", ".csv")) or name.startswith("results/tables/"):
+        if not name.endswith((".jsonl", ".csv")) or name.startswith(TABLES):
             continue
         made_a, made_b = a.statement(name), b.statement(name)
         if made_a and made_b and not differing & set(made_b.inputs):
@@ -132,21 +132,8 @@ def _rows(name: str, a: Path, b: Path) -> Iterator[Cell]:
 
 
 def _cells(name: str, a: Path, b: Path) -> Iterator[Cell]:
-    old, new = (
-        list(csv.DictReader(io.StringIO(p.read_text(encoding="utf-8"), newline=""))) for p in (a, b)
-    )
-    for number, (x, y) in enumerate(zip_longest(old, new, fillvalue={}), start=1):
+    rows = zip_longest(read_csv(a), read_csv(b), fillvalue={})
+    for number, (x, y) in enumerate(rows, start=1):
         for column in dict.fromkeys([*x, *y]):
             if x.get(column) != y.get(column):
                 yield Cell(name, number, column, x.get(column), y.get(column))
-
-
-def plain(result: Difference) -> dict[str, Any]:
-    """The difference as JSON values."""
-    return json.loads(json.dumps({
-        "identical": result.identical, "same": result.same, "differing": result.differing,
-        "only_a": result.only_a, "only_b": result.only_b,
-        "causes": [vars(cause) for cause in result.causes],
-        "cells": [vars(cell) for cell in result.cells],
-        "rows": [vars(row) for row in result.rows],
-    }))  # fmt: skip

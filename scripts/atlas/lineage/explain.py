@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from atlas.errors import AtlasError
-from atlas.job.attempts import ATTEMPTS, RUN_FILE
+from atlas.job.attempts import ATTEMPTS, RUN_FILE, read_record
 from atlas.job.records import BrokenRecordError, Records
 from atlas.job.statements import Statement
-from atlas.lineage.causes import Cause, Causes, Group, changed, group, own_causes, plain
-from atlas.lineage.dry_run import PlannedJob, planned_jobs
-from atlas.lineage.findings import Digests
+from atlas.lineage._dry_run import planned_jobs
+from atlas.lineage.causes import Cause, Causes, Find, Group, changed, group, own_causes
+from atlas.lineage.file_digests import FileDigests
 
 
 @dataclass
@@ -45,16 +43,15 @@ def explain(records: Records, file: str, configfiles: Sequence[str]) -> Explanat
     :param configfiles: configuration files to plan with, relative to the root.
     :raises AtlasError: for a file that no rule makes.
     """
-    jobs = planned_jobs(records.root, file, configfiles)
-    again = [job for job in jobs if job.again]
-    target = [job for job in again if file in job.outputs]
-    if target:
-        digests = Digests()
-        coming = {path for job in again for path in job.outputs}
-        causes = [(c, file) for job in again for c in _why(records, job, coming, digests)]
+    planned = planned_jobs(records.root, file, configfiles)
+    jobs = [job for job, _ in planned]
+    if any(file in job.outputs for job in jobs):
+        digests = FileDigests()
+        coming = {path for job in jobs for path in job.outputs}
+        causes = [(c, file) for job in jobs for c in _why(records, job, coming, digests)]
         return Explanation(
-            file, True, group(causes), dict(sorted(Counter(job.rule for job in again).items())),
-            [{"job": job.job, "reason": job.reason} for job in again],
+            file, True, group(causes), dict(sorted(Counter(job.rule for job in jobs).items())),
+            [{"job": job.job, "reason": reason} for job, reason in planned],
         )  # fmt: skip
     now = records.statement(file)
     if now is None:
@@ -62,33 +59,34 @@ def explain(records: Records, file: str, configfiles: Sequence[str]) -> Explanat
     return _last_time(records, file, now)
 
 
-def _why(records: Records, job: PlannedJob, coming: set[str], digests: Digests) -> Iterator[Cause]:
+def _why(
+    records: Records, job: Statement, coming: set[str], digests: FileDigests
+) -> Iterator[Cause]:
     """Causes of a job's own; what follows from a job before it has none.
 
+    :param job: as it would be attested, without digests.
     :param coming: files that jobs before it would make anew.
     """
     before = _attested(records, job)
-    policy = before.temporary if before else {}
-    missing = [p for p in job.outputs if not records.path(p).is_file() and p not in policy]
     for path in job.outputs:
-        if path in missing:
+        found = digests.of(records.path(path))
+        passing = before is not None and path in before.temporary
+        if found is None and not passing:
             yield Cause("output", path, "missing", None, job.job)
         elif before is None or not records.mirror(path).exists():
             yield Cause("output", path, "without an attestation", None, job.job)
-        elif path in policy and not records.path(path).is_file():
-            continue  # was deleted once it was read
-        elif digests.of(records.path(path)) != before.outputs.get(path):
+        elif found is not None and found != before.outputs.get(path):
             yield Cause("output", path, "altered since it was made", None, job.job)
     if before is None:
         return
-    now = _as_statement(job, {p: digests.of(records.path(p)) for p in job.inputs})
-    yield from own_causes(before, now)
-    for path, (a, b) in changed(before.inputs, now.inputs).items():
+    yield from own_causes(before, job)
+    now = {path: digests.of(records.path(path)) for path in job.inputs}
+    for path, (a, b) in changed(before.inputs, now).items():
         if b is not None and path not in coming:
             yield Cause("input", path, a, b, job.job)
 
 
-def _attested(records: Records, job: PlannedJob) -> Statement | None:
+def _attested(records: Records, job: Statement) -> Statement | None:
     for path in job.outputs:
         with contextlib.suppress(BrokenRecordError):
             if made := records.statement(path):
@@ -96,30 +94,20 @@ def _attested(records: Records, job: PlannedJob) -> Statement | None:
     return None
 
 
-def _as_statement(job: PlannedJob, inputs: dict[str, str | None]) -> Statement:
-    """A planned job in the form of an attestation, to be compared with one."""
-    params = {name: value for name, value in job.params.items() if name != "code"}
-    return Statement(
-        rule=job.rule, wildcards=job.wildcards, params=plain(params), code=job.params["code"],
-        outputs={}, output_names={}, inputs={p: d for p, d in inputs.items() if d}, input_names={},
-        temporary={}, packages={}, execution={}, started="", finished="", run="",
-    )  # fmt: skip
-
-
 def _last_time(records: Records, file: str, now: Statement) -> Explanation:
     every = list(records.all_statements())
-    makers: dict[tuple[str, str], list[Statement]] = {}
+    makers: dict[tuple[str, str], list[Statement]] = defaultdict(list)
     for statement in every:
-        for path, digest in statement.outputs.items():
-            makers.setdefault((path, digest), []).append(statement)
+        for made in statement.outputs.items():
+            makers[made].append(statement)
 
-    def find(until: Statement) -> Any:
-        def made(path: str, digest: str) -> Statement | None:
+    def find(until: Statement) -> Find:
+        def maker(path: str, digest: str) -> Statement | None:
             found = makers.get((path, digest), [])
             earlier = [s for s in found if s.finished <= until.started]
             return max(earlier or found, key=lambda s: s.finished, default=None)
 
-        return made
+        return maker
 
     earlier = [s for s in every if file in s.outputs and s.finished < now.finished]
     if not earlier:
@@ -132,12 +120,7 @@ def _last_time(records: Records, file: str, now: Statement) -> Explanation:
 
 def last_configfiles(root: Path) -> list[str]:
     """Configuration files that the last run was given beyond the default."""
-    runs = []
-    for file in (root / ATTEMPTS).glob(f"*/{RUN_FILE}"):
-        try:
-            runs.append(json.loads(file.read_text(encoding="utf-8")))
-        except ValueError:
-            continue
+    runs = list(filter(None, map(read_record, (root / ATTEMPTS).glob(f"*/{RUN_FILE}"))))
     if not runs:
         return []
     latest = max(runs, key=lambda run: str(run["started"]))

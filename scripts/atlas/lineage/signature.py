@@ -10,8 +10,8 @@ from typing import Any
 from atlas.errors import AtlasError
 from atlas.files import read_json, write_json
 from atlas.job.records import MANIFEST, SIGNATURE, BrokenRecordError, Records
-from atlas.job.statements import RESULTS
-from atlas.lineage.findings import Finding
+from atlas.job.statements import is_artefact
+from atlas.lineage.faults import Fault
 from atlas.lineage.verify import verify
 
 
@@ -26,7 +26,7 @@ def make_manifest(records: Records) -> dict[str, Any]:
         made = records.statement(name)
         assert made is not None
         artefacts[name] = {"sha256": made.outputs[name], "statement": made.digest}
-        sources |= {p: d for p, d in made.inputs.items() if not p.startswith(f"{RESULTS}/")}
+        sources |= {path: d for path, d in made.inputs.items() if not is_artefact(path)}
     return {"artefacts": artefacts, "sources": sources}
 
 
@@ -45,8 +45,6 @@ def sign(records: Records, key: Path) -> tuple[Path, Path]:
             f"{broken[0].file} {broken[0].sentence}: what is broken is not signed; see "
             "lineage.py verify."
         )
-    if not key.exists():
-        _make_key(key)
     public = _public_key(key)
     manifest = records.root / MANIFEST
     manifest.parent.mkdir(parents=True, exist_ok=True)
@@ -56,27 +54,21 @@ def sign(records: Records, key: Path) -> tuple[Path, Path]:
     return manifest, public
 
 
-def _make_key(key: Path) -> None:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    data = ec.generate_private_key(ec.SECP256R1()).private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    key.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(key, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as handle:
-        handle.write(data)
-
-
 def _public_key(key: Path) -> Path:
-    """Write the public half of a key beside it."""
-    from cryptography.hazmat.primitives import serialization
+    """Write the public half of a key beside it; the key is made where there is none."""
+    from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric import ec
 
+    pem = form.Encoding.PEM
+    if not key.exists():
+        data = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            pem, form.PrivateFormat.PKCS8, form.NoEncryption()
+        )
+        key.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(key, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as handle:
+            handle.write(data)
     try:
-        private = serialization.load_pem_private_key(key.read_bytes(), password=None)
+        private = form.load_pem_private_key(key.read_bytes(), password=None)
     except (ValueError, TypeError) as error:
         raise AtlasError(
             f"{key}: is not a private key in PEM without a password ({error})."
@@ -86,14 +78,12 @@ def _public_key(key: Path) -> Path:
         raise AtlasError(f"{key}: is not an EC key on the curve P-256, P-384 or P-521.")
     public = key.with_name(f"{key.name}.pub")
     public.write_bytes(
-        private.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        private.public_key().public_bytes(pem, form.PublicFormat.SubjectPublicKeyInfo)
     )
     return public
 
 
-def check_signature(records: Records, key: Path, names: Iterable[str] | None) -> list[Finding]:
+def check_signature(records: Records, key: Path, names: Iterable[str] | None) -> list[Fault]:
     """The manifest against its signature, and artefacts and statements against the manifest.
 
     :param key: public EC key (PEM).
@@ -105,15 +95,15 @@ def check_signature(records: Records, key: Path, names: Iterable[str] | None) ->
     if not key.is_file():
         raise AtlasError(f"{key}: there is no such key.")
     manifest, signature = records.root / MANIFEST, records.root / SIGNATURE
-    for file, path in ((MANIFEST, manifest), (SIGNATURE, signature)):
-        if not path.is_file():
-            return [Finding("signature", file, "is missing: nothing here is signed")]
+    for file in (MANIFEST, SIGNATURE):
+        if not (records.root / file).is_file():
+            return [Fault("signature", file, "is missing: nothing here is signed")]
     try:
         config = verifying.Config().use_elliptic_key_verifier(public_key=key)
         config.verify(manifest.parent, signature)
     except Exception as error:  # the library raises many kinds, all of them a refusal
         reason = str(error).partition("\n")[0]
-        return [Finding("signature", MANIFEST, f"does not fit its signature and {key}: {reason}")]
+        return [Fault("signature", MANIFEST, f"does not fit its signature and {key}: {reason}")]
     signed = read_json(manifest)
     wanted = {*signed["artefacts"], *records.attested()} if names is None else set(names)
     found = []
@@ -123,13 +113,15 @@ def check_signature(records: Records, key: Path, names: Iterable[str] | None) ->
             made = records.statement(name)
         except BrokenRecordError:
             continue  # said by the verification itself
+        digests: tuple[str, ...] = ()
         if entry is None:
-            found.append(Finding("signature", name, "is not in the signed manifest"))
+            sentence = "is not in the signed manifest"
         elif made is None:
-            found.append(Finding("signature", name, "is signed, and has no attestation any more"))
+            sentence = "is signed, and has no attestation any more"
         elif made.digest != entry["statement"]:
-            found.append(
-                Finding("signature", name, "is attested by another statement than the signed one",
-                        entry["statement"], made.digest)
-            )  # fmt: skip
+            sentence = "is attested by another statement than the signed one"
+            digests = (entry["statement"], made.digest)
+        else:
+            continue
+        found.append(Fault("signature", name, sentence, *digests))
     return found

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from atlas.datasets.row_ids import origins
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
+from atlas.files import read_csv
 from atlas.job.records import Records
 from atlas.job.statements import RESULTS, Statement
 from atlas.lineage.graph import Graph, Node, build_graph
@@ -54,27 +55,35 @@ def trace(records: Records, file: str, number: int | None = None) -> Trace:
             f"{file}: was altered since {made.rule} made it, so that its attestation says nothing "
             "of it; see lineage.py verify."
         )
-    row, raw = None, []
-    if number is not None:
-        row = _row(place, file, number)
-        raw = _raw(records, file, row)
-    return Trace(file, digest, build_graph(records, [file], _texts(row)), row, raw)
+    row = None if number is None else _row(place, file, number)
+    return _traced(records, made, file, row)
+
+
+def _traced(
+    records: Records,
+    made: Statement,
+    file: str,
+    row: dict[str, Any] | None,
+    known_as: str | None = None,
+) -> Trace:
+    texts = {name: value for name, value in (row or {}).items() if isinstance(value, str)}
+    graph = build_graph(records, [made], texts)
+    raw = _raw(records, file, row) if row else []
+    return Trace(file, made.outputs[file], graph, row, raw, known_as)
 
 
 def _row(place: Path, file: str, number: int) -> dict[str, Any]:
     if not place.is_file():
         raise AtlasError(f"{file}: is not here, so that its rows cannot be read.")
     if file.endswith(".csv"):
-        with place.open(encoding="utf-8", newline="") as handle:
-            rows: list[Any] = list(csv.DictReader(handle))
+        rows: list[Any] = read_csv(place)
     elif file.endswith(".jsonl"):
-        rows = [x for x in place.read_text(encoding="utf-8").split("\n") if x.strip()]
+        rows = _lines(place)
     else:
         raise AtlasError(f"{file}: rows are asked of .csv and .jsonl files.")
     if not 1 <= number <= len(rows):
         raise AtlasError(f"{file}: has the rows 1 to {len(rows)}, not {number}.")
-    row = rows[number - 1]
-    return dict(row) if isinstance(row, dict) else dict(json.loads(row))
+    return dict(rows[number - 1])
 
 
 def _raw(records: Records, file: str, row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -140,14 +149,8 @@ def trace_stranger(records: Records | None, place: Path, number: int | None = No
         says = describe(place, records)
         raise AtlasError(f"{place}: SHA-256 {digest}; {where}.{' ' + says if says else ''}")
     name = next(path for path, found in made.outputs.items() if found == digest)
-    row = _row(place, str(place), number) if number is not None else None
-    graph = build_graph(records, [made], _texts(row))
-    raw = _raw(records, name, row) if row else []
-    return Trace(name, digest, graph, row, raw, f"{place} has the bytes of {name}")
-
-
-def _texts(row: dict[str, Any] | None) -> dict[str, str]:
-    return {k: v for k, v in (row or {}).items() if isinstance(v, str)}
+    row = None if number is None else _row(place, str(place), number)
+    return _traced(records, made, name, row, f"{place} has the bytes of {name}")
 
 
 def _maker(records: Records, digest: str) -> Statement | None:
@@ -179,16 +182,11 @@ def safetensors_metadata(place: Path) -> dict[str, str]:
     """The metadata of a safetensors file; empty for any other file."""
     if place.suffix != ".safetensors":
         return {}
-    with place.open("rb") as handle:
-        head = handle.read(8)
-        size = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-        if not 0 < size <= place.stat().st_size - 8:
-            return {}
-        try:
-            says = json.loads(handle.read(size))["__metadata__"]
-        except (ValueError, TypeError, KeyError):
-            return {}
-    return {k: v for k, v in says.items() if isinstance(v, str)} if isinstance(says, dict) else {}
+    try:
+        with safe_open(place, "np") as handle:
+            return handle.metadata() or {}
+    except (SafetensorError, OSError):
+        return {}
 
 
 def facts(records: Records, node: Node) -> list[tuple[str, str]]:

@@ -28,10 +28,3 @@ def compact(names: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
         number = templates.setdefault(shape, len(templates))
         cards.append([number, *(line for line in lines if seen[line] == 1)])
     return {"templates": [list(shape) for shape in templates], "cards": cards}
-
-
-def expand(name: str, templates: Sequence[Sequence[str | None]], card: Sequence[Any]) -> str:
-    """The text of one card, as the page puts it together."""
-    own = iter(card[1:])
-    lines = (next(own) if line is HOLE else line for line in templates[card[0]])
-    return "\n".join(lines).replace(NAME, name)

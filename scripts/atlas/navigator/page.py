@@ -7,7 +7,7 @@ which are unpacked when they are first looked at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,11 @@ MARKERS = {
 }  # fmt: skip
 FETCHED = "fetched"  # stands for the recipe of a model that was not trained here
 SHOWN = "cosine"  # distance whose silhouettes are shown
+# What a report says of a model that was not kept, in place of its card.
+UNKEPT = (
+    "# {model}\n\nFetched from {source}, embedded and not kept. "
+    "SHA-256 of its weights: {sha256} ({bytes} bytes).\n"
+)
 
 
 def write_navigator(
@@ -85,7 +90,7 @@ def write_navigator(
         "recipe": _column([m["recipe"] or FETCHED for m in models]),
     }  # fmt: skip
     texts = {n: files[0].read_text(encoding="utf-8") for n, files in by_folder(cards).items()}
-    texts |= {row["model"]: _instead_of_card(row) for file in report for row in read_csv(file)}
+    texts |= {row["model"]: UNKEPT.format(**row) for file in report for row in read_csv(file)}
     origin = ("seed", "variant", "data", "origin", "delta", "file")
     behind = {
         "models": [{k: m[k] for k in origin if m.get(k)} for m in models],
@@ -93,33 +98,16 @@ def write_navigator(
         "bases": {record["name"]: record for record in map(read_json, bases)},
         **compact(names, [texts[name] for name in names]),
     }
-    blocks = [("models", json_block(first)), *blocks, ("cards", json_block(behind))]
-    write_bytes(page, _render(template, style, scripts, first, blocks).encode())
-
-
-def _instead_of_card(row: Mapping[str, str]) -> str:
-    """What a report says of a model that was not kept."""
-    return (
-        f"# {row['model']}\n\nFetched from {row['source']}, embedded and not kept. "
-        f"SHA-256 of its weights: {row['sha256']} ({row['bytes']} bytes).\n"
-    )
-
-
-def _render(
-    template: Path,
-    style: Path,
-    scripts: Sequence[Path],
-    first: Mapping[str, Any],
-    blocks: list[tuple[str, str]],
-) -> str:
-    """The page. Names of models reach it through blocks only, and the pool's is escaped."""
+    # Names of models reach the page through blocks only, and the pool's is escaped.
     env = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     library = Resources("inline", components=COMPONENTS, minified=True).js_raw
-    return env.from_string(template.read_text(encoding="utf-8")).render(
-        pool=first["pool"], count=len(first["names"]), spaces=first["spaces"], blocks=blocks,
+    text = env.from_string(template.read_text(encoding="utf-8")).render(
+        pool=pool, count=len(names), spaces=found,
+        blocks=[("models", json_block(first)), *blocks, ("cards", json_block(behind))],
         style=style.read_text(encoding="utf-8"), library=library[: len(COMPONENTS)],
         scripts=[file.read_text(encoding="utf-8") for file in scripts],
     )  # fmt: skip
+    write_bytes(page, text.encode())
 
 
 def _marker(name: str) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from atlas.errors import AtlasError
 from atlas.files import write_json
 from atlas.job.records import Records
-from atlas.lineage.findings import Digests
+from atlas.lineage.file_digests import FileDigests
 from atlas.lineage.verify import verify
 from atlas.publishing.hub_cards import CARD, delta_card, fitted_card
 from atlas.publishing.push_errors import explain, without_secrets
@@ -57,11 +57,11 @@ def _verified(files: Sequence[Path], path: str) -> dict[str, str]:
 
     :raises AtlasError: naming the first broken file.
     """
-    records, digests = Records(Path()), Digests()
-    report = verify(records, [str(file) for file in files], digests)
-    if report.broken:
-        first = report.broken[0]
-        more = len({finding.file for finding in report.broken}) - 1
+    records, digests = Records(Path()), FileDigests()
+    broken = verify(records, [str(file) for file in files], digests).broken
+    if broken:
+        first = broken[0]
+        more = len({fault.file for fault in broken}) - 1
         raise AtlasError(
             f"{path}: {first.file} {first.sentence}{f'; and {more} more files' if more else ''}; "
             "nothing was uploaded. Look with `python scripts/lineage.py verify`, and make it again."

@@ -42,7 +42,7 @@ def test_what_was_signed_is_whole(signed):
     assert json.loads((run / MANIFEST).read_bytes()) == make_manifest(run.records)
     assert found(run, public) == set()
     assert found(run, public, [A]) == set()
-    assert verify(run.records).findings == []  # the manifest is no artefact
+    assert verify(run.records).faults == []  # the manifest is no artefact
 
 
 def test_a_forged_chain(signed):
@@ -50,9 +50,9 @@ def test_a_forged_chain(signed):
     run, made, public = signed
     forged = {B: run.job({B: "forged"}, [A], rule="split"),
               C: run.job({C: "c of forged"}, [B], rule="train")}  # fmt: skip
-    assert verify(run.records).findings == []
-    findings = check_signature(run.records, public, None)
-    assert {(f.kind, f.file, f.expected, f.found) for f in findings} == {
+    assert verify(run.records).faults == []
+    faults = check_signature(run.records, public, None)
+    assert {(f.kind, f.file, f.expected, f.found) for f in faults} == {
         ("signature", name, made[name], forged[name]) for name in (B, C)
     }
     assert found(run, public, [A]) == set()
@@ -63,7 +63,7 @@ def test_a_forger_who_exchanges_the_source(signed):
     run, _, public = signed
     run.put(RAW, "other")
     run.job({A: "a"}, [RAW], rule="fetch", wildcards={"source": "a"})
-    assert verify(run.records).findings == []
+    assert verify(run.records).faults == []
     assert found(run, public) == {("signature", A)}
 
 
@@ -79,9 +79,9 @@ def test_a_forger_who_signs_with_a_key_of_his_own(signed, tmp_path):
     run.job({C: "forged"}, [B], rule="train")
     _, other = sign(run.records, tmp_path / "other.pem")
     assert found(run, other) == set()
-    (finding,) = check_signature(run.records, public, None)
-    assert (finding.kind, finding.file) == ("signature", MANIFEST)
-    assert str(public) in finding.sentence
+    (fault,) = check_signature(run.records, public, None)
+    assert (fault.kind, fault.file) == ("signature", MANIFEST)
+    assert str(public) in fault.sentence
 
 
 def test_what_was_removed_or_added_since(signed):
@@ -89,18 +89,18 @@ def test_what_was_removed_or_added_since(signed):
     (run / C).unlink()
     run.pointer(C).unlink()
     run.job({D: "d"}, [B])
-    assert verify(run.records).findings == []
-    findings = {f.file: f.sentence for f in check_signature(run.records, public, None)}
-    assert set(findings) == {C, D}
-    assert "has no attestation any more" in findings[C]
-    assert "is not in the signed manifest" in findings[D]
+    assert verify(run.records).faults == []
+    faults = {f.file: f.sentence for f in check_signature(run.records, public, None)}
+    assert set(faults) == {C, D}
+    assert "has no attestation any more" in faults[C]
+    assert "is not in the signed manifest" in faults[D]
 
 
 def test_a_broken_statement_is_left_to_the_verification(signed):
     run, made, public = signed
     flip(run.statement(made[B]), 50)
     assert found(run, public) == set()
-    assert ("statement", B) in {(f.kind, f.file) for f in verify(run.records).findings}
+    assert ("statement", B) in {(f.kind, f.file) for f in verify(run.records).faults}
 
 
 @pytest.mark.parametrize("file", [MANIFEST, SIGNATURE])
@@ -124,9 +124,9 @@ def test_another_file_beside_the_manifest(signed):
 def test_nothing_is_signed(signed, file):
     run, _, public = signed
     (run / file).unlink()
-    (finding,) = check_signature(run.records, public, None)
-    assert (finding.kind, finding.file) == ("signature", file)
-    assert "is missing" in finding.sentence
+    (fault,) = check_signature(run.records, public, None)
+    assert (fault.kind, fault.file) == ("signature", file)
+    assert "is missing" in fault.sentence
 
 
 def test_a_key_that_is_not_there(signed, tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.job.attempts import history_lines
-from atlas.lineage.findings import Digests
+from atlas.lineage.file_digests import FileDigests
 from atlas.lineage.verify import verify
 from unit.job.runs import RAW, A, B, C, D, E, Run, flip, sha
 
@@ -20,18 +20,18 @@ from unit.job.runs import RAW, A, B, C, D, E, Run, flip, sha
 def found(run, files=None):
     """What a verification finds: (kind, file, first, behind)."""
     report = verify(run.records, files)
-    assert report.broken == [f for f in report.findings if f.first]
-    return {(f.kind, f.file, f.first, f.behind) for f in report.findings}
+    assert report.broken == [f for f in report.faults if f.first]
+    return {(f.kind, f.file, f.first, f.behind) for f in report.faults}
 
 
 def the_one(run, files=None):
-    (finding,) = verify(run.records, files).findings
-    return finding
+    (fault,) = verify(run.records, files).faults
+    return fault
 
 
 def test_what_was_not_touched_is_whole(chain):
     report = verify(chain.records)
-    assert report.findings == []
+    assert report.faults == []
     assert (report.files, report.statements, report.names) == (3, 3, sorted([A, B, C]))
     assert report.bytes == len("raw" + "a" + "b" + "c")
     assert len(report.notes) == 1  # the code was not compared
@@ -41,7 +41,7 @@ def test_what_was_not_touched_is_whole(chain):
 def test_only_what_was_asked_and_what_stands_behind_it_is_read(chain):
     flip(chain / C)
     report = verify(chain.records, [B])
-    assert (report.findings, report.names, report.statements) == ([], sorted([A, B]), 2)
+    assert (report.faults, report.names, report.statements) == ([], sorted([A, B]), 2)
     assert report.bytes == len("raw" + "a" + "b")
     flip(chain / A)
     assert found(chain, [B]) == {("artefact", A, True, 1)}
@@ -49,11 +49,11 @@ def test_only_what_was_asked_and_what_stands_behind_it_is_read(chain):
 
 def test_an_artefact(chain):
     flip(chain / B, bit=1)  # b"b" ^ 2 is b"`"
-    finding = the_one(chain)
-    assert (finding.kind, finding.file, finding.job) == ("artefact", B, "split")
-    assert (finding.expected, finding.found) == (sha("b"), sha("`"))
-    assert (finding.first, finding.behind) == (True, 1)
-    assert sha("`")[:12] in finding.sentence
+    fault = the_one(chain)
+    assert (fault.kind, fault.file, fault.job) == ("artefact", B, "split")
+    assert (fault.expected, fault.found) == (sha("b"), sha("`"))
+    assert (fault.first, fault.behind) == (True, 1)
+    assert sha("`")[:12] in fault.sentence
 
 
 def test_an_altered_artefact_of_the_same_size_and_time(chain):
@@ -68,16 +68,16 @@ def test_the_first_on_a_chain(chain):
     for name in (A, C):
         flip(chain / name)
     assert found(chain) == {("artefact", A, True, 2), ("artefact", C, False, 0)}
-    assert [f.file for f in verify(chain.records).findings] == [A, C]  # the first comes first
+    assert [f.file for f in verify(chain.records).faults] == [A, C]  # the first comes first
 
 
 def test_a_source_that_was_exchanged(chain):
     chain.put(RAW, "new")
-    finding = the_one(chain)
-    assert (finding.kind, finding.file, finding.job) == ("input", A, "fetch a")
-    assert (finding.expected, finding.found) == (sha("raw"), sha("new"))
-    assert (finding.first, finding.behind) == (True, 2)
-    assert RAW in finding.sentence
+    fault = the_one(chain)
+    assert (fault.kind, fault.file, fault.job) == ("input", A, "fetch a")
+    assert (fault.expected, fault.found) == (sha("raw"), sha("new"))
+    assert (fault.first, fault.behind) == (True, 2)
+    assert RAW in fault.sentence
 
 
 def test_an_altered_artefact_of_an_altered_source_is_a_consequence(chain):
@@ -88,9 +88,9 @@ def test_an_altered_artefact_of_an_altered_source_is_a_consequence(chain):
 
 def test_a_source_that_is_gone(chain):
     (chain / RAW).unlink()
-    finding = the_one(chain)
-    assert (finding.kind, finding.file, finding.first) == ("missing", RAW, True)
-    assert (finding.expected, finding.found) == (sha("raw"), None)
+    fault = the_one(chain)
+    assert (fault.kind, fault.file, fault.first) == ("missing", RAW, True)
+    assert (fault.expected, fault.found) == (sha("raw"), None)
     flip(chain / B)
     assert {(k, f, first) for k, f, first, _ in found(chain)} == {
         ("missing", RAW, True), ("artefact", B, False),
@@ -99,13 +99,13 @@ def test_a_source_that_is_gone(chain):
 
 def test_a_missing_artefact_names_its_pointer(chain):
     (chain / B).unlink()
-    finding = the_one(chain)
-    assert (finding.kind, finding.file, finding.job) == ("missing", B, "split")
-    assert (finding.expected, finding.found, finding.behind) == (sha("b"), None, 1)
-    assert "results/provenance/attestations/datasets/b.txt.json" in finding.sentence
+    fault = the_one(chain)
+    assert (fault.kind, fault.file, fault.job) == ("missing", B, "split")
+    assert (fault.expected, fault.found, fault.behind) == (sha("b"), None, 1)
+    assert "results/provenance/attestations/datasets/b.txt.json" in fault.sentence
     chain.pointer(B).unlink()
-    finding = the_one(chain)
-    assert (finding.kind, finding.file, finding.job) == ("missing", B, None)
+    fault = the_one(chain)
+    assert (fault.kind, fault.file, fault.job) == ("missing", B, None)
 
 
 def test_the_last_of_a_chain_may_be_removed_with_its_pointer(chain):
@@ -116,9 +116,9 @@ def test_the_last_of_a_chain_may_be_removed_with_its_pointer(chain):
 
 def test_a_file_without_a_pointer(chain):
     chain.put("results/models/mine.txt", "mine")
-    finding = the_one(chain)
-    assert (finding.kind, finding.file) == ("unattested", "results/models/mine.txt")
-    assert (finding.found, finding.expected, finding.behind) == (sha("mine"), None, 0)
+    fault = the_one(chain)
+    assert (fault.kind, fault.file) == ("unattested", "results/models/mine.txt")
+    assert (fault.found, fault.expected, fault.behind) == (sha("mine"), None, 0)
 
 
 def test_a_lost_pointer_breaks_the_chain_there(chain):
@@ -131,7 +131,7 @@ def test_an_altered_statement(run):
     digest = run.chain()[B]
     flip(run.statement(digest), 200)
     altered = sha(run.statement(digest).read_bytes())
-    by_file = {f.file: f for f in verify(run.records).findings}
+    by_file = {f.file: f for f in verify(run.records).faults}
     path = f"results/provenance/statements/{digest[:2]}/{digest}.json"
     assert set(by_file) == {B, path}
     assert {f.kind for f in by_file.values()} == {"statement"}
@@ -145,16 +145,16 @@ def test_a_statement_that_was_replaced_and_altered(run):
     old = run.job({A: "old"})
     run.job({A: "new"})
     flip(run.statement(old), 30)
-    finding = the_one(run)
-    assert finding.kind == "statement"
-    assert Path(finding.file).stem == old
+    fault = the_one(run)
+    assert fault.kind == "statement"
+    assert Path(fault.file).stem == old
 
 
 def test_a_pointer_to_another_statement(chain):
     chain.pointer(B).unlink()
     chain.pointer(B).symlink_to(chain.pointer(A).resolve())
-    finding = the_one(chain)
-    assert (finding.kind, finding.file, finding.behind) == ("statement", B, 1)
+    fault = the_one(chain)
+    assert (fault.kind, fault.file, fault.behind) == ("statement", B, 1)
 
 
 def test_a_valid_pair_in_the_place_of_another_is_found_one_link_on(run):
@@ -167,11 +167,11 @@ def test_a_valid_pair_in_the_place_of_another_is_found_one_link_on(run):
     run.put(B, "old")
     run.pointer(B).unlink()
     run.pointer(B).symlink_to(run.statement(old))
-    finding = the_one(run)
-    assert (finding.kind, finding.file, finding.job) == ("input", C, "train")
-    assert (finding.expected, finding.found) == (sha("b"), sha("old"))
-    assert (finding.first, finding.behind) == (True, 1)
-    assert B in finding.sentence
+    fault = the_one(run)
+    assert (fault.kind, fault.file, fault.job) == ("input", C, "train")
+    assert (fault.expected, fault.found) == (sha("b"), sha("old"))
+    assert (fault.first, fault.behind) == (True, 1)
+    assert B in fault.sentence
 
 
 def diamond(run):
@@ -217,7 +217,7 @@ def test_all_that_stands_on_a_file_without_a_statement(run, what):
     else:
         flip(run.statement(made[A]), 99)
     name = RAW if what == "source" else A
-    behind = {f.behind for f in verify(run.records).findings if f.file == name}
+    behind = {f.behind for f in verify(run.records).faults if f.file == name}
     assert behind == ({3} if what == "source" else {2})
 
 
@@ -255,41 +255,41 @@ def test_the_same_code(coded):
         "scripts/atlas/leaf.py", "# Words.\n" + CODE["leaf"].replace(":\n", ':\n    "Doc."\n')
     )
     report = verify(coded.records)
-    assert (report.findings, report.notes) == ([], [])
+    assert (report.faults, report.notes) == ([], [])
 
 
 def test_changed_code_is_found_where_it_is_first_used(coded):
     changed = CODE["leaf"].replace("1", "100")
     coded.put("scripts/atlas/leaf.py", changed)
     assert found(coded) == {("code", A, True, 1), ("code", B, False, 0)}
-    finding = verify(coded.records).broken[0]
-    assert (finding.expected, finding.found) == (code_digest(CODE["leaf"]), code_digest(changed))
-    assert finding.job == "first"
-    assert "atlas.leaf" in finding.sentence
+    fault = verify(coded.records).broken[0]
+    assert (fault.expected, fault.found) == (code_digest(CODE["leaf"]), code_digest(changed))
+    assert fault.job == "first"
+    assert "atlas.leaf" in fault.sentence
 
 
 def test_a_new_import_is_other_code(coded):
     coded.put("scripts/atlas/extra.py", "X = 1\n")
     coded.put("scripts/atlas/work.py", "import atlas.extra\n" + CODE["work"])
-    finding = the_one(coded)
-    assert (finding.kind, finding.file) == ("code", B)
-    assert (finding.expected, finding.found) == (None, code_digest("X = 1\n"))
-    assert "atlas.extra and 1 more" in finding.sentence
+    fault = the_one(coded)
+    assert (fault.kind, fault.file) == ("code", B)
+    assert (fault.expected, fault.found) == (None, code_digest("X = 1\n"))
+    assert "atlas.extra and 1 more" in fault.sentence
 
 
 def test_code_that_is_gone_or_does_not_parse(coded):
     (coded / "scripts/atlas/work.py").unlink()
     report = verify(coded.records)
-    (finding,) = report.findings
-    assert (finding.kind, finding.file, finding.found) == ("code", B, None)
+    (fault,) = report.faults
+    assert (fault.kind, fault.file, fault.found) == ("code", B, None)
     assert any("atlas.work" in note for note in report.notes)
     coded.put("scripts/atlas/work.py", "def work(:\n")
-    assert {(f.kind, f.file) for f in verify(coded.records).findings} == {("code", B)}
+    assert {(f.kind, f.file) for f in verify(coded.records).faults} == {("code", B)}
 
 
 def test_code_that_is_no_text(coded):
     (coded / "scripts/atlas/work.py").write_bytes(CODE["work"].encode() + b"# \xff\n")
-    assert {(f.kind, f.file) for f in verify(coded.records).findings} == {("code", B)}
+    assert {(f.kind, f.file) for f in verify(coded.records).faults} == {("code", B)}
 
 
 def attempt(run, name="0123/rule-00-1.json", **more):
@@ -311,9 +311,9 @@ def test_the_history_is_what_the_attempts_say(chain):
     attempt(chain, "0123/rule-00-4.json", started="4")  # made since, and not yet compiled
     assert found(chain) == set()
     attempt(chain, "0123/rule-00-2.json", started="2", user="somebody else")
-    finding = the_one(chain)
-    assert (finding.kind, finding.file) == ("history", "results/provenance/history.jsonl")
-    assert "line 2 " in finding.sentence
+    fault = the_one(chain)
+    assert (fault.kind, fault.file) == ("history", "results/provenance/history.jsonl")
+    assert "line 2 " in fault.sentence
 
 
 def test_a_changed_line_of_the_history(chain):
@@ -324,7 +324,7 @@ def test_a_changed_line_of_the_history(chain):
     file = chain / "results/provenance/history.jsonl"
     text = file.read_text()
     file.write_text(text.replace("finished", "failed"))
-    assert {(f.kind, f.sentence.partition(" is")[0]) for f in verify(chain.records).findings} == {
+    assert {(f.kind, f.sentence.partition(" is")[0]) for f in verify(chain.records).faults} == {
         ("history", "line 1")
     }
     file.write_text(text)
@@ -357,7 +357,7 @@ def test_an_attempt_with_one_other_byte(chain, old, new):
 
 def test_hard_links_are_read_once(chain):
     os.link(chain / C, chain / "results/models/copy.txt")
-    digests = Digests()
+    digests = FileDigests()
     digests.read([chain / C, chain / "results/models/copy.txt", chain / A, chain / "no/such"])
     assert digests.bytes == len("c" + "a")
     assert digests.of(chain / "results/models/copy.txt") == sha("c")
@@ -434,16 +434,16 @@ def test_one_byte_of_one_artefact(jobs, seed):
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         run = make(folder, jobs)
-        assert verify(run.records).findings == []
+        assert verify(run.records).faults == []
         names = chance.choice(jobs)[0]
         name = chance.choice(names)
         file = run / name
         flip(file, chance.randrange(file.stat().st_size), chance.randrange(8))
-        finding = the_one(run)
-        assert (finding.kind, finding.file, finding.first) == ("artefact", name, True)
-        assert finding.found == sha(file.read_bytes())
+        fault = the_one(run)
+        assert (fault.kind, fault.file, fault.first) == ("artefact", name, True)
+        assert fault.found == sha(file.read_bytes())
         if len(names) == 1:
-            assert finding.behind == len(standing_on(name, jobs))
+            assert fault.behind == len(standing_on(name, jobs))
 
 
 @settings(max_examples=25)
@@ -458,7 +458,7 @@ def test_one_byte_of_each_of_two_artefacts(jobs, seed):
         for name in chosen:
             flip(run / name, chance.randrange((run / name).stat().st_size))
         first = {n for n in chosen if not any(n in standing_on(m, jobs) for m in chosen)}
-        assert {(f.file, f.first) for f in verify(run.records).findings} == {
+        assert {(f.file, f.first) for f in verify(run.records).faults} == {
             (n, n in first) for n in chosen
         }
 
@@ -472,16 +472,16 @@ def test_one_byte_of_one_statement(jobs, seed):
         names, _ = chance.choice(jobs)
         file = run.pointer(names[0]).resolve()
         flip(file, chance.randrange(file.stat().st_size), chance.randrange(8))
-        findings = verify(run.records).findings
-        assert {(f.kind, f.file) for f in findings} == {
+        faults = verify(run.records).faults
+        assert {(f.kind, f.file) for f in faults} == {
             ("statement", name)
             for name in [*names, file.relative_to(run.root.resolve()).as_posix()]
         }
 
 
 def test_what_is_not_there_at_all(chain):
-    finding = the_one(chain, ["results/models/no-such.txt"])
-    assert (finding.kind, finding.file) == ("missing", "results/models/no-such.txt")
+    fault = the_one(chain, ["results/models/no-such.txt"])
+    assert (fault.kind, fault.file) == ("missing", "results/models/no-such.txt")
 
 
 def test_what_the_configuration_does_not_keep_is_absent_by_policy(chain):
@@ -491,11 +491,11 @@ def test_what_the_configuration_does_not_keep_is_absent_by_policy(chain):
     assert verify(chain.records).absent == []
     (chain / name).unlink()
     report = verify(chain.records)
-    assert (report.findings, report.absent) == ([], [name])
+    assert (report.faults, report.absent) == ([], [name])
     assert verify(chain.records, [E]).absent == [name]
     # What is there is checked, and only what its statement calls temporary may be absent.
     (chain / name).write_text("Weights")
-    assert [f.kind for f in verify(chain.records).findings] == ["artefact"]
+    assert [f.kind for f in verify(chain.records).faults] == ["artefact"]
     (chain / name).unlink()
     (chain / C).unlink()
     assert [(f.kind, f.file) for f in verify(chain.records).broken] == [("missing", C)]

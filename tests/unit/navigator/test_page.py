@@ -14,7 +14,7 @@ from atlas.clusters.map_files import read_map
 from atlas.errors import AtlasError
 from atlas.files import read_csv, write_csv
 from atlas.navigator.blocks import NONE, STEP, space_block
-from atlas.navigator.cards import NAME, compact, expand
+from atlas.navigator.cards import HOLE, NAME, compact
 from unit.navigator.navigator_pools import BASES, SPACES, described, real_pool, write
 
 TEXTS = st.lists(st.text(st.characters(exclude_characters=NAME), max_size=60), max_size=6)
@@ -44,6 +44,13 @@ def space(page: str, name: str):
     less = np.frombuffer(data, "<i2", n * ranks, (6 + 2 * ranks) * n).reshape(n, ranks)
     assert len(data) == (6 + 4 * ranks) * n
     return places, scores, near, np.concatenate([less[:, :1], -less[:, 1:]], 1).cumsum(1) / STEP
+
+
+def expand(name, templates, card) -> str:
+    """The text of one card, as the page puts it together."""
+    own = iter(card[1:])
+    lines = (next(own) if line is HOLE else line for line in templates[card[0]])
+    return "\n".join(lines).replace(NAME, name)
 
 
 def test_neighbours_are_those_of_the_table(pool, page):

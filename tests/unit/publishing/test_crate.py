@@ -14,9 +14,9 @@ from atlas.job.attempts import ATTEMPTS, slug
 from atlas.job.records import SEAL, Records
 from atlas.lineage.crate_files import crate_files
 from atlas.lineage.verify import verify_crate
-from atlas.publishing.crate import write_crate
-from atlas.publishing.crate_contents import Entry, jobs_behind
-from atlas.publishing.crate_run import TOOLS
+from atlas.publishing.crates.contents import Entry, jobs_behind
+from atlas.publishing.crates.run import TOOLS
+from atlas.publishing.crates.write import write_crate
 from crate_validator import LEFT, validate
 from unit.job.runs import RAW, A, B, C, flip, sha
 
@@ -162,9 +162,9 @@ def test_a_crate_is_whole_by_itself(project, tmp_path):
     folder = write(project)
     elsewhere = tmp_path / "elsewhere"
     folder.rename(elsewhere)
-    assert verify_crate(elsewhere).findings == []
+    assert verify_crate(elsewhere).faults == []
     flip(elsewhere / TABLE)
-    assert {f.file for f in verify_crate(elsewhere).findings} == {TABLE}
+    assert {f.file for f in verify_crate(elsewhere).faults} == {TABLE}
 
 
 def test_downloaded_weights_are_known_by_address(project):
@@ -364,7 +364,7 @@ def test_reading_metadata():
 
 
 def test_reading_needs_no_library_of_others():
-    program = "import sys, atlas.publishing.crate; print('rocrate' in sys.modules)"
+    program = "import sys, atlas.publishing.crates.write; print('rocrate' in sys.modules)"
     scripts = Path(sys.modules["atlas"].__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", program], cwd=scripts, text=True,
                           capture_output=True, check=True)  # fmt: skip

@@ -151,7 +151,7 @@ def test_periods_share_no_row_and_hold_some_out(made):
 
 
 def test_it_is_attested_and_made_once(made):
-    assert verify(Records(made)).findings == []
+    assert verify(Records(made)).faults == []
     assert planned(made, *TARGETS) == set()
     before = digests(made)
     config = deltas()
@@ -327,7 +327,7 @@ def test_killed_at_any_byte_the_next_job_ends_in_the_same_bytes(made, tmp_path, 
         assert entry["made"] == {name: before[name] for name in outputs}
     assert digests(folder) == before
     assert litter(folder) == []
-    assert verify(Records(folder)).findings == []
+    assert verify(Records(folder)).faults == []
 
 
 def test_a_delta_and_a_merged_model_are_pushed_as_they_were_verified(made, tmp_path):

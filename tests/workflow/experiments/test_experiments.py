@@ -187,7 +187,7 @@ def test_weights_that_are_not_kept_are_gone_and_known(made):
     assert not any((made / file).exists() for file in whole)
     assert all((made / file).with_name("training.csv").is_file() for file in whole)
     report = verify(Records(made))
-    assert report.findings == []
+    assert report.faults == []
     assert report.absent == whole
     # The base of other models was kept, and what is gone is not made again for its own sake.
     assert (made / "results/models/later/model.safetensors").is_file()
@@ -205,7 +205,7 @@ def test_a_crate_names_weights_that_are_not_kept(made):
     made_by = Records(made).statement(whole)
     assert entity["sha256"] == made_by.outputs[whole]
     assert entity["contentSize"] == str(made_by.temporary[whole])
-    assert verify_crate((made / target).parent).findings == []
+    assert verify_crate((made / target).parent).faults == []
 
 
 def test_continued_pre_training_is_measured_on_held_out_text(made):

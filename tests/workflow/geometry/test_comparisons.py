@@ -150,7 +150,7 @@ def test_the_table_of_geometry(made):
 
 
 def test_it_is_attested_and_made_once(made):
-    assert verify(Records(made)).findings == []
+    assert verify(Records(made)).faults == []
     assert planned(made, *TARGETS) == set()
 
 

@@ -97,7 +97,7 @@ def test_a_colour_runs_figures_and_navigator_again_and_not_the_table(copy):
 @pytest.mark.parametrize(
     ("module", "old", "new", "expected"),
     [
-        ("figures/pools", '"font.size": 9', '"font.size": 10', "draw"),
+        ("figures/canvas", '"font.size": 9', '"font.size": 10', "draw"),
         ("clusters/silhouettes", "RANKS = 10", "RANKS = 9", "draw|measure|find|map"),
         (
             "activations/probes",

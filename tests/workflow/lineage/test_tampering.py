@@ -143,7 +143,7 @@ def test_another_module_is_code(copy):
     found = verify(Records(copy)).broken
     assert {f.kind for f in found} == {"code"}
     assert all("atlas.clusters.silhouettes" in f.sentence for f in found)
-    assert verify(Records(copy), ["results/models/micro-beta-first/training.csv"]).findings == []
+    assert verify(Records(copy), ["results/models/micro-beta-first/training.csv"]).faults == []
 
 
 def test_an_input_swapped_with_its_attestation_is_caught_one_link_on(copy, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from atlas.job.records import Records
 from atlas.lineage.crate_files import crate_files
 from atlas.lineage.verify import verify, verify_crate
-from atlas.publishing.crate_run import TOOLS
+from atlas.publishing.crates.run import TOOLS
 from crate_validator import LEFT, validate
 from micro import digests, litter, planned, snakemake
 
@@ -59,7 +59,7 @@ def test_a_crate_is_valid_and_whole_zipped_and_unpacked_elsewhere(crated, tmp_pa
     assert names(elsewhere) == names((crated / MAIN).parent)
     assert complaints(elsewhere) <= set(LEFT)
     report = verify_crate(elsewhere)
-    assert report.findings == []
+    assert report.faults == []
     assert report.statements == 35
     for file in crate_files(metadata(elsewhere / MAIN.rpartition("/")[2])):
         if file.included:
@@ -118,14 +118,14 @@ def test_the_crate_of_another_artefact_holds_what_is_behind_it_only(crated):
     assert "results/pools/micro/neighbours.csv" in there
     assert {f"results/pools/micro/{s}/embeddings.npz" for s in SPACES} <= there
     assert not any(p.startswith(("results/tables", "results/pools/micro/figures")) for p in there)
-    assert verify_crate((crated / OTHER).parent).findings == []
+    assert verify_crate((crated / OTHER).parent).faults == []
 
 
 def test_crates_are_attested_and_leave_no_litter(crated):
     records = Records(crated)
     made = records.statement(MAIN)
     assert (made.rule, list(made.inputs)) == ("write_crate", ["results/tables/main.csv"])
-    assert verify(records).findings == []
+    assert verify(records).faults == []
     assert litter(crated) == []
     assert planned(crated, MAIN, OTHER) == set()
 

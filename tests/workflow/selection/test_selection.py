@@ -177,7 +177,7 @@ def test_examples_are_not_among_the_rows_that_are_answered(made):
 
 
 def test_everything_is_attested_and_nothing_is_left_to_do(made):
-    assert verify(Records(made)).findings == []
+    assert verify(Records(made)).faults == []
     assert planned(made, "results/tables/selection.csv") == set()
 
 

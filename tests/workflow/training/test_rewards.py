@@ -77,7 +77,7 @@ def test_the_slope_of_the_table_is_that_of_the_curve(made):
 
 
 def test_it_is_attested_and_made_once(made):
-    assert verify(Records(made)).findings == []
+    assert verify(Records(made)).faults == []
     assert planned(made, *TARGETS) == set()
     card = (made / "results/models/by-rewards/README.md").read_text()
     assert "grpo" in card and "generations" in card

@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from atlas.job.statements import ATTESTATIONS, Statement
-from atlas.publishing.crate_contents import README, Contents, Entry, record_of
+from atlas.lineage.crate_files import Entry
+from atlas.publishing.crates.contents import README, Contents
 
 VERSION = "1.1"  # of RO-Crate: what Provenance Run Crate 0.5 builds on
 RUN_TERMS = "https://w3id.org/ro/terms/workflow-run#"
@@ -47,6 +48,7 @@ SPDX = {
 # Folder below results/ -> kind of thing, whose name is the folder's (or the file's).
 KINDS = {"sources/bases": "base", "sources/encoders": "encoder", "sources/datasets": "dataset",
          "models": "model"}  # fmt: skip
+TRAINED_FROM = ("base", "dataset")
 HUB = "https://huggingface.co"
 COMMIT = re.compile(r"at the commit ([0-9a-f]{40})")
 
@@ -62,16 +64,19 @@ def ref(*ids: str) -> Any:
     return found if len(found) > 1 else next(iter(found), None)
 
 
-class Graph:
+class Entities:
     """Entities by their id, in the order in which they were added."""
 
     def __init__(self, contents: Contents, folder: Path) -> None:
         self.contents = contents
         self.folder = folder
-        self.made_by = contents.made_by
         self.entities: dict[str, dict[str, Any]] = {}
-        self.ids: dict[str, str] = {}  # path -> id of its file
         self.examples: dict[str, list[str]] = {}  # path -> parameters that it was a value of
+        # Artefacts come first; a source that is also a file of the workflow is one of them.
+        artefacts = contents.artefacts
+        self.files = {**artefacts, **contents.workflow, **contents.records, **artefacts}
+        self.ids = {path: quote(path) if entry.included else self._address(entry)
+                    for path, entry in self.files.items()}  # fmt: skip
 
     def add(self, identifier: str, kind: str | list[str], /, **properties: Any) -> str:
         """Add an entity once; what is None or empty is left out, a list of one is its element."""
@@ -81,17 +86,9 @@ class Graph:
             self.entities[identifier] = {"@type": kind, **known}
         return identifier
 
-    def address_files(self) -> None:
-        """Settle the ids of all files, so that others can speak of them."""
-        contents = self.contents
-        entries = {**contents.workflow, **contents.records, **contents.artefacts}
-        for path, entry in entries.items():
-            self.ids[path] = quote(path) if entry.included else self._address(entry)
-
     def add_files(self) -> None:
         """All files; call it last, when it is known what they were values of."""
-        contents = self.contents
-        for path in {**contents.artefacts, **contents.workflow, **contents.records}:
+        for path in self.files:
             if path != "Snakefile":
                 self._add_file(path)
         self.add(
@@ -99,40 +96,33 @@ class Graph:
             description="For each artefact the statement of the job that made it, at its own path.",
         )  # fmt: skip
 
-    def entry(self, path: str) -> Entry:
-        """The entry of a path, whatever its kind."""
-        contents = self.contents
-        found = contents.artefacts.get(path) or contents.workflow.get(path)
-        return found or contents.records[path]
-
     def file_properties(self, path: str) -> dict[str, Any]:
         """What is said of every file."""
-        entry = self.entry(path)
-        name = PurePosixPath(path).name
-        kind = NAMED.get(name) or FORMATS.get(PurePosixPath(path).suffix.lower())
+        place = PurePosixPath(path)
+        kind = NAMED.get(place.name) or FORMATS.get(place.suffix.lower())
         return {
             "name": path,
-            "sha256": entry.sha256,
-            "contentSize": str(entry.size),
+            "sha256": self.files[path].sha256,
+            "contentSize": str(self.files[path].size),
             "encodingFormat": kind or "application/octet-stream",
             "exampleOfWork": ref(*self.examples.get(path, [])),
         }
 
     def _add_file(self, path: str) -> None:
-        identifier, entry = self.ids[path], self.entry(path)
-        properties = self.file_properties(path)
+        identifier, properties = self.ids[path], self.file_properties(path)
         if path == README:
             properties["about"] = ref("./")
-        if not entry.included:
-            made = self.made_by.get(path)
+        if not self.files[path].included:
+            made = self.contents.made_by.get(path)
             properties["alternateName"] = path
             properties["sdDatePublished"] = moment(made.finished) if made else None
             if known := self.entities.get(identifier):  # the same bytes under two names
                 for key in ("alternateName", "exampleOfWork"):
                     known[key] = _both(known.get(key), properties[key])
                 return
-        kind = ["File", "CreativeWork"] if path == "LICENSE" else "File"
-        self.add(identifier, kind, **properties)
+        self.add(
+            identifier, ["File", "CreativeWork"] if path == "LICENSE" else "File", **properties
+        )
 
     def licence(self, name: str) -> str:
         """A licence by the name that a record gives it."""
@@ -150,9 +140,7 @@ class Graph:
                 groups.setdefault(thing, []).append(path)
         for (kind, name), paths in groups.items():
             record = self._record(kind, name, paths)
-            origin = self._origin(
-                record.get("origin", {}), "datasets/" if kind == "dataset" else ""
-            )
+            origin = self._origin(kind, record.get("origin", {}))
             if kind == "model":
                 origin += self._model_origin(paths)
             self.add(
@@ -163,25 +151,29 @@ class Graph:
             )  # fmt: skip
 
     def _record(self, kind: str, name: str, paths: Iterable[str]) -> dict[str, Any]:
-        file = {"dataset": f"{name}.json"}.get(kind, f"{kind}.json")
+        file = f"{name if kind == 'dataset' else kind}.json"
         found = [p for p in paths if PurePosixPath(p).name == file and kind != "model"]
-        return record_of(self.folder, found[0]) if found else {}
+        return self._json(found[0]) if found else {}
+
+    def _json(self, path: str) -> dict[str, Any]:
+        """A record such as base.json."""
+        value = json.loads((self.folder / path).read_bytes())
+        return value if isinstance(value, dict) else {}
 
     def _model_origin(self, paths: list[str]) -> list[str]:
         """The bases of a model, and the rows that it was trained on."""
-        inputs = {p for path in paths for p in self.made_by[path].inputs}
-        things = {thing_of(p) for p in inputs}
-        rows = {thing_of(p) for path in inputs & set(paths) for p in self.made_by[path].inputs}
-        known = sorted(t for t in things | rows if t and t[0] in ("base", "dataset"))
-        splits = sorted({p.split("/")[2] for path in inputs & set(paths)
-                         for p in self.made_by[path].inputs
-                         if p.startswith("results/datasets/")})  # fmt: skip
-        found = [f"#{kind}/{quote(name)}" for kind, name in known]
-        return found + [f"#dataset/{quote(name)}" for name in splits]
+        made_by = self.contents.made_by
+        inputs = {p for path in paths for p in made_by[path].inputs}
+        behind = {p for path in inputs & set(paths) for p in made_by[path].inputs}
+        known = sorted({t for t in map(thing_of, inputs | behind) if t and t[0] in TRAINED_FROM})
+        splits = sorted({p.split("/")[2] for p in behind if p.startswith("results/datasets/")})
+        return [f"#{kind}/{quote(name)}"
+                for kind, name in [*known, *(("dataset", name) for name in splits)]]  # fmt: skip
 
-    def _origin(self, origin: dict[str, Any], prefix: str) -> list[str]:
+    def _origin(self, kind: str, origin: dict[str, Any]) -> list[str]:
         """Where a record says that a thing is from."""
         if hub := origin.get("hub"):
+            prefix = "datasets/" if kind == "dataset" else ""
             address = f"{HUB}/{prefix}{hub['repo']}/tree/{hub['commit']}"
             return [self.add(address, "CreativeWork", name=hub["repo"], version=hub["commit"])]
         if pypi := origin.get("pypi"):
@@ -197,45 +189,38 @@ class Graph:
 
     def _address(self, entry: Entry) -> str:
         """An absolute address of a file that is not in the crate."""
-        made = self.made_by.get(entry.path)
-        digest = f"urn:sha256:{entry.sha256}"
-        if made is None:
-            return digest
-        name = PurePosixPath(entry.path).name
-        source = self._source_of(made, entry.path)
-        if hub := source.get("hub"):
-            commit = hub.get("commit")
-            return f"{HUB}/{hub['repo']}/resolve/{commit}/{quote(name)}" if commit else digest
+        made = self.contents.made_by.get(entry.path)
+        source = self._source_of(made, entry.path) if made else {}
+        name = quote(PurePosixPath(entry.path).name)
+        if (hub := source.get("hub")) and (commit := hub.get("commit")):
+            return f"{HUB}/{hub['repo']}/resolve/{commit}/{name}"
         if pypi := source.get("pypi"):
-            package = pypi["files"][0]
-            member = package.get("member", "")
+            package, member = pypi["files"][0], quote(pypi["files"][0].get("member", ""))
             if pypi["format"] == "transformers":
-                return f"{_purl(package['name'])}#{quote(member.rstrip('/') + '/' + name)}"
+                return f"{_purl(package['name'])}#{member.rstrip('/')}/{name}"
             # Made from the member when it was fetched: what was made is told apart by its digest.
-            return f"{_purl(package['name'])}?sha256={entry.sha256}#{quote(member)}"
-        return digest
+            return f"{_purl(package['name'])}?sha256={entry.sha256}#{member}"
+        return f"urn:sha256:{entry.sha256}"
 
     def _source_of(self, made: Statement, path: str) -> dict[str, Any]:
         """Origin of a fetched file, by its record or, for a model, by its card."""
         folder = path.rpartition("/")[0]
         for name in ("base.json", "encoder.json"):
             if f"{folder}/{name}" in made.outputs:
-                return dict(record_of(self.folder, f"{folder}/{name}").get("origin", {}))
-        source = dict(made.params.get("source", {}))
-        if "hub" in source:
-            card = (self.folder / folder / "README.md").read_text(encoding="utf-8")
-            commit = COMMIT.search(card)
-            return {"hub": {**source["hub"], "commit": commit[1] if commit else None}}
-        return {}
+                return dict(self._json(f"{folder}/{name}").get("origin", {}))
+        hub = (made.params.get("source") or {}).get("hub")
+        if hub is None:
+            return {}
+        commit = COMMIT.search((self.folder / folder / README).read_text(encoding="utf-8"))
+        return {"hub": {**hub, "commit": commit[1] if commit else None}}
 
 
 def _both(first: Any, second: Any) -> Any:
     """Two values of a property, each one or a list or None, as one."""
-    found: list[Any] = []
-    for value in (first, second):
-        for item in value if isinstance(value, list) else [value]:
-            if item is not None and item not in found:
-                found.append(item)
+    values = [
+        v for value in (first, second) for v in (value if isinstance(value, list) else [value])
+    ]
+    found = [v for i, v in enumerate(values) if v is not None and v not in values[:i]]
     return found if len(found) > 1 else next(iter(found), None)
 
 

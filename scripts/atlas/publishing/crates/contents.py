@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from graphlib import TopologicalSorter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
-from atlas.files import copy, json_bytes, link, read_json, write_bytes
-from atlas.job.attempts import ATTEMPTS, RUN_FILE, slug
+from atlas.files import copy, link, read_json, write_bytes, write_json
+from atlas.job.attempts import run_file
 from atlas.job.records import Records
-from atlas.job.statements import RESULTS, STATEMENTS, Statement
+from atlas.job.statements import Statement, is_artefact, place_of, pointer_to
 from atlas.lineage.crate_files import Entry
 
 README = "README.md"  # a crate has one, also where the workflow has none
@@ -35,27 +35,28 @@ class Contents:
 
     :param target: path of the artefact that the crate is about.
     :param jobs: statements of all jobs behind it, each after those whose outputs it read.
+    :param runs: identity of a run -> what its record says (command, configuration, user ...).
     :param artefacts: path -> entry of each output and each input of these jobs.
     :param workflow: entries of the workflow's own files.
     :param records: entries of statements, and of what was typed.
-    :param runs: identity of a run -> what its record says (command, configuration, user ...).
     """
 
     target: str
     jobs: list[Statement]
+    runs: dict[str, dict[str, Any]]
     artefacts: dict[str, Entry] = field(default_factory=dict)
     workflow: dict[str, Entry] = field(default_factory=dict)
     records: dict[str, Entry] = field(default_factory=dict)
-    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def made_by(self) -> dict[str, Statement]:
         """Path -> the job that wrote it."""
         return {path: job for job in self.jobs for path in job.outputs}
 
-    def user(self, run: str) -> str:
-        """Account that gave the command of a run."""
-        return str(self.runs.get(run, {}).get("user") or "unknown")
+    @property
+    def run(self) -> dict[str, Any]:
+        """What is known of the run that made the target."""
+        return self.runs.get(self.made_by[self.target].run, {})
 
 
 def jobs_behind(records: Records, names: Iterable[str]) -> list[Statement]:
@@ -80,16 +81,13 @@ def jobs_behind(records: Records, names: Iterable[str]) -> list[Statement]:
         if made.digest in jobs:
             continue
         jobs[made.digest], before[made.digest] = made, set()
-        for path, digest in made.inputs.items():
-            if not path.startswith(f"{RESULTS}/"):
-                continue
-            source = records.statement(path)
-            if source is not None and source.outputs[path] != digest:
-                raise AtlasError(
-                    f"{path}: {made.job} read another version of it than the one of its statement; "
-                    f"make {min(made.outputs)} again."
-                )
-            if source is not None:
+        for path in filter(is_artefact, made.inputs):
+            if source := records.statement(path):
+                if source.outputs[path] != made.inputs[path]:
+                    raise AtlasError(
+                        f"{path}: {made.job} read another version of it than the one of its "
+                        f"statement; make {min(made.outputs)} again."
+                    )
                 before[made.digest].add(source.digest)
             queue.append((path, f"{made.job} read it"))
     sorter = TopologicalSorter(before)
@@ -113,12 +111,10 @@ def is_included(path: str, made: Statement | None) -> bool:
 
 def gather(records: Records, target: str, companions: Iterable[str]) -> Contents:
     """Find the jobs behind a target and what is known of their runs."""
-    contents = Contents(target, jobs_behind(records, [target, *companions]))
-    for job in contents.jobs:
-        file = records.root / ATTEMPTS / slug(job.run) / RUN_FILE
-        if job.run not in contents.runs and file.is_file():
-            contents.runs[job.run] = read_json(file)
-    return contents
+    jobs = jobs_behind(records, [target, *companions])
+    files = {job.run: records.root / run_file(job.run) for job in jobs}
+    runs = {run: read_json(file) for run, file in files.items() if file.is_file()}
+    return Contents(target, jobs, runs)
 
 
 def fill(records: Records, contents: Contents, source: Path, folder: Path) -> None:
@@ -127,34 +123,37 @@ def fill(records: Records, contents: Contents, source: Path, folder: Path) -> No
     :param source: folder of the Snakefile.
     :raises AtlasError: where a file is missing or is not what its statement says.
     """
-    for name in _workflow_files(source):
-        contents.workflow[name] = _copied(source / name, folder, name)
-    run = contents.runs.get(contents.made_by[contents.target].run, {})
-    for name, file in _configuration_files(run, records.root):
-        contents.workflow[name] = _copied(file, folder, name)
+
+    def put(name: str, make: Callable[[Path], None]) -> Entry:
+        place = _make_room(folder / name)
+        make(place)
+        return Entry(name, sha256_file(place), place.stat().st_size)
+
+    workflow, run = contents.workflow, contents.run
+    files = [*_workflow_files(source), *_configuration_files(run, records.root)]
+    for name, file in files:
+        workflow[name] = put(name, partial(copy, file))
     if "configuration" in run:
-        contents.workflow[MERGED] = _written(json_bytes(run["configuration"]), folder, MERGED)
-    if README not in contents.workflow:
+        workflow[MERGED] = put(MERGED, partial(write_json, value=run["configuration"]))
+    if README not in workflow:
         about = f"# {contents.target}\n\nIt, all that stands behind it, and how it came about.\n"
-        contents.workflow[README] = _written(about.encode(), folder, README)
-    made_by = contents.made_by
+        workflow[README] = put(README, partial(write_bytes, data=about.encode()))
     for job in contents.jobs:
         for path, digest in {**job.inputs, **job.outputs}.items():
             if path not in contents.artefacts:
-                entry = _artefact(records, folder, path, digest, made_by.get(path))
-                contents.artefacts[path] = entry
+                made = contents.made_by.get(path)
+                contents.artefacts[path] = _artefact(records, folder, path, digest, made)
             if contents.artefacts[path].sha256 != digest:
                 raise AtlasError(
                     f"{path}: is not what {job.job} read; make {min(job.outputs)} again."
                 )
-        name = f"{STATEMENTS}/{job.digest[:2]}/{job.digest}.json"
-        contents.records[name] = _linked(records.root / name, folder, name)
+        name = place_of(job.digest)
+        contents.records[name] = put(name, partial(link, records.root / name))
         for path in job.outputs:
-            pointer = records.mirror(path).relative_to(records.root)
-            _linked(records.root / name, folder, pointer.as_posix())
+            put(pointer_to(path), partial(link, records.root / name))
     for identity in sorted(contents.runs):
-        name = (ATTEMPTS / slug(identity) / RUN_FILE).as_posix()
-        contents.records[name] = _linked(records.root / name, folder, name)
+        name = run_file(identity).as_posix()
+        contents.records[name] = put(name, partial(link, records.root / name))
 
 
 def clear(folder: Path, keep: Path) -> None:
@@ -194,51 +193,26 @@ def _artefact(
     return Entry(path, digest, place.stat().st_size)
 
 
-def _workflow_files(source: Path) -> Iterator[str]:
+def _workflow_files(source: Path) -> Iterator[tuple[str, Path]]:
+    """The workflow's own files: (place in the crate, file)."""
     for part in WORKFLOW:
         files = [source / part] if (source / part).is_file() else (source / part).rglob("*")
         for file in sorted(files):
             relative = file.relative_to(source)
             if file.is_file() and not any(NO_WORKFLOW.fullmatch(p) for p in relative.parts):
-                yield relative.as_posix()
+                yield relative.as_posix(), file
 
 
 def _configuration_files(run: dict[str, Any], root: Path) -> Iterator[tuple[str, Path]]:
     """Configuration files of a run that are still there: (place in the crate, file)."""
     for number, name in enumerate(run.get("configfiles", [])):
         file = root / Path(name).expanduser()
-        if not file.is_file():
-            continue
-        inside = file.resolve().is_relative_to(root)
-        relative = file.resolve().relative_to(root).as_posix() if inside else ""
-        yield relative or f"{CONFIGURATION}/{number}-{file.name}", file
-
-
-def _copied(file: Path, folder: Path, name: str) -> Entry:
-    copy(file, _make_room(folder / name))
-    return _entry(folder / name, name)
-
-
-def _written(data: bytes, folder: Path, name: str) -> Entry:
-    write_bytes(_make_room(folder / name), data)
-    return _entry(folder / name, name)
-
-
-def _linked(file: Path, folder: Path, name: str) -> Entry:
-    link(file, _make_room(folder / name))
-    return _entry(folder / name, name)
-
-
-def _entry(file: Path, name: str) -> Entry:
-    return Entry(name, sha256_file(file), file.stat().st_size)
+        if file.is_file():
+            inside = file.resolve().is_relative_to(root)
+            relative = file.resolve().relative_to(root).as_posix() if inside else ""
+            yield relative or f"{CONFIGURATION}/{number}-{file.name}", file
 
 
 def _make_room(target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
-
-
-def record_of(folder: Path, path: str) -> dict[str, Any]:
-    """A record such as base.json, from the crate's folder."""
-    value = json.loads((folder / path).read_bytes())
-    return value if isinstance(value, dict) else {}

@@ -11,32 +11,31 @@ from rich.tree import Tree
 
 from atlas.job.records import Records
 from atlas.lineage.causes import Group
-from atlas.lineage.diff import Difference
+from atlas.lineage.diff import Cell, Difference
 from atlas.lineage.explain import Explanation
-from atlas.lineage.findings import Report
+from atlas.lineage.faults import Verification
 from atlas.lineage.graph import Graph
 from atlas.lineage.trace import Trace, facts
 
 MANY = 12  # lines of a kind that are shown before "and … more"
 
 
-def show_report(out: Console, report: Report, seconds: float) -> None:
-    """A verification: the first broken link of each chain, or that all is whole."""
-    size = f"{report.bytes / 1e6:,.0f} MB" if report.bytes >= 1e6 else f"{report.bytes:,} bytes"
-    for finding in report.broken:
-        behind = f" [dim]({finding.behind} artefacts stand on it)[/]" if finding.behind else ""
-        out.print(f"[bold red]{finding.kind}[/]  [bold]{escape(finding.file)}[/] "
-                  f"{escape(finding.sentence)}{behind}")  # fmt: skip
-    for note in report.notes:
+def show_verification(out: Console, found: Verification, seconds: float) -> None:
+    """The first broken link of each chain, or that all is whole."""
+    size = f"{found.bytes / 1e6:,.0f} MB" if found.bytes >= 1e6 else f"{found.bytes:,} bytes"
+    for fault in found.broken:
+        behind = f" [dim]({fault.behind} artefacts stand on it)[/]" if fault.behind else ""
+        out.print(f"[bold red]{fault.kind}[/]  [bold]{escape(fault.file)}[/] "
+                  f"{escape(fault.sentence)}{behind}")  # fmt: skip
+    for note in found.notes:
         out.print(f"[yellow]note[/]  {escape(note)}")
-    for name in report.absent[:MANY]:
+    for name in found.absent[:MANY]:
         out.print(f"[dim]absent by policy[/]  {escape(name)}")
-    _more(out, len(report.absent), "absent by policy")
-    rest = len(report.findings) - len(report.broken)
-    if rest:
+    _more(out, len(found.absent), "absent by policy")
+    if rest := len(found.faults) - len(found.broken):
         out.print(f"[dim]{rest} more differences follow from these; --json lists them.[/]")
-    verdict = "[bold red]broken[/]" if report.findings else "[bold green]whole[/]"
-    out.print(f"{verdict}: {report.files:,} files of {report.statements:,} jobs, {size} read in "
+    verdict = "[bold red]broken[/]" if found.faults else "[bold green]whole[/]"
+    out.print(f"{verdict}: {found.files:,} files of {found.statements:,} jobs, {size} read in "
               f"{seconds:.1f} s")  # fmt: skip
 
 
@@ -46,10 +45,9 @@ def show_trace(out: Console, found: Trace, records: Records) -> None:
         out.print(escape(found.known_as))
     tree = Tree(f"[bold]{escape(found.file)}[/]  [dim]SHA-256 {found.sha256}[/]")
     if found.row is not None:
-        cells = Tree("row")
+        cells = tree.add("row")
         for name, value in found.row.items():
             cells.add(f"[cyan]{escape(name)}[/] {escape(_short(value))}")
-        tree.add(cells)
     for raw in found.raw:
         tree.add(
             f"row {raw['row']} of {escape(raw['file'])}: [dim]{escape(_short(raw['content']))}[/]"
@@ -79,16 +77,12 @@ def _branch(tree: Tree, graph: Graph, node: str, records: Records, seen: set[str
 
 def show_explanation(out: Console, found: Explanation) -> None:
     """Why a file would be, or was, rebuilt."""
-    if found.again:
-        out.print(f"[bold]{escape(found.file)}[/] would be made again, because")
-    elif found.previous:
-        out.print(f"[bold]{escape(found.file)}[/] is up to date; it was made again at {found.made}, "
-                  "because")  # fmt: skip
-    else:
-        out.print(
-            f"[bold]{escape(found.file)}[/] is up to date; it was made once, at {found.made}."
-        )
+    file, up = f"[bold]{escape(found.file)}[/]", "is up to date; it was made"
+    if not (found.again or found.previous):
+        out.print(f"{file} {up} once, at {found.made}.")
         return
+    why = "would be made again" if found.again else f"{up} again at {found.made}"
+    out.print(f"{file} {why}, because")
     _causes(out, found.causes)
     if found.again:
         rules = ", ".join(f"{rule} ({n})" if n > 1 else rule for rule, n in found.rules.items())
@@ -99,17 +93,14 @@ def _causes(out: Console, causes: list[Group]) -> None:
     if not causes:
         out.print("  nothing that is attested differs.")
     for cause in causes:
-        rules = sorted({job.partition(" ")[0] for job in cause.jobs})
-        where = (
-            cause.jobs[0]
-            if len(cause.jobs) == 1
-            else f"{len(cause.jobs)} jobs of " + ", ".join(rules)
-        )
-        change = ""
-        if cause.before is not None or cause.after is not None:
-            change = f": {_short(cause.before)} -> {_short(cause.after)}"
-            if cause.kind == "output":
-                change = f" is {cause.before}"
+        rules = ", ".join(sorted({job.partition(" ")[0] for job in cause.jobs}))
+        count = len(cause.jobs)
+        where = cause.jobs[0] if count == 1 else f"{count} jobs of {rules}"
+        change = f": {_short(cause.before)} -> {_short(cause.after)}"
+        if cause.kind == "output":
+            change = f" is {cause.before}"
+        elif cause.before is cause.after is None:
+            change = ""
         out.print(f"  [bold]{cause.kind}[/] [cyan]{escape(cause.name)}[/]{escape(change)}  "
                   f"[dim]({escape(where)})[/]")  # fmt: skip
 
@@ -129,21 +120,19 @@ def show_difference(out: Console, found: Difference) -> None:
     if found.causes:
         out.print("nearest causes:")
         _causes(out, found.causes)
-    if found.rows:
-        table = Table("rows at the root", "line", "in A", "in B", box=None)
-        for row in found.rows[:MANY]:
-            table.add_row(
-                *map(escape, (row.file, str(row.row), _short(row.before), _short(row.after)))
-            )
+    _cells(out, found.rows, "rows", "rows at the root", "line")
+    _cells(out, found.cells, "cells", "affected cells", "row", "column")
+
+
+def _cells(out: Console, cells: list[Cell], what: str, *heads: str) -> None:
+    """A table of cells; with two heads, of whole rows."""
+    if cells:
+        table = Table(*heads, "in A", "in B", box=None)
+        for cell in cells[:MANY]:
+            place = (cell.file, str(cell.row), str(cell.column))[: len(heads)]
+            table.add_row(*map(escape, (*place, _short(cell.before), _short(cell.after))))
         out.print(table)
-        _more(out, len(found.rows), "rows")
-    if found.cells:
-        table = Table("affected cells", "row", "column", "in A", "in B", box=None)
-        for cell in found.cells[:MANY]:
-            table.add_row(*map(escape, (cell.file, str(cell.row), str(cell.column),
-                                        _short(cell.before), _short(cell.after))))  # fmt: skip
-        out.print(table)
-        _more(out, len(found.cells), "cells")
+        _more(out, len(cells), what)
 
 
 def show_history(out: Console, entries: list[dict[str, Any]]) -> None:

@@ -13,9 +13,9 @@ from urllib.parse import unquote, urlsplit
 from atlas.files import WORKFLOW_FOLDER, json_bytes, write_bytes
 from atlas.job.records import CRATE_FILE, Records
 from atlas.lineage.crate_files import seal
-from atlas.publishing.crate_contents import Contents, clear, fill, gather
-from atlas.publishing.crate_graph import PROFILES, TERMS, VERSION, Graph, moment, ref
-from atlas.publishing.crate_run import WORKFLOW, RunGraph
+from atlas.publishing.crates.contents import Contents, clear, fill, gather
+from atlas.publishing.crates.entities import PROFILES, TERMS, VERSION, Entities, moment, ref
+from atlas.publishing.crates.run import WORKFLOW, Run
 
 
 def write_crate(
@@ -47,14 +47,13 @@ def write_crate(
 
 def describe(contents: Contents, folder: Path, target: str) -> dict[str, Any]:
     """The metadata of a filled crate: the same for the same results and records."""
-    graph = Graph(contents, folder)
-    graph.address_files()
-    run = RunGraph(graph)
+    entities = Entities(contents, folder)
+    run = Run(entities)
     actions = run.add_all()
-    graph.add_things()
-    graph.add_files()
+    entities.add_things()
+    entities.add_files()
     author = run.agent(contents.made_by[contents.target].run)
-    graph.add(
+    entities.add(
         "#licence", "CreativeWork", name="Each part under its own licence",
         description="The workflow is under the licence of the file LICENSE. Bases, encoders and "
         "datasets are under the licences that their entities name; what was made from them is "
@@ -72,11 +71,11 @@ def describe(contents: Contents, folder: Path, target: str) -> dict[str, Any]:
         "mentions": ref(*actions),
     }
     for identifier, (name, version) in PROFILES.items():
-        graph.add(identifier, "CreativeWork", name=name, version=version)
-    return _as_crate(graph, root)
+        entities.add(identifier, "CreativeWork", name=name, version=version)
+    return _as_crate(entities, root)
 
 
-def _as_crate(graph: Graph, root: dict[str, Any]) -> dict[str, Any]:
+def _as_crate(found: Entities, root: dict[str, Any]) -> dict[str, Any]:
     """Hand the entities to the library that knows the format."""
     from rocrate.model import ContextEntity, Dataset, File
     from rocrate.rocrate import ROCrate
@@ -89,7 +88,7 @@ def _as_crate(graph: Graph, root: dict[str, Any]) -> dict[str, Any]:
     )
     for name, value in root.items():
         crate.root_dataset[name] = value
-    for identifier, properties in graph.entities.items():
+    for identifier, properties in found.entities.items():
         kinds = properties["@type"]
         if "File" in (kinds if isinstance(kinds, list) else [kinds]):
             local = not urlsplit(identifier).scheme
@@ -99,5 +98,4 @@ def _as_crate(graph: Graph, root: dict[str, Any]) -> dict[str, Any]:
             crate.add(Dataset(crate, dest_path=identifier, properties=properties))
         else:
             crate.add(ContextEntity(crate, identifier, properties=properties))
-    found: dict[str, Any] = crate.metadata.generate()
-    return found
+    return dict(crate.metadata.generate())

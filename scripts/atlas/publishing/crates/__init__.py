@@ -1,0 +1,1 @@
+"""Crates: an RO-Crate of one target, with all that stands behind it."""
