@@ -15,16 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from atlas import device as devices
 from atlas.activations.activation_files import Array, write_activations
 from atlas.activations.last_tokens import Probe
 from atlas.activations.probes import read_probes
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
-from atlas.files import by_folder, read_json, write_csv
+from atlas.files import by_folder, by_name, read_json, write_csv
 from atlas.networks.swap import adapter_applied, load_base
 from atlas.prefetch import worked_ahead
-from atlas.progress import Progress, say
+from atlas.progress import Progress
 from atlas.sources import hub
 from atlas.sources.fetched_models import bring, pinned
 from atlas.weights.adapters import Adapter, check_base, check_fits, load_adapter
@@ -70,15 +69,13 @@ def compute_fetched_shard(
     :raises AtlasError: where the hub cannot be reached.
     """
     prompts = read_probes(probes)
-    device = devices.prepare()
     progress = Progress(len(models), "adapter")
     found_bases: dict[str, Array] = {}
     found: dict[str, Array] = {}
     rows: list[dict[str, Any]] = []
     for base, files in sorted(by_folder(bases).items()):
-        say(f"loads {base} on {device}")
         folder = files[0].parent
-        network = load_base(folder, dtypes[base], device, seq2seq=True)
+        network = load_base(folder, dtypes[base], seq2seq=True)
         probe = Probe(folder, prompts, network)
         found_bases[base] = probe.last_token(network, base)
         record = read_json(folder / "base.json")
@@ -118,8 +115,8 @@ def check_shard(
     progress = Progress(len(models), "adapter")
     rows: list[dict[str, Any]] = []
     for base, files in sorted(by_folder(bases).items()):
-        record = read_json({file.name: file for file in files}["base.json"])
-        weights = Weights([file for file in files if "safetensors" in file.name])
+        record = read_json(by_name(files)["base.json"])
+        weights = Weights(files)
         shapes = {name: weights.shape(name) for name in weights}
         mine = sorted((m for m in models if m["base"] == base), key=lambda m: m["name"])
         with (

@@ -16,8 +16,9 @@ import torch
 
 from atlas.errors import AtlasError
 from atlas.files import write_csv
-from atlas.geometry.residual_streams import loaded, prompt_tokens, streams
+from atlas.geometry.residual_streams import prompt_tokens, streams
 from atlas.geometry.stream_files import hook_names, hook_place
+from atlas.networks.shards import loaded_model
 from atlas.progress import Progress
 
 Array = np.ndarray[Any, Any]
@@ -129,7 +130,7 @@ def measure_curvature(
     :param model: files of the model; none for the base itself. :param most: prompts, the first.
     """
     _, ids = prompt_tokens(prompts, base[0].parent, most)
-    with loaded(base, model, base_names, "float32") as network:
+    with loaded_model(base, model, base_names, "float32") as network:
         found = local_curvature(network, ids, seed, directions, radius)
     rows = [
         {"layer": layer, "hook": stream, "prompt": number, "tokens": len(row),

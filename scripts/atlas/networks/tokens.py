@@ -10,6 +10,7 @@ from atlas.errors import AtlasError
 from atlas.files import read_json
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
 
 CHAT_TEMPLATE = (
@@ -124,12 +125,28 @@ class Tokens:
     _closes: bool | None = None
 
 
+def padded(rows: Sequence[Sequence[int]], value: int, device: torch.device) -> torch.Tensor:
+    """Rows of numbers as one tensor (n, longest), filled up at their ends."""
+    import torch
+
+    width = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows], device=device)
+
+
+def padding_is_exact(network: Any) -> bool:
+    """Whether padding moves no result of a network by more than float32 rounding: on a CPU."""
+    import torch
+
+    parameter = next(network.parameters())
+    return parameter.dtype == torch.float32 and parameter.device.type == "cpu"
+
+
 def batches(lengths: Sequence[int], exact: bool) -> list[list[int]]:
     """Which prompts run as one batch.
 
     :param lengths: number of tokens of each prompt.
-    :param exact: True where padding cannot move a result by more than float32 rounding: then
-        all prompts run as one padded batch; else only prompts of equal length share one.
+    :param exact: whether all prompts run as one padded batch (:func:`padding_is_exact`); else only
+        prompts of equal length share one.
     :returns: lists of positions in `lengths`.
     """
     if exact:

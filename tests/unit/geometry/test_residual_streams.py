@@ -268,7 +268,7 @@ def test_a_killed_job_ends_in_the_same_bytes(bases, tmp_path, monkeypatch, posit
     for name, when in kept.items():
         assert (tmp_path / "scratch-again" / name).stat().st_mtime_ns == when
     # With all parts there, the network is not even loaded.
-    monkeypatch.setattr(module, "load_base", None)
+    monkeypatch.setattr("atlas.networks.shards.load_base", None)
     assert extracted(tmp_path, bases["llama"], name="again", **more).read_bytes() == (
         whole.read_bytes()
     )
@@ -298,7 +298,7 @@ def test_what_cannot_be_stored(bases, tmp_path, monkeypatch):
     network = load(bases["llama"][0].parent)
     with torch.no_grad():
         network.base_model.embed_tokens.weight.fill_(1e5)
-    monkeypatch.setattr(module, "load_base", lambda *_: network)
+    monkeypatch.setattr("atlas.networks.shards.load_base", lambda *_: network)
     with pytest.raises(AtlasError, match=r"llama: .* is too large for float16; store"):
         extracted(tmp_path, bases["llama"], name="large", precision="float16")
     assert not (tmp_path / "large.h5").exists()
