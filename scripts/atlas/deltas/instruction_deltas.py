@@ -77,23 +77,17 @@ def make_delta(
             for tensor in work.order(writer.order):
                 tallies[tensor] = work.write(tensor, writer)
                 progress.step(tensor)
-        try:
-            found = {
-                "name": name,
-                "base": _origin(base, ours),
-                "instruct": _origin(instruct, theirs),
-                "delta_sha256": writer.sha256,
-                "keep": keep,
-                "rank": rank,
-                "config": settings,
-                **_description(
-                    difference, dtypes, storage, {n: tallies[n] for n in difference.names}
-                ),
-            }
-            write_json(meta, found)
-        except BaseException:
-            delta.unlink(missing_ok=True)
-            raise
+        found = {
+            "name": name,
+            "base": _origin(base, ours),
+            "instruct": _origin(instruct, theirs),
+            "delta_sha256": writer.sha256,
+            "keep": keep,
+            "rank": rank,
+            "config": settings,
+            **_description(difference, dtypes, storage, {n: tallies[n] for n in difference.names}),
+        }
+        write_json(meta, found)
 
 
 def _called(files: Sequence[Path]) -> str:

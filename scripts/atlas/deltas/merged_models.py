@@ -62,35 +62,29 @@ def apply_delta(
     :param weight_names: final names of `weights`, the index last (or one name and no index).
     :param digests: what knows the digests of files, where it is not the files themselves.
     :raises AtlasError: for a model of another base, tensors or shapes that differ, broken weights,
-        a delta that is not what its description says. Nothing is left then.
+        a delta that is not what its description says.
     """
     device.set_threads()
     known = read_description(meta)
-    outputs = [*weights, config, generation, tokenizer, tokenizer_config, card]
-    try:
-        with Merge(model, model_base, delta, known, digests) as merge:
-            origin = read_json(by_name(model_base)["base.json"])
-            recorded = recorded_origin(
-                merge.what, merge.adapter or merge.network.metadata, origin, base_names, known
-            )
-            merge.write(weights, weight_names, None if recorded else base)
-            warning = "" if recorded else judge_origin(merge.what, merge.distance, known, force)
-            made_of = merge.digests()
-        write_settings(merge.adapter is not None, model, model_base, known, config)
-        write_generation(by_name(instruct), config, generation)
-        take_tokenizer(by_name(instruct), tokenizer, tokenizer_config)
-        record = read_json(by_name(base)["base.json"])
-        write_card(
-            card, name=name, base=record, address=str(address[0]), revision=address[1],
-            adapter=False, folder="results/merged", digests=made_of,
-            sentence="\n\n".join(part for part in (sentence, warning) if part),
-            origin=f"Made by Delta Atlas: {merge.what} plus the instruction delta {known['name']} "
-                   f"({known['instruct']['name']} minus {known['base']['name']}).",
-        )  # fmt: skip
-    except BaseException:
-        for output in outputs:
-            output.unlink(missing_ok=True)
-        raise
+    with Merge(model, model_base, delta, known, digests) as merge:
+        origin = read_json(by_name(model_base)["base.json"])
+        recorded = recorded_origin(
+            merge.what, merge.adapter or merge.network.metadata, origin, base_names, known
+        )
+        merge.write(weights, weight_names, None if recorded else base)
+        warning = "" if recorded else judge_origin(merge.what, merge.distance, known, force)
+        made_of = merge.digests()
+    write_settings(merge.adapter is not None, model, model_base, known, config)
+    write_generation(by_name(instruct), config, generation)
+    take_tokenizer(by_name(instruct), tokenizer, tokenizer_config)
+    record = read_json(by_name(base)["base.json"])
+    write_card(
+        card, name=name, base=record, address=str(address[0]), revision=address[1],
+        adapter=False, folder="results/merged", digests=made_of,
+        sentence="\n\n".join(part for part in (sentence, warning) if part),
+        origin=f"Made by Delta Atlas: {merge.what} plus the instruction delta {known['name']} "
+               f"({known['instruct']['name']} minus {known['base']['name']}).",
+    )  # fmt: skip
 
 
 class Merge:

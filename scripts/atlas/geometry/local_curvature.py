@@ -77,7 +77,8 @@ def local_curvature(
         tokens = torch.tensor([list(row)], device=parameter.device)
         start = network.get_input_embeddings()(tokens)
         noise = np.random.default_rng([seed, number]).normal(size=(directions, *start.shape[1:]))
-        noise *= radius * float(start.double().norm()) / _norms(noise)
+        sizes = np.sqrt((noise**2).sum(axis=(1, 2), keepdims=True))
+        noise *= radius * float(start.double().norm()) / sizes
         moves = torch.from_numpy(noise).to(start.device, start.dtype)
         origin = _last(network, start)
         hooks = hooks or hook_names(len(origin) // 2)
@@ -96,10 +97,6 @@ def local_curvature(
     if not (np.isfinite(curvature).all() and np.isfinite(sensitivity).all()):
         raise AtlasError("local curvature: a response of the network is NaN or Inf.")
     return Response(hooks, curvature, sensitivity)
-
-
-def _norms(noise: Array) -> Array:
-    return np.asarray(np.sqrt((noise**2).sum(axis=(1, 2), keepdims=True)))
 
 
 def _last(network: Any, embeddings: torch.Tensor) -> torch.Tensor:

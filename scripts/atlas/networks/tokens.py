@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,9 +80,6 @@ class Tokens:
 
     def encoder(self, prompt: list[int]) -> list[int]:
         """Tokens of a prompt as an encoder reads it: closed where the tokenizer closes texts."""
-        if self._closes is None:
-            ids = self._backend.encode("a", add_special_tokens=True).ids
-            self._closes = ids[-1] == self.end
         return [*prompt, self.end] if self._closes else prompt  # type: ignore[list-item]
 
     def text(self, text: str, *, close: bool) -> list[int]:
@@ -100,10 +98,10 @@ class Tokens:
 
     def chat(self, messages: list[dict[str, str]], *, prompt: bool) -> list[int]:
         """Tokens of a conversation by the chat template; `prompt` opens the next answer."""
-        template = load_tokenizer(self._folder) if self._chat is None else self._chat
-        self._chat = template
         return list(
-            template.apply_chat_template(messages, add_generation_prompt=prompt, return_dict=False)
+            self._whole.apply_chat_template(
+                messages, add_generation_prompt=prompt, return_dict=False
+            )
         )
 
     def exchange(self, messages: list[dict[str, str]]) -> tuple[list[int], int]:
@@ -118,11 +116,15 @@ class Tokens:
     @property
     def has_chat(self) -> bool:
         """Whether the tokenizer has a chat template."""
-        self._chat = self._chat or load_tokenizer(self._folder)
-        return bool(self._chat.chat_template)
+        return bool(self._whole.chat_template)
 
-    _chat: Any = None
-    _closes: bool | None = None
+    @cached_property
+    def _whole(self) -> Any:
+        return load_tokenizer(self._folder)
+
+    @cached_property
+    def _closes(self) -> bool:
+        return bool(self._backend.encode("a", add_special_tokens=True).ids[-1] == self.end)
 
 
 def padded(rows: Sequence[Sequence[int]], value: int, device: torch.device) -> torch.Tensor:

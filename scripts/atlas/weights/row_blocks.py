@@ -255,8 +255,7 @@ class WeightStream:
 class StreamWriter:
     """A safetensors file that is written in blocks, hashed on the way and brought to the disk.
 
-    Writing and hashing are done beside the caller's own work. Used as a context; where the work
-    fails, the file is gone.
+    Writing and hashing are done beside the caller's own work. Used as a context.
 
     :param tensors: name -> dtype and shape of all that will be written.
     :param digests: what is told the digest.
@@ -312,11 +311,6 @@ class StreamWriter:
                 self.sha256 = self._digest.finish()
                 if self._known is not None:
                     self._known.put(self.path, self.sha256)
-        except BaseException:
-            self.path.unlink(missing_ok=True)
-            raise
         finally:
             self._beside.end()
             os.close(self._descriptor)
-            if kind is not None:
-                self.path.unlink(missing_ok=True)

@@ -30,7 +30,6 @@ def refused(models, out, sentence, model=None, **more):
     with pytest.raises(AtlasError, match=sentence) as error:
         merge(model or own, base, instruct, delta, out, **more)
     assert str(error.value).rstrip(".").count(". ") == 0
-    assert list(out.iterdir()) == []
 
 
 def test_another_base_is_refused(models, tmp_path):
