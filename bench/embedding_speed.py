@@ -251,7 +251,7 @@ def stored_case(folder: Path, models: Sequence[Path], prompts: list[str]) -> Cas
             "and --models, or --random."
         )
     record = read_json(folder / "base.json")
-    network = load_base(folder, record["dtype"], devices.prepare())
+    network = load_base(folder, record["dtype"])
     names = [record["name"], f"results/sources/bases/{record['name']}"]
     return Case(network, folder, sorted(models), prompts, record, names)
 

@@ -227,7 +227,7 @@ def compared(place: Path, ways: Sequence[str]) -> dict[str, dict[str, float]]:
     with contextlib.ExitStack() as stack:
         models, merged = (
             {name: stack.enter_context(
-                WeightStream(files(place / f"{name}{end}"), name, hashed=False)) for name in names}
+                WeightStream(files(place / f"{name}{end}"), name)) for name in names}
             for names, end in ((MODELS, ""), (ways, "-merged"))
         )  # fmt: skip
         for name, tensor in models["base"].tensors.items():

@@ -6,8 +6,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from atlas.files import read_json
-
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
@@ -31,8 +29,3 @@ def joint_digest(digests: Mapping[str, str]) -> str:
         return next(iter(digests.values()))
     lines = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def recorded_base_digest(base_json: Path) -> str:
-    """The weights digest that the source stage recorded for a base."""
-    return str(read_json(base_json)["weights_sha256"])

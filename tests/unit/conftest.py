@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import hypothesis
 import pytest
 import torch
@@ -141,6 +142,17 @@ def probes(tmp_path):
     file = tmp_path / "probes.txt"
     file.write_text("Describe it.\nBelow is an instruction.\n\nSay more about the task.\n")
     return file
+
+
+def read_activations(path):
+    """Probes, activations of bases and activations of models of a shard or a pool, plainly."""
+    with h5py.File(path) as file:
+        prompts = [text.decode() for text in file["probes"][:]]
+        bases, models = (
+            {name: item["last_token"][:] for name, item in file.get(group, {}).items()}
+            for group in ("bases", "models")
+        )
+    return prompts, bases, models
 
 
 def described(names, base="tiny", domains=None):

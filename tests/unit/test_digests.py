@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 
-from atlas import digests
 from atlas.digests import sha256_file, weights_digest
 
 
@@ -29,8 +28,3 @@ def test_several_weight_files_in_any_order(tmp_path):
     )
     expected = hashlib.sha256(lines.encode()).hexdigest()
     assert weights_digest(files) == weights_digest(files[::-1]) == expected
-
-
-def test_recorded_base_digest(tiny_base):
-    record, weights = tiny_base[0], tiny_base[-1]
-    assert digests.recorded_base_digest(record) == sha256_file(weights)

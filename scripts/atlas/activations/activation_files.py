@@ -37,23 +37,6 @@ def _write_probes(file: Any, prompts: Sequence[str]) -> None:
     file.create_dataset("probes", data=list(prompts), dtype=text, track_times=False)
 
 
-def read_activations(path: Path) -> tuple[list[str], dict[str, Array], dict[str, Array]]:
-    """Probes, activations of bases and activations of models of a shard or a pool.
-
-    :raises AtlasError: where the file is damaged.
-    """
-    try:
-        with h5py.File(path, "r") as file:
-            prompts = [p.decode() for p in file["probes"][:]]
-            bases, models = (
-                {name: item["last_token"][:] for name, item in file.get(group, {}).items()}
-                for group in ("bases", "models")
-            )
-    except OSError as error:
-        raise AtlasError(f"{path}: not a whole HDF5 file ({error}).") from None
-    return prompts, bases, models
-
-
 def assemble(
     *, shards: list[Path], report: list[Path], models: list[str], pool: str, activations: Path
 ) -> None:
@@ -88,15 +71,20 @@ def assemble(
                     _copy_chunk(files[places[name][0]], joined, f"{group}/{name}/last_token")
 
 
-def activations_of(file: Path, group: str, names: Sequence[str]) -> Iterator[tuple[str, Array]]:
-    """Activations of bases or models of a pool, one after another.
+def deltas(
+    activations: Path, models: Sequence[Mapping[str, Any]]
+) -> Iterator[np.ndarray[Any, np.dtype[np.float64]]]:
+    """Activations of each model of a pool minus those of its base, (n_probes, d) float64.
 
-    :param group: ``bases`` or ``models``.
+    :param models: name and base of each; one is in memory at a time, and the bases.
     :raises AtlasError: where the file is damaged.
     """
-    with _open(file) as opened:
-        for name in names:
-            yield name, opened[f"{group}/{name}/last_token"][:]
+    with _open(activations) as file:
+        bases = {base: file[f"bases/{base}/last_token"][:].astype(np.float64)
+                 for base in {model["base"] for model in models}}  # fmt: skip
+        for model in models:
+            read = file[f"models/{model['name']}/last_token"][:]
+            yield read.astype(np.float64) - bases[model["base"]]
 
 
 def _open(file: Path) -> Any:

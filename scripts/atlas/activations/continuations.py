@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from atlas import device as devices
 from atlas.activations.activation_files import Array
 from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
 from atlas.files import read_jsonl, write_jsonl
 from atlas.networks.swap import load_base
-from atlas.networks.tokens import Tokens, batches
-from atlas.progress import Progress, say
+from atlas.networks.tokens import Tokens, batches, padded, padding_is_exact
+from atlas.progress import Progress
 
 ROWS = 16  # continuations scored at a time: their logits are the largest thing in memory
 
@@ -49,11 +48,9 @@ def sample_continuations(
     :param base: files of the base. :param dtype: precision in which it runs.
     :raises AtlasError: where a continuation has no text.
     """
-    device = devices.prepare()
     prompts = read_probes(probes)
     folder = base[0].parent
-    say(f"loads {folder.name} on {device}")
-    network = load_base(folder, dtype, device)
+    network = load_base(folder, dtype)
     tokens, allowed = Tokens(folder), text_tokens(folder)
     rows: list[dict[str, Any]] = []
     progress = Progress(len(prompts), "probe")
@@ -151,8 +148,7 @@ class Continuations:
                     f"{folder.name}: its tokenizer gives continuation {row['index']} of probe "
                     f"{row['probe']} no tokens; sample the continuations with another seed."
                 )
-        parameter = next(network.parameters())
-        self._exact = parameter.dtype == torch.float32 and parameter.device.type == "cpu"
+        self._exact = padding_is_exact(network)
 
     def _batches(self, probe: int) -> list[list[int]]:
         """Positions in `ids` of the continuations of a probe, in the batches in which they run."""
@@ -205,7 +201,7 @@ def _mean_log_probability(
     lengths = torch.tensor([len(row) for row in rows], device=first.device)
     width = int(lengths.max())
     # Padding stands after the last real token, where a causal model cannot see it.
-    ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=first.device)
+    ids = padded(rows, 0, first.device)
     total = first[ids[:, 0]].double()
     if width > 1:
         cache.batch_repeat_interleave(len(rows))

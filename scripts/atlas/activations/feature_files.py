@@ -32,33 +32,29 @@ def feature_file(
 ) -> Iterator[Write]:
     """A file to write a base or a model to at a time: ``write("models/x", features)``.
 
-    The bytes depend on what is written and in which order. Where the work fails, nothing is left.
+    The bytes depend on what is written and in which order.
 
     :param continuations: rows with ``probe`` and ``text``, in the order of ``meaning``.
     """
-    try:
-        with h5py.File(path, "w", libver=("v110", "v110")) as file:
-            text = h5py.string_dtype("utf-8")
-            texts = {"probes": list(prompts), "continuations": [c["text"] for c in continuations]}
-            for key, values in texts.items():
-                file.create_dataset(key, data=values, dtype=text, track_times=False)
-            of = np.array([c["probe"] for c in continuations], dtype=np.int64)
-            file.create_dataset("continuation_probes", data=of, track_times=False)
+    with h5py.File(path, "w", libver=("v110", "v110")) as file:
+        text = h5py.string_dtype("utf-8")
+        texts = {"probes": list(prompts), "continuations": [c["text"] for c in continuations]}
+        for key, values in texts.items():
+            file.create_dataset(key, data=values, dtype=text, track_times=False)
+        of = np.array([c["probe"] for c in continuations], dtype=np.int64)
+        file.create_dataset("continuation_probes", data=of, track_times=False)
 
-            def write(place: str, features: dict[str, Array]) -> None:
-                for key in FEATURES:
-                    array = features[key]
-                    # One layer, or the logits of one probe, is read at a time.
-                    rows = 1 if key in ("layers", "logits") else array.shape[0]
-                    file.create_dataset(
-                        f"{place}/{key}", data=array, chunks=(rows, *array.shape[1:]),
-                        compression="gzip", shuffle=True, track_times=False,
-                    )  # fmt: skip
+        def write(place: str, features: dict[str, Array]) -> None:
+            for key in FEATURES:
+                array = features[key]
+                # One layer, or the logits of one probe, is read at a time.
+                rows = 1 if key in ("layers", "logits") else array.shape[0]
+                file.create_dataset(
+                    f"{place}/{key}", data=array, chunks=(rows, *array.shape[1:]),
+                    compression="gzip", shuffle=True, track_times=False,
+                )  # fmt: skip
 
-            yield write
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+        yield write
 
 
 class FeatureShards:

@@ -22,31 +22,19 @@ from atlas.errors import AtlasError
 from atlas.networks.shards import loaded_bases
 
 
-def compute_features(
-    *,
-    probes: Path,
-    continuations: Path,
-    bases: list[Path],
-    weights: list[Path],
-    models: list[dict[str, Any]],
-    dtypes: dict[str, str],
-    base_names: dict[str, list[str]],
-    features: Path,
-) -> None:
+def compute_features(*, probes: Path, continuations: Path, features: Path, **shard: Any) -> None:
     """Features of the models of one shard and of their bases, as :mod:`atlas.activations.feature_files` says.
 
     Each base is loaded once, and each model's features are written as soon as they are there.
 
     :param continuations: what ``atlas.activations.continuations:sample_continuations`` wrote.
-    :param bases: files of all bases. :param weights: files of all models.
-    :param models: name and base of each model, in any order.
-    :param dtypes: base -> precision.
+    :param shard: what is loaded (:func:`atlas.networks.shards.loaded_bases`).
     :raises AtlasError: where a feature is NaN or Inf, or a model is not one of its base.
     """
     prompts = read_probes(probes)
     rows = read_continuations(continuations, len(prompts))
     with feature_file(features, prompts, rows) as write:
-        for base in loaded_bases(bases, weights, models, dtypes, base_names):
+        for base in loaded_bases(**shard):
             probe = Probe(base.folder, prompts, base.network)
             continued = Continuations(base.folder, prompts, rows, base.network)
             write(f"bases/{base.name}", _features(base.network, probe, continued, base.name))

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from atlas import device as devices
 from atlas.activations.activation_files import Array, write_activations
 from atlas.activations.last_tokens import Probe
 from atlas.activations.probes import read_probes
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
-from atlas.files import by_folder, read_json, write_csv
+from atlas.files import by_folder, by_name, read_json, write_csv
 from atlas.networks.swap import adapter_applied, load_base
 from atlas.prefetch import worked_ahead
-from atlas.progress import Progress, say
+from atlas.progress import Progress
 from atlas.sources import hub
 from atlas.sources.fetched_models import bring, pinned
 from atlas.weights.adapters import Adapter, check_base, check_fits, load_adapter
@@ -70,35 +68,31 @@ def compute_fetched_shard(
     :raises AtlasError: where the hub cannot be reached.
     """
     prompts = read_probes(probes)
-    device = devices.prepare()
     progress = Progress(len(models), "adapter")
     found_bases: dict[str, Array] = {}
     found: dict[str, Array] = {}
     rows: list[dict[str, Any]] = []
     for base, files in sorted(by_folder(bases).items()):
-        say(f"loads {base} on {device}")
         folder = files[0].parent
-        network = load_base(folder, dtypes[base], device, seq2seq=True)
+        network = load_base(folder, dtypes[base], seq2seq=True)
         probe = Probe(folder, prompts, network)
         found_bases[base] = probe.last_token(network, base)
+        use = partial(_embed, network, probe, found, gone)
         record = read_json(folder / "base.json")
-        mine = sorted((m for m in models if m["base"] == base), key=lambda m: m["name"])
-        with (
-            hub.beside(cache) as scratch,
-            _coming(mine, Path(scratch), None) as coming,
-        ):
-            for model, future in coming:
-                name = model["name"]
-                with _reported(model, Path(scratch), rows) as row:
-                    fetched, adapter = _usable(row, future, record, base_names[base])
-                    with adapter_applied(network, adapter):
-                        found[name] = probe.last_token(network, name)
-                    for file, told in fetched.digests.items():
-                        gone[f"results/models/{name}/{file}"] = told
-                progress.step(name)
-        del network
+        rows += _reported(models, record, base_names[base], Path(cache), False, progress, use)
+        del network, use
     write_activations(activations, prompts, found_bases, found)
-    _write_report(report, rows)
+    write_csv(report, REPORT_COLUMNS, sorted(rows, key=lambda row: row["model"]))
+
+
+def _embed(
+    network: Any, probe: Probe, found: dict[str, Array], gone: dict[str, tuple[str, int]],
+    fetched: Fetched, adapter: Adapter,
+) -> None:  # fmt: skip
+    with adapter_applied(network, adapter):
+        found[fetched.folder.name] = probe.last_token(network, fetched.folder.name)
+    for file, told in fetched.digests.items():
+        gone[f"results/models/{fetched.folder.name}/{file}"] = told
 
 
 def check_shard(
@@ -118,66 +112,52 @@ def check_shard(
     progress = Progress(len(models), "adapter")
     rows: list[dict[str, Any]] = []
     for base, files in sorted(by_folder(bases).items()):
-        record = read_json({file.name: file for file in files}["base.json"])
-        weights = Weights([file for file in files if "safetensors" in file.name])
+        weights = Weights(files)
         shapes = {name: weights.shape(name) for name in weights}
-        mine = sorted((m for m in models if m["base"] == base), key=lambda m: m["name"])
-        with (
-            hub.beside(cache) as scratch,
-            _coming(mine, Path(scratch), Path(cache)) as coming,
-        ):
-            for model, future in coming:
-                with _reported(model, Path(scratch), rows) as row:
-                    _, adapter = _usable(row, future, record, base_names[base])
-                    check_fits(adapter, shapes)
-                progress.step(model["name"])
-    _write_report(report, rows)
-
-
-@contextlib.contextmanager
-def _reported(
-    model: Mapping[str, Any], scratch: Path, rows: list[dict[str, Any]]
-) -> Iterator[dict[str, Any]]:
-    """The row of an adapter, which gets the reason where it cannot be used; its files go."""
-    row = dict.fromkeys(REPORT_COLUMNS) | {
-        "model": model["name"],
-        "base": model["base"],
-        "reason": "",
-    }
-    rows.append(row)
-    try:
-        yield row
-    except (hub.UnreachableError, OSError):
-        raise
-    except AtlasError as error:
-        row["reason"] = str(error).replace(f"{scratch}/", "")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        row["reason"] = f"the adapter is damaged ({type(error).__name__}: {error})"
-    shutil.rmtree(scratch / model["name"], ignore_errors=True)
-
-
-def _usable(
-    row: dict[str, Any], future: Future[Fetched], record: Mapping[str, Any], names: list[str]
-) -> tuple[Fetched, Adapter]:
-    """A fetched adapter, read and found to be of its base; its row tells what was fetched."""
-    fetched = future.result()
-    weights, size = fetched.digests[FILES[1]]
-    row |= {"commit": fetched.commit, "sha256": weights, "bytes": size}
-    adapter = load_adapter([fetched.folder / file for file in FILES])
-    check_base(adapter, record, names)
-    return fetched, adapter
-
-
-def _write_report(report: Path, rows: list[dict[str, Any]]) -> None:
+        record = read_json(by_name(files)["base.json"])
+        rows += _reported(
+            models, record, base_names[base], Path(cache), True, progress,
+            lambda _, adapter, shapes=shapes: check_fits(adapter, shapes),
+        )  # fmt: skip
     write_csv(report, REPORT_COLUMNS, sorted(rows, key=lambda row: row["model"]))
 
 
-def _coming(
-    models: Iterable[dict[str, Any]], scratch: Path, cache: Path | None
-) -> contextlib.closing[Generator[tuple[dict[str, Any], Future[Fetched]], None, None]]:
-    """Models in their order, each with what fetches it; the next ones are on their way."""
-    fetch = partial(_fetch, scratch=scratch, cache=cache)
-    return contextlib.closing(worked_ahead(fetch, models, threads=THREADS, at_most=AHEAD))
+def _reported(
+    models: Iterable[dict[str, Any]], record: Mapping[str, Any], names: list[str], cache: Path,
+    keep: bool, progress: Progress, use: Callable[[Fetched, Adapter], None],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Rows of the adapters of one base, each fetched, read and used; its files go.
+
+    :param record, names: base.json of the base, and the names under which it may be recorded.
+    :param keep: whether what a hub sends stays in the cache. :param use: it may refuse an adapter.
+    """
+    mine = sorted((m for m in models if m["base"] == record["name"]), key=lambda m: m["name"])
+    rows = []
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(hub.beside(str(cache))))
+        fetch = partial(_fetch, scratch=scratch, cache=cache if keep else None)
+        coming = worked_ahead(fetch, mine, threads=THREADS, at_most=AHEAD)
+        for model, future in stack.enter_context(contextlib.closing(coming)):
+            row = dict.fromkeys(REPORT_COLUMNS) | {
+                "model": model["name"], "base": model["base"], "reason": "",
+            }  # fmt: skip
+            rows.append(row)
+            try:
+                fetched = future.result()
+                weights, size = fetched.digests[FILES[1]]
+                row |= {"commit": fetched.commit, "sha256": weights, "bytes": size}
+                adapter = load_adapter([fetched.folder / file for file in FILES])
+                check_base(adapter, record, names)
+                use(fetched, adapter)
+            except (hub.UnreachableError, OSError):
+                raise
+            except AtlasError as error:
+                row["reason"] = str(error).replace(f"{scratch}/", "")
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                row["reason"] = f"the adapter is damaged ({type(error).__name__}: {error})"
+            shutil.rmtree(scratch / model["name"], ignore_errors=True)
+            progress.step(model["name"])
+    return rows
 
 
 def _fetch(model: dict[str, Any], scratch: Path, cache: Path | None) -> Fetched:

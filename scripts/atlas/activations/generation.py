@@ -10,27 +10,19 @@ import torch
 from atlas.activations.probes import read_probes
 from atlas.files import write_jsonl
 from atlas.networks.shards import loaded_bases
-from atlas.networks.tokens import Tokens, batches
+from atlas.networks.tokens import Tokens, batches, padding_is_exact
 
 
-def generate_shard(
-    *,
-    probes: Path,
-    bases: list[Path],
-    weights: list[Path],
-    models: list[dict[str, Any]],
-    dtypes: dict[str, str],
-    base_names: dict[str, list[str]],
-    new_tokens: int,
-    sentences: Path,
-) -> None:
+def generate_shard(*, probes: Path, new_tokens: int, sentences: Path, **shard: Any) -> None:
     """What each model of a shard writes to each probe: greedy, at most `new_tokens` tokens.
 
     Rows: model, probe (its number, from 0), text.
+
+    :param shard: what is loaded (:func:`atlas.networks.shards.loaded_bases`).
     """
     prompts = read_probes(probes)
     rows = []
-    for base in loaded_bases(bases, weights, models, dtypes, base_names, seq2seq=True):
+    for base in loaded_bases(**shard, seq2seq=True):
         tokens = Tokens(base.folder)
         ids = [tokens.prompt(prompt) for prompt in prompts]
         for name in base.models():
@@ -53,13 +45,12 @@ def greedy(
     :param end: the token that ends a continuation (default: that of the network).
     """
     device = next(network.parameters()).device
-    exact = next(network.parameters()).dtype == torch.float32 and device.type == "cpu"
     seq2seq = network.config.is_encoder_decoder
     if seq2seq:
         prompts = [tokens.encoder(prompt) for prompt in prompts]
     texts = [""] * len(prompts)
     ending = {} if end is None else {"eos_token_id": end}
-    for group in batches([len(p) for p in prompts], exact):
+    for group in batches([len(p) for p in prompts], padding_is_exact(network)):
         width = max(len(prompts[i]) for i in group)
         gaps = [width - len(prompts[i]) for i in group]
         pad = tokens.padding

@@ -19,7 +19,7 @@ from atlas.activations.activation_files import Array, write_activations
 from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
 from atlas.networks.shards import loaded_bases
-from atlas.networks.tokens import Tokens, batches
+from atlas.networks.tokens import Tokens, batches, padded, padding_is_exact
 
 
 class Probe:
@@ -31,14 +31,11 @@ class Probe:
         if network.config.is_encoder_decoder:
             self.ids = [tokens.encoder(ids) for ids in self.ids]
         device = next(network.parameters()).device
-        exact = next(network.parameters()).dtype == torch.float32 and device.type == "cpu"
         self.inputs: list[tuple[list[int], torch.Tensor, torch.Tensor]] = []
-        for group in batches([len(ids) for ids in self.ids], exact):
-            width = max(len(self.ids[i]) for i in group)
-            # Padding stands after the last real token, where a causal model cannot see it.
-            padded = [self.ids[i] + [0] * (width - len(self.ids[i])) for i in group]
+        for group in batches([len(ids) for ids in self.ids], padding_is_exact(network)):
             ends = torch.tensor([len(self.ids[i]) - 1 for i in group], device=device)
-            self.inputs.append((group, torch.tensor(padded, device=device), ends))
+            # Padding stands after the last real token, where a causal model cannot see it.
+            self.inputs.append((group, padded([self.ids[i] for i in group], 0, device), ends))
 
     @torch.inference_mode()
     def last_token(self, network: Any, where: str) -> Array:
@@ -71,26 +68,15 @@ def _last_hidden_state(network: Any, tokens: torch.Tensor, ends: torch.Tensor) -
     return hidden[torch.arange(len(ends), device=hidden.device), ends]
 
 
-def compute_shard(
-    *,
-    probes: Path,
-    bases: list[Path],
-    weights: list[Path],
-    models: list[dict[str, Any]],
-    dtypes: dict[str, str],
-    base_names: dict[str, list[str]],
-    activations: Path,
-) -> None:
+def compute_shard(*, probes: Path, activations: Path, **shard: Any) -> None:
     """Activations of the models of one shard and of their bases; each base is loaded once.
 
-    :param bases: files of all bases. :param weights: files of all models.
-    :param models: name and base of each model, in any order.
-    :param dtypes: base -> precision.
+    :param shard: what is loaded (:func:`atlas.networks.shards.loaded_bases`).
     """
     prompts = read_probes(probes)
     found_bases: dict[str, Array] = {}
     found: dict[str, Array] = {}
-    for base in loaded_bases(bases, weights, models, dtypes, base_names, seq2seq=True):
+    for base in loaded_bases(**shard, seq2seq=True):
         probe = Probe(base.folder, prompts, base.network)
         found_bases[base.name] = probe.last_token(base.network, base.name)
         for name in base.models():

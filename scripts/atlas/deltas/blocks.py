@@ -11,7 +11,6 @@ Three ways of storing the delta of a tensor X, all in one safetensors file:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -266,7 +265,3 @@ class DeltaFile:
             self._whole = None
             self._whole = part, self.stream.whole(part)
         return self._whole[1]
-
-    def names(self) -> Iterable[str]:
-        """Names of the tensors that have a delta."""
-        return self.shapes

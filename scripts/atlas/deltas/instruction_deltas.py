@@ -53,7 +53,7 @@ def make_delta(
     :param dtype: of matrices and biases; ``model`` is that of the instruct model.
     :param keep: share of the elements of each matrix that is kept, the largest ones.
     :param rank: rank of the two factors of each matrix.
-    :param digests: what knows the digests of files; without it they are taken on the way.
+    :param digests: what knows the digests of files, where it is not the files themselves.
     :raises AtlasError: for models that do not belong together, broken weights, overflow.
     """
     device.set_threads()
@@ -77,28 +77,23 @@ def make_delta(
             for tensor in work.order(writer.order):
                 tallies[tensor] = work.write(tensor, writer)
                 progress.step(tensor)
-        try:
-            found = {
-                "name": name,
-                "base": _origin(base, ours),
-                "instruct": _origin(instruct, theirs),
-                "delta_sha256": writer.sha256,
-                "keep": keep,
-                "rank": rank,
-                "config": settings,
-                **_description(
-                    difference, dtypes, storage, {n: tallies[n] for n in difference.names}
-                ),
-            }
-            write_json(meta, found)
-        except BaseException:
-            delta.unlink(missing_ok=True)
-            raise
+        found = {
+            "name": name,
+            "base": _origin(base, ours),
+            "instruct": _origin(instruct, theirs),
+            "delta_sha256": writer.sha256,
+            "keep": keep,
+            "rank": rank,
+            "config": settings,
+            **_description(difference, dtypes, storage, {n: tallies[n] for n in difference.names}),
+        }
+        write_json(meta, found)
 
 
 def _called(files: Sequence[Path]) -> str:
-    """How messages call a model: by its record, else by its folder."""
-    return str(_named(files).get("name", files[0].parent.name))
+    """How a delta and its messages call a model: by its record, else by its folder."""
+    record = by_name(files).get("base.json")
+    return str(read_json(record)["name"]) if record else files[0].parent.name
 
 
 def _origin(files: Sequence[Path], stream: WeightStream) -> dict[str, str]:
@@ -113,12 +108,7 @@ def _origin(files: Sequence[Path], stream: WeightStream) -> dict[str, str]:
             f"{_called(files)}: its weights are not those that its base.json records; fetch the "
             "base again."
         )
-    return {**_named(files), "weights_sha256": digest}
-
-
-def _named(files: Sequence[Path]) -> dict[str, str]:
-    record = by_name(files).get("base.json")
-    return {"name": str(read_json(record)["name"])} if record else {"name": files[0].parent.name}
+    return {"name": _called(files), "weights_sha256": digest}
 
 
 def config_changes(base: Sequence[Path], instruct: Sequence[Path]) -> dict[str, Any]:
@@ -242,12 +232,12 @@ def identity(
     buffers = Buffers()
     known = read_description(meta)
     with (
-        WeightStream(base, _called(base), hashed=False) as ours,
-        WeightStream(instruct, _called(instruct), hashed=False) as theirs,
-        WeightStream([delta], known["name"], hashed=False) as stored,
+        WeightStream(base, _called(base)) as ours,
+        WeightStream(instruct, _called(instruct)) as theirs,
+        WeightStream([delta], known["name"]) as stored,
     ):
         deltas = DeltaFile(stored, known["tensors"])
-        for name in deltas.names():
+        for name in deltas.shapes:
             shape, dtype = ours.tensors[name].shape, ours.tensors[name].dtype
             narrow = getattr(torch, known["tensors"][name]["dtype"])
             for first, after in row_blocks(shape):

@@ -13,12 +13,11 @@ from atlas import device
 from atlas.deltas.blocks import DeltaFile, read_description, refuse_dtype, refuse_shapes, square_sum
 from atlas.deltas.merged_settings import take_tokenizer, write_generation, write_settings
 from atlas.deltas.origins import Distance, judge_origin, recorded_origin
-from atlas.digests import joint_digest
+from atlas.digests import joint_digest, sha256_file
 from atlas.errors import AtlasError
 from atlas.files import by_name, read_json
 from atlas.progress import Progress
-from atlas.weights.adapter_stream import AdapterStream
-from atlas.weights.adapters import Adapter, check_fits
+from atlas.weights.adapters import Adapter, check_fits, load_adapter
 from atlas.weights.model_cards import write_card
 from atlas.weights.row_blocks import Buffers, Digests, StreamWriter, WeightStream, row_blocks
 from atlas.weights.tensors import Kinds, shard_groups, write_index
@@ -61,37 +60,31 @@ def apply_delta(
         base's (or, for an adapter, cannot be compared); its card then says so.
     :param address: what the card calls the base, and its revision.
     :param weight_names: final names of `weights`, the index last (or one name and no index).
-    :param digests: what knows the digests of files; without it they are taken on the way.
+    :param digests: what knows the digests of files, where it is not the files themselves.
     :raises AtlasError: for a model of another base, tensors or shapes that differ, broken weights,
-        a delta that is not what its description says. Nothing is left then.
+        a delta that is not what its description says.
     """
     device.set_threads()
     known = read_description(meta)
-    outputs = [*weights, config, generation, tokenizer, tokenizer_config, card]
-    try:
-        with Merge(model, model_base, delta, known, digests) as merge:
-            origin = read_json(by_name(model_base)["base.json"])
-            recorded = recorded_origin(
-                merge.what, merge.adapter or merge.network.metadata, origin, base_names, known
-            )
-            merge.write(weights, weight_names, None if recorded else base)
-            warning = "" if recorded else judge_origin(merge.what, merge.distance, known, force)
-            made_of = merge.digests()
-        write_settings(merge.adapter is not None, model, model_base, known, config)
-        write_generation(by_name(instruct), config, generation)
-        take_tokenizer(by_name(instruct), tokenizer, tokenizer_config)
-        record = read_json(by_name(base)["base.json"])
-        write_card(
-            card, name=name, base=record, address=str(address[0]), revision=address[1],
-            adapter=False, folder="results/merged", digests=made_of,
-            sentence="\n\n".join(part for part in (sentence, warning) if part),
-            origin=f"Made by Delta Atlas: {merge.what} plus the instruction delta {known['name']} "
-                   f"({known['instruct']['name']} minus {known['base']['name']}).",
-        )  # fmt: skip
-    except BaseException:
-        for output in outputs:
-            output.unlink(missing_ok=True)
-        raise
+    with Merge(model, model_base, delta, known, digests) as merge:
+        origin = read_json(by_name(model_base)["base.json"])
+        recorded = recorded_origin(
+            merge.what, merge.adapter or merge.network.metadata, origin, base_names, known
+        )
+        merge.write(weights, weight_names, None if recorded else base)
+        warning = "" if recorded else judge_origin(merge.what, merge.distance, known, force)
+        made_of = merge.digests()
+    write_settings(merge.adapter is not None, model, model_base, known, config)
+    write_generation(by_name(instruct), config, generation)
+    take_tokenizer(by_name(instruct), tokenizer, tokenizer_config)
+    record = read_json(by_name(base)["base.json"])
+    write_card(
+        card, name=name, base=record, address=str(address[0]), revision=address[1],
+        adapter=False, folder="results/merged", digests=made_of,
+        sentence="\n\n".join(part for part in (sentence, warning) if part),
+        origin=f"Made by Delta Atlas: {merge.what} plus the instruction delta {known['name']} "
+               f"({known['instruct']['name']} minus {known['base']['name']}).",
+    )  # fmt: skip
 
 
 class Merge:
@@ -101,13 +94,11 @@ class Merge:
         self, model: Sequence[Path], model_base: Sequence[Path], delta: Path, meta: dict[str, Any],
         digests: Digests | None = None,
     ) -> None:  # fmt: skip
-        self.meta, self._model_base, self._known = meta, model_base, digests
+        self.meta, self._model, self._model_base, self._known = meta, model, model_base, digests
         self.what = model[0].parent.name
         self.adapter: Adapter | None = None
-        self.patches: AdapterStream | None = None
         if "adapter_config.json" in by_name(model):
-            self.patches = AdapterStream(model, digests)
-            self.adapter = self.patches.adapter
+            self.adapter = load_adapter(model)
         self.network = WeightStream(model_base if self.adapter else model, self.what, digests)
         self.stored = WeightStream([delta], str(meta["name"]), digests)
         self.distance: Distance | None = None
@@ -127,8 +118,6 @@ class Merge:
     def __exit__(self, *_: object) -> None:
         self.network.__exit__()
         self.stored.__exit__()
-        if self.patches:
-            self.patches.stream.__exit__()
         if self.distance:
             self.distance.base.__exit__()
 
@@ -209,7 +198,7 @@ class Merge:
 
     def _sums(self, name: str, shape: tuple[int, ...]) -> Iterator[tuple[int, int, torch.Tensor]]:
         """First row, row after the last, and the sum of each block, valid until the next but one."""
-        module = self.patches.module(name.removesuffix(".weight")) if self.patches else None
+        module = self.adapter.modules.get(name.removesuffix(".weight")) if self.adapter else None
         delta = self.copies.get(name, name)
         for first, after in row_blocks(shape):
             self._turn = 1 - self._turn
@@ -242,10 +231,11 @@ class Merge:
     def digests(self) -> dict[str, str]:
         """SHA-256 of what went in and of what came out."""
         network = self.network.digest()
-        if self.patches:
-            parts = {"model's base": network, "adapter": self.patches.stream.digest()}
-        else:
-            parts = {"model": network}
+        parts = {"model": network}
+        if self.adapter:
+            file = by_name(self._model)["adapter_model.safetensors"]
+            digest = self._known.sha256(file) if self._known else sha256_file(file)
+            parts = {"model's base": network, "adapter": digest}
         record = read_json(by_name(self._model_base)["base.json"])
         if self.adapter and network != record["weights_sha256"]:
             raise AtlasError(

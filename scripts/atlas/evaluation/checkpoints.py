@@ -12,14 +12,12 @@ from typing import Any
 
 import torch
 
-from atlas import device as devices
 from atlas.errors import AtlasError
 from atlas.evaluation.perplexity import negative_log_likelihood, perplexity
-from atlas.files import read_json, read_jsonl, write_json
-from atlas.networks.shards import model_applied
-from atlas.networks.swap import load_base
+from atlas.files import read_jsonl, write_json
+from atlas.networks.shards import loaded_model
 from atlas.networks.tokens import Tokens
-from atlas.progress import Progress, say
+from atlas.progress import Progress
 
 
 def evaluate(
@@ -52,17 +50,14 @@ def evaluate(
     :param new_tokens: longest answer.
     :raises AtlasError: where a split has no row that fits, or a loss is not finite.
     """
-    device = devices.prepare()
     # A full model (trained, merged) has a tokenizer of its own: that of the instruct model.
     own = {file.name for file in model} >= {"tokenizer.json", "tokenizer_config.json"}
     tokens = Tokens(model[0].parent if own else base[0].parent)
-    say(f"loads {name} on {device}")
-    network = load_base(base[0].parent, dtype, device)
     asked = [line for line in questions.read_text(encoding="utf-8").splitlines() if line.strip()]
     found: dict[str, Any] = {"checkpoint": name, "chat_template": tokens.has_chat}
     progress = Progress(len(texts) + len(chats) + 1, "part")
 
-    def measure() -> None:
+    with loaded_model(base, model, base_names, dtype) as network:
         found["texts"] = {}
         for file in texts:
             found["texts"][file.parent.name] = _text(
@@ -78,12 +73,6 @@ def evaluate(
         found["answers"] = [_answers(network, tokens, question, new_tokens) for question in asked]
         progress.step("questions")
 
-    if model:
-        record = read_json(base[0].parent / "base.json")
-        with model_applied(network, model, record, base_names):
-            measure()
-    else:
-        measure()
     write_json(evaluation, found)
 
 

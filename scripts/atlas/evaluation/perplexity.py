@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from atlas import device as devices
 from atlas.datasets.row_ids import origins
 from atlas.errors import AtlasError
 from atlas.files import read_json, read_jsonl, write_csv
@@ -69,10 +68,9 @@ def held_out_perplexity(
     :param documents: texts per dataset, the first ones. :param max_tokens: of each text.
     :raises AtlasError: where a dataset has no text that was held out.
     """
-    device = devices.prepare()
     folder = base[0].parent
     record = read_json(folder / "base.json")
-    network, tokens = load_base(folder, dtype, device), Tokens(folder)
+    network, tokens = load_base(folder, dtype), Tokens(folder)
     trained = {origin for line in read_jsonl(rows) for origin in origins(line)}
     chosen = {file.parent.name: _held_out(file, trained, documents) for file in texts}
     ids = {

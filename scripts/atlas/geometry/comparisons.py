@@ -12,9 +12,9 @@ import numpy as np
 from atlas.errors import AtlasError
 from atlas.files import read_csv, read_json, write_csv
 from atlas.geometry import measures as geometry
-from atlas.geometry import paired_statistics
+from atlas.geometry import paired_statistics, stream_quality
 from atlas.geometry.measures import measure_layers
-from atlas.geometry.stream_quality import check_streams, refuse_bad_streams, write_quality
+from atlas.geometry.stream_quality import check_streams, refuse_bad_streams
 
 # Means over prompts of what is measured prompt by prompt; they know no centring.
 CURVATURE = ("local_curvature", "sensitivity")
@@ -43,9 +43,8 @@ def comparison_quality(
     """
     settings = read_json(config)
     layers = int(settings.get("text_config", settings)["num_hidden_layers"])
-    write_quality(
-        quality, [row for f in activations for row in check_streams(f, layers, low, high)]
-    )
+    rows = [row for file in activations for row in check_streams(file, layers, low, high)]
+    write_csv(quality, stream_quality.COLUMNS, rows)
 
 
 def comparison_layers(

@@ -16,8 +16,9 @@ import torch
 
 from atlas.errors import AtlasError
 from atlas.files import write_csv
-from atlas.geometry.residual_streams import loaded, prompt_tokens, streams
+from atlas.geometry.residual_streams import prompt_tokens, streams
 from atlas.geometry.stream_files import hook_names, hook_place
+from atlas.networks.shards import loaded_model
 from atlas.progress import Progress
 
 Array = np.ndarray[Any, Any]
@@ -76,7 +77,8 @@ def local_curvature(
         tokens = torch.tensor([list(row)], device=parameter.device)
         start = network.get_input_embeddings()(tokens)
         noise = np.random.default_rng([seed, number]).normal(size=(directions, *start.shape[1:]))
-        noise *= radius * float(start.double().norm()) / _norms(noise)
+        sizes = np.sqrt((noise**2).sum(axis=(1, 2), keepdims=True))
+        noise *= radius * float(start.double().norm()) / sizes
         moves = torch.from_numpy(noise).to(start.device, start.dtype)
         origin = _last(network, start)
         hooks = hooks or hook_names(len(origin) // 2)
@@ -95,10 +97,6 @@ def local_curvature(
     if not (np.isfinite(curvature).all() and np.isfinite(sensitivity).all()):
         raise AtlasError("local curvature: a response of the network is NaN or Inf.")
     return Response(hooks, curvature, sensitivity)
-
-
-def _norms(noise: Array) -> Array:
-    return np.asarray(np.sqrt((noise**2).sum(axis=(1, 2), keepdims=True)))
 
 
 def _last(network: Any, embeddings: torch.Tensor) -> torch.Tensor:
@@ -129,7 +127,7 @@ def measure_curvature(
     :param model: files of the model; none for the base itself. :param most: prompts, the first.
     """
     _, ids = prompt_tokens(prompts, base[0].parent, most)
-    with loaded(base, model, base_names, "float32") as network:
+    with loaded_model(base, model, base_names, "float32") as network:
         found = local_curvature(network, ids, seed, directions, radius)
     rows = [
         {"layer": layer, "hook": stream, "prompt": number, "tokens": len(row),

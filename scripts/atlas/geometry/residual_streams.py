@@ -15,14 +15,12 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
-from atlas import device as devices
 from atlas.errors import AtlasError
 from atlas.files import read_json, read_jsonl
 from atlas.geometry.stream_files import POSITIONS, STREAMS, hook_name, hook_names, write_streams
-from atlas.networks.shards import model_applied
-from atlas.networks.swap import load_base
-from atlas.networks.tokens import Tokens
-from atlas.progress import Progress, say
+from atlas.networks.shards import loaded_model
+from atlas.networks.tokens import Tokens, padded
+from atlas.progress import Progress
 from atlas.weights.tensors import write_safetensors
 
 Array = np.ndarray[Any, Any]
@@ -136,7 +134,7 @@ def read_streams(
     device = next(network.parameters()).device
     lengths = torch.tensor([len(row) for row in ids], device=device)
     width = max(len(row) for row in ids)
-    tokens = torch.tensor([[*row, *[0] * (width - len(row))] for row in ids], device=device)
+    tokens = padded(ids, 0, device)
     places = torch.arange(len(ids), device=device)
     real = (torch.arange(width, device=device) < lengths[:, None])[..., None]
     found: dict[str, list[torch.Tensor]] = {}
@@ -171,25 +169,6 @@ def prompt_tokens(
         if not one:
             raise AtlasError(f"{prompts}: prompt {number} has no tokens; leave it out.")
     return texts, ids
-
-
-@contextlib.contextmanager
-def loaded(
-    base: Sequence[Path], model: Sequence[Path], base_names: Sequence[str], dtype: str
-) -> Iterator[Any]:
-    """A base in memory, on the device of the job; within this context it computes as a model.
-
-    :param base: files of the base. :param model: files of the model; none for the base itself.
-    :raises AtlasError: where the model is not one of the base.
-    """
-    device, folder = devices.prepare(), base[0].parent
-    say(f"loads {folder.name} on {device}")
-    network = load_base(folder, dtype, device)
-    if not model:
-        yield network
-        return
-    with model_applied(network, model, read_json(folder / "base.json"), base_names):
-        yield network
 
 
 def extract_streams(
@@ -234,7 +213,7 @@ def extract_streams(
     places = [scratch / f"part-{number:05d}.safetensors" for number in range(len(parts))]
     if not all(place.is_file() for place in places):
         name = model[0].parent.name if model else folder.name
-        with loaded(base, model, base_names, dtype) as network:
+        with loaded_model(base, model, base_names, dtype) as network:
             write_parts(network, ids, parts, places, positions, precision, name)
     counts = lengths if positions == "all" else [1] * len(lengths)
     write_streams(activations, texts, lengths, positions, joined(places, hooks, parts, counts))

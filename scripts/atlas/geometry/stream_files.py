@@ -61,19 +61,15 @@ def write_streams(
     :param arrays: hook and array (rows, d), in the order of the computation.
     """
     counts = tokens if positions == "all" else [1] * len(tokens)
-    try:
-        with h5py.File(path, "w", libver=("v110", "v110")) as file:
-            file.attrs["positions"] = positions
-            text = h5py.string_dtype("utf-8")
-            file.create_dataset("prompts", data=list(prompts), dtype=text, track_times=False)
-            for name, numbers in (("tokens", tokens), ("offsets", np.cumsum([0, *counts]))):
-                values = np.asarray(numbers, dtype=np.int64)
-                file.create_dataset(name, data=values, track_times=False)
-            for hook, array in arrays:
-                file.create_dataset(hook, data=array, track_times=False)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    with h5py.File(path, "w", libver=("v110", "v110")) as file:
+        file.attrs["positions"] = positions
+        text = h5py.string_dtype("utf-8")
+        file.create_dataset("prompts", data=list(prompts), dtype=text, track_times=False)
+        for name, numbers in (("tokens", tokens), ("offsets", np.cumsum([0, *counts]))):
+            values = np.asarray(numbers, dtype=np.int64)
+            file.create_dataset(name, data=values, track_times=False)
+        for hook, array in arrays:
+            file.create_dataset(hook, data=array, track_times=False)
 
 
 class StreamFile:
@@ -122,18 +118,6 @@ class StreamFile:
             return np.asarray(self._file[hook][:])
         except OSError as error:
             raise AtlasError(f"{self.path}: {hook} is damaged ({error}).") from None
-
-    def trajectories(self, hook: str) -> list[Array]:
-        """Of each prompt, the array (tokens, d) of a hook.
-
-        :raises AtlasError: where the file does not hold all tokens.
-        """
-        if self.positions != "all":
-            raise AtlasError(
-                f"{self.path}: holds {self.positions}, and trajectories are of all tokens."
-            )
-        offsets = self._file["offsets"][:]
-        return list(np.split(self.read(hook), offsets[1:-1]))
 
     def check_same(self, other: StreamFile) -> None:
         """Refuse a file that cannot be compared row by row with this one.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from atlas.errors import AtlasError
-from atlas.files import read_csv, write_csv
+from atlas.files import read_csv
 from atlas.geometry.stream_files import StreamFile, hook_names
 
 COLUMNS = ("file", "hook", "check", "value", "low", "high", "passed")
@@ -55,11 +54,6 @@ def _row(
     passed = int(low <= value <= high)
     return {"file": str(file), "hook": hook, "check": check, "value": value, "low": low,
             "high": high, "passed": passed}  # fmt: skip
-
-
-def write_quality(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write the rows of :func:`check_streams` as a tidy CSV."""
-    write_csv(path, COLUMNS, rows)
 
 
 def refuse_bad_streams(quality: Path) -> None:

@@ -16,9 +16,10 @@ import numpy as np
 from atlas.errors import AtlasError
 from atlas.files import write_csv
 from atlas.geometry.measures import decompose
-from atlas.geometry.residual_streams import loaded, prompt_tokens, read_streams
+from atlas.geometry.residual_streams import prompt_tokens, read_streams
 from atlas.geometry.stream_files import StreamFile, hook_place
 from atlas.geometry.stream_quality import refuse_bad_streams
+from atlas.networks.shards import loaded_model
 from atlas.progress import Progress
 
 Array = np.ndarray[Any, Any]
@@ -163,7 +164,7 @@ def measure_trajectories(
     _, ids = prompt_tokens(prompts, base[0].parent, most)
     with StreamFile(activations) as own:
         bases = {hook: signature_basis(own.read(hook), dimensions) for hook in own.hooks}
-    with loaded(base, model, base_names, dtype) as network:
+    with loaded_model(base, model, base_names, dtype) as network:
         rows = list(network_trajectories(network, ids, bases))
     write_csv(trajectories, trajectory_columns(dimensions), rows)
 

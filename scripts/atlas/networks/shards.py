@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from atlas import device as devices
 from atlas.files import by_folder, read_json
 from atlas.networks.swap import adapter_applied, load_base, weights_applied
 from atlas.prefetch import worked_ahead
-from atlas.progress import Progress, say
+from atlas.progress import Progress
 from atlas.weights.adapters import Adapter, check_base, load_adapter
 from atlas.weights.tensors import Weights
 
@@ -33,7 +32,7 @@ def read_model(
     :raises AtlasError: where the model is not one of this base.
     """
     if "adapter_config.json" not in {file.name for file in files}:
-        return Weights([f for f in files if "safetensors" in f.name])
+        return Weights(files)
     adapter = load_adapter(files)
     check_base(adapter, record, base_names)
     return adapter.pinned() if pin else adapter
@@ -63,6 +62,24 @@ def model_applied(
     """
     with applied(network, read_model(files, record, base_names), files[0].parent.name):
         yield
+
+
+@contextlib.contextmanager
+def loaded_model(
+    base: Sequence[Path], model: Sequence[Path], base_names: Sequence[str], dtype: str
+) -> Iterator[Any]:
+    """A base in memory, on the device of the job; within this context it computes as a model.
+
+    :param base: files of the base. :param model: files of the model; none for the base itself.
+    :raises AtlasError: where the model is not one of the base.
+    """
+    folder = base[0].parent
+    network = load_base(folder, dtype)
+    if not model:
+        yield network
+        return
+    with model_applied(network, model, read_json(folder / "base.json"), base_names):
+        yield network
 
 
 def read_ahead(read: Callable[[str], Read], names: Sequence[str]) -> Iterator[Read]:
@@ -108,12 +125,12 @@ class LoadedBase:
 
 
 def loaded_bases(
+    *,
     bases: Sequence[Path],
     weights: Sequence[Path],
     models: Sequence[dict[str, Any]],
     dtypes: dict[str, str],
     base_names: dict[str, list[str]],
-    *,
     seq2seq: bool = False,
 ) -> Iterator[LoadedBase]:
     """The bases of a shard, one in memory at a time.
@@ -123,13 +140,11 @@ def loaded_bases(
     :param dtypes: base -> precision. :param base_names: base -> names that adapters may record.
     :param seq2seq: whether sequence-to-sequence bases may be among them.
     """
-    device = devices.prepare()
     base_files, model_files = by_folder(bases), by_folder(weights)
     progress = Progress(len(models), "model")
     for base in sorted(base_files):
         folder = base_files[base][0].parent
-        say(f"loads {base} on {device}")
         files = {m["name"]: model_files[m["name"]] for m in models if m["base"] == base}
-        network = load_base(folder, dtypes[base], device, seq2seq=seq2seq)
+        network = load_base(folder, dtypes[base], seq2seq=seq2seq)
         yield LoadedBase(base, folder, network, files, base_names[base], progress)
         del network

@@ -15,20 +15,28 @@ from typing import Any
 
 import torch
 
+from atlas import device as devices
 from atlas.errors import AtlasError
 from atlas.networks.architectures import load, refuse_seq2seq
+from atlas.progress import say
 from atlas.weights.adapters import Adapter, check_fits
 from atlas.weights.tensors import Weights, check_finite
 
 
-def load_base(folder: Path, dtype: str, device: torch.device, *, seq2seq: bool = False) -> Any:
+def load_base(
+    folder: Path, dtype: str, device: torch.device | None = None, *, seq2seq: bool = False
+) -> Any:
     """A base in evaluation mode; remote code is never run.
 
+    :param device: where it will compute (default: the device of the job).
     :param seq2seq: whether it may be a sequence-to-sequence model.
     :raises AtlasError: where it is one and may not be.
     """
     if not seq2seq:
         refuse_seq2seq(folder)
+    if device is None:
+        device = devices.prepare()
+        say(f"loads {folder.name} on {device}")
     return load(folder, dtype, device).to(device).eval().requires_grad_(False)
 
 

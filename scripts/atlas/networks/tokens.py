@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from atlas.errors import AtlasError
 from atlas.files import read_json
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
 
 CHAT_TEMPLATE = (
@@ -78,9 +80,6 @@ class Tokens:
 
     def encoder(self, prompt: list[int]) -> list[int]:
         """Tokens of a prompt as an encoder reads it: closed where the tokenizer closes texts."""
-        if self._closes is None:
-            ids = self._backend.encode("a", add_special_tokens=True).ids
-            self._closes = ids[-1] == self.end
         return [*prompt, self.end] if self._closes else prompt  # type: ignore[list-item]
 
     def text(self, text: str, *, close: bool) -> list[int]:
@@ -99,10 +98,10 @@ class Tokens:
 
     def chat(self, messages: list[dict[str, str]], *, prompt: bool) -> list[int]:
         """Tokens of a conversation by the chat template; `prompt` opens the next answer."""
-        template = load_tokenizer(self._folder) if self._chat is None else self._chat
-        self._chat = template
         return list(
-            template.apply_chat_template(messages, add_generation_prompt=prompt, return_dict=False)
+            self._whole.apply_chat_template(
+                messages, add_generation_prompt=prompt, return_dict=False
+            )
         )
 
     def exchange(self, messages: list[dict[str, str]]) -> tuple[list[int], int]:
@@ -117,19 +116,39 @@ class Tokens:
     @property
     def has_chat(self) -> bool:
         """Whether the tokenizer has a chat template."""
-        self._chat = self._chat or load_tokenizer(self._folder)
-        return bool(self._chat.chat_template)
+        return bool(self._whole.chat_template)
 
-    _chat: Any = None
-    _closes: bool | None = None
+    @cached_property
+    def _whole(self) -> Any:
+        return load_tokenizer(self._folder)
+
+    @cached_property
+    def _closes(self) -> bool:
+        return bool(self._backend.encode("a", add_special_tokens=True).ids[-1] == self.end)
+
+
+def padded(rows: Sequence[Sequence[int]], value: int, device: torch.device) -> torch.Tensor:
+    """Rows of numbers as one tensor (n, longest), filled up at their ends."""
+    import torch
+
+    width = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows], device=device)
+
+
+def padding_is_exact(network: Any) -> bool:
+    """Whether padding moves no result of a network by more than float32 rounding: on a CPU."""
+    import torch
+
+    parameter = next(network.parameters())
+    return parameter.dtype == torch.float32 and parameter.device.type == "cpu"
 
 
 def batches(lengths: Sequence[int], exact: bool) -> list[list[int]]:
     """Which prompts run as one batch.
 
     :param lengths: number of tokens of each prompt.
-    :param exact: True where padding cannot move a result by more than float32 rounding: then
-        all prompts run as one padded batch; else only prompts of equal length share one.
+    :param exact: whether all prompts run as one padded batch (:func:`padding_is_exact`); else only
+        prompts of equal length share one.
     :returns: lists of positions in `lengths`.
     """
     if exact:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from atlas.activations.generation import greedy
-from atlas.networks.tokens import Tokens
+from atlas.networks.tokens import Tokens, padded
 
 BATCH = 16  # rows that are answered at once
 
@@ -27,30 +27,25 @@ def examples_loss(network: Any, tokens: Tokens, rows: Sequence[dict[str, Any]]) 
              for r in rows]  # fmt: skip
     if network.config.is_encoder_decoder:
         read = [tokens.encoder(prompt) for prompt, _ in pairs]
-        labels = _padded([completion for _, completion in pairs], -100, device)
+        labels = padded([completion for _, completion in pairs], -100, device)
         output = network(
-            input_ids=_padded(read, tokens.padding, device),
-            attention_mask=_padded([[1] * len(r) for r in read], 0, device),
+            input_ids=padded(read, tokens.padding, device),
+            attention_mask=padded([[1] * len(r) for r in read], 0, device),
             labels=labels, use_cache=False,
         )  # fmt: skip
         return float(output.loss.float()) / len(rows)
     whole = [prompt + completion for prompt, completion in pairs]
-    labels = _padded([[-100] * len(p) + c for p, c in pairs], -100, device)[:, 1:]
+    labels = padded([[-100] * len(p) + c for p, c in pairs], -100, device)[:, 1:]
     positions = (labels != -100).any(dim=0).nonzero().reshape(-1)
     logits = network(
-        input_ids=_padded(whole, tokens.padding, device),
-        attention_mask=_padded([[1] * len(w) for w in whole], 0, device),
+        input_ids=padded(whole, tokens.padding, device),
+        attention_mask=padded([[1] * len(w) for w in whole], 0, device),
         use_cache=False, logits_to_keep=positions,
     ).logits  # fmt: skip
     loss = torch.nn.functional.cross_entropy(
         logits.float().flatten(0, 1), labels[:, positions].flatten(), ignore_index=-100
     )
     return float(loss) / len(rows)
-
-
-def _padded(rows: Sequence[Sequence[int]], value: int, device: torch.device) -> torch.Tensor:
-    width = max(len(row) for row in rows)
-    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows], device=device)
 
 
 def answers(network: Any, tokens: Tokens, prompts: Sequence[str], new_tokens: int) -> list[str]:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from atlas import device as devices
 from atlas.digests import sha256_file
 from atlas.files import by_folder, read_csv, read_json, read_jsonl, write_csv
 from atlas.networks.architectures import is_seq2seq
@@ -47,10 +46,11 @@ def answer_task(
     :param model: files of that model. :param tests: held-out rows, of which the first `rows` count.
     :param new_tokens: longest answer.
     """
-    network, tokens = _load(base, dtype)
+    folder = base[0].parent
+    network, tokens = load_base(folder, dtype, seq2seq=True), Tokens(folder)
     held_out = read_jsonl(tests)[:rows]
     found = _answered(BASE, network, tokens, held_out, new_tokens)
-    with model_applied(network, model, read_json(base[0].parent / "base.json"), base_names):
+    with model_applied(network, model, read_json(folder / "base.json"), base_names):
         found += _answered(FEWSHOT, network, tokens, held_out, new_tokens)
     write_csv(answered, ANSWER_COLUMNS, found)
 
@@ -93,8 +93,9 @@ def compose(
     :param chosen: the models with their final weights.
     :raises AtlasError: for models that cannot be composed, or a loss that is not finite.
     """
-    network, tokens = _load(base, dtype)
-    record = read_json(base[0].parent / "base.json")
+    folder = base[0].parent
+    network, tokens = load_base(folder, dtype, seq2seq=True), Tokens(folder)
+    record = read_json(folder / "base.json")
     ranked = {row["model"]: row for row in read_csv(ranking)}
     names = choose(strategy, list(ranked), size, seed)
     files = by_folder(pool)
@@ -127,7 +128,7 @@ def compose(
     write_adapter(weights, config, state(found), settings, metadata)
     write_card(
         card, name=name, base=record, address=str(address[0]), revision=address[1], adapter=True,
-        folder="results/selection", seq2seq=is_seq2seq(base[0].parent),
+        folder="results/selection", seq2seq=is_seq2seq(folder),
         origin=f"Composed by Delta Atlas (LoraHub) of {size} models, chosen by the strategy "
                f"{strategy}: " + ", ".join(f"{w:.4f} × {m}" for m, w in zip(names, best, strict=True)) + ".",
         digests={"base": record["weights_sha256"], "adapter": sha256_file(weights),
@@ -138,13 +139,6 @@ def compose(
         merged = merged_by_peft(network, parts, method, density=density, seed=seed)
         written += _answered(method, network, tokens, held_out, new_tokens, merged)
     write_csv(answered, ANSWER_COLUMNS, written)
-
-
-def _load(base: list[Path], dtype: str) -> tuple[Any, Tokens]:
-    device = devices.prepare()
-    folder = base[0].parent
-    say(f"loads {folder.name} on {device}")
-    return load_base(folder, dtype, device, seq2seq=True), Tokens(folder)
 
 
 def _weights(files: Iterable[Path]) -> Path:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from atlas.digests import weights_digest
 from atlas.errors import AtlasError
-from atlas.files import copy, link, read_json, write_json
+from atlas.files import by_name, copy, link, read_json, write_json
 from atlas.networks.architectures import loader
 from atlas.networks.tokens import BYTE_VOCABULARY, byte_tokenizer
 from atlas.networks.vocabularies import TOKEN_IDS
@@ -63,7 +64,7 @@ def fetch_base(
             {
                 "name": name,
                 "weights_sha256": weights_digest(files),
-                "parameters": sum(_size(tensors.shape(key)) for key in tensors),
+                "parameters": sum(math.prod(tensors.shape(key)) for key in tensors),
                 "dtype": dtype,
                 "licence": licence,
                 "origin": origin,
@@ -83,13 +84,6 @@ def _generation(name: str, file: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise AtlasError(f"{name}: its {GENERATION} is not a JSON object; mend or remove it.")
     return {"generation": found}
-
-
-def _size(shape: Sequence[int]) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size
 
 
 def _bring(
@@ -274,16 +268,13 @@ def base_from_model(
     """
     from atlas.weights.adapters import load_adapter, merged
 
-    files = {path.name: path for path in (base if adapter else model)}
+    files, origin = by_name(base if adapter else model), by_name(base)
     link(files["config.json"], config)
     link(files["tokenizer.json"], tokenizer)
     link(files["tokenizer_config.json"], tokenizer_config)
-    origin = {p.name: p for p in base}
     known = read_json(origin["base.json"])
     if adapter:
-        tensors = merged(Weights([p for p in base if "safetensors" in p.name]),
-                         load_adapter(model))  # fmt: skip
-        write_shards(weights, weight_names, tensors)
+        write_shards(weights, weight_names, merged(Weights(base), load_adapter(model)))
     else:
         for source, target in zip(
             [p for p in model if "safetensors" in p.name], weights, strict=True

@@ -7,7 +7,7 @@ from typing import Any
 
 from atlas.digests import weights_digest
 from atlas.errors import AtlasError
-from atlas.files import by_folder, copy, link, read_json
+from atlas.files import by_folder, by_name, copy, link, read_json
 from atlas.progress import Progress
 from atlas.sources import hub
 from atlas.weights.adapters import check_base, check_fits, load_adapter
@@ -42,9 +42,9 @@ def fetch_adapter(
         origin = bring(source, Path(cache), folder, names)
         files = [folder / name for name in names]
         adapter = load_adapter(files)
-        record = read_json({p.name: p for p in base}["base.json"])
+        record = read_json(by_name(base)["base.json"])
         check_base(adapter, record, base_names)
-        known = Weights([p for p in base if "safetensors" in p.name])
+        known = Weights(base)
         check_fits(adapter, {name: known.shape(name) for name in known})
         link(files[0], config)
         link(files[1], weights)
@@ -117,7 +117,7 @@ def fetch_full(
         origin = bring(source, Path(cache), folder, [*others, *weight_names])
         found = Weights([folder / name for name in weight_names])
         check_finite(found, model)
-        known = Weights([p for p in base if "safetensors" in p.name])
+        known = Weights(base)
         differing = set(known) ^ set(found)
         if differing:
             raise AtlasError(f"{model}: {sorted(differing)[0]} is in only one of model and base.")
@@ -130,7 +130,7 @@ def fetch_full(
         targets = [config, *tokenizer, *weights]
         for name, target in zip([*others, *weight_names], targets, strict=True):
             link(folder / name, target)
-        record = read_json({p.name: p for p in base}["base.json"])
+        record = read_json(by_name(base)["base.json"])
         digests = {"base": record["weights_sha256"],
                    "weights": weights_digest([folder / n for n in weight_names])}  # fmt: skip
         write_card(card, name=model, base=record, address=str(address[0]), revision=address[1],

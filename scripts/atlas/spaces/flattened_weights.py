@@ -48,17 +48,12 @@ def inner_products(
     """
     stores: dict[str, Weights] = {}
     layouts: dict[str, dict[str, tuple[int, ...]]] = {}
-    origins = {
-        name: Weights([f for f in found if "safetensors" in f.name])
-        for name, found in (bases or {}).items()
-    }
+    origins = {name: Weights(found) for name, found in (bases or {}).items()}
     for name in names:
         present = [f for f in files[name] if f.name == "adapter_model.safetensors"]
         if not present and name not in origins:
             return Nothing(f"{name} is a full model, and others are adapters")
-        stores[name] = store = Weights(
-            present or [f for f in files[name] if "safetensors" in f.name]
-        )
+        stores[name] = store = Weights(present or files[name])
         layouts[name] = {key: store.shape(key) for key in store}
         if layouts[name] != layouts[names[0]]:
             kind = "adapters" if present else "weights"

@@ -31,8 +31,7 @@ def embed(
     if len(models) > ALL_PAIRS:
         return Nothing(TOO_MANY)
     files = by_folder(weights)
-    stores = {base: Weights([f for f in found if "safetensors" in f.name])
-              for base, found in by_folder(bases).items()}  # fmt: skip
+    stores = {base: Weights(found) for base, found in by_folder(bases).items()}
     layouts = {
         base: [(name, store.shape(name)) for name in store] for base, store in stores.items()
     }
@@ -60,7 +59,7 @@ def deltas(files: Sequence[Path], base: Weights) -> Iterator[tuple[str, torch.Te
             weight = base[f"{name}.weight"] if module.NEEDS_WEIGHT else None
             yield f"{name}.weight", module.delta(weight).abs().reshape(-1)
         return
-    weights = Weights([f for f in files if "safetensors" in f.name])
+    weights = Weights(files)
     for name in weights:
         yield name, (weights[name].float() - base[name].float()).abs().reshape(-1)
 

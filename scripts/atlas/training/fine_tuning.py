@@ -24,7 +24,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from atlas import device as devices
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
-from atlas.files import read_json, read_jsonl, write_csv
+from atlas.files import by_name, read_json, read_jsonl, write_csv
 from atlas.networks.architectures import is_seq2seq, load
 from atlas.networks.tokens import Tokens, load_tokenizer
 from atlas.progress import Progress, say
@@ -81,7 +81,7 @@ def train(
     :raises AtlasError: where a loss or a trained tensor is not finite.
     """
     device = devices.prepare(seed)
-    record = read_json({file.name: file for file in base}["base.json"])
+    record = read_json(by_name(base)["base.json"])
     folder = base[0].parent
     data = read_jsonl(rows)
     set_seed(seed)

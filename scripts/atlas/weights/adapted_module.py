@@ -31,12 +31,6 @@ class AdaptedModule(ABC):
     NEEDS_WEIGHT: ClassVar[bool]
 
     @classmethod
-    def split(cls, tensor: str) -> tuple[str, str] | None:
-        """Module and part of a tensor by its name in the file; None where it is of another family."""
-        match = re.fullmatch(rf"{re.escape(PREFIX)}(.+)\.{cls.PART}", tensor)
-        return None if match is None else (match[1], match[2])
-
-    @classmethod
     def read_all(
         cls, weights: Mapping[str, torch.Tensor], config: Mapping[str, Any], where: str
     ) -> dict[str, Self]:
@@ -47,13 +41,13 @@ class AdaptedModule(ABC):
         """
         parts: dict[str, dict[str, torch.Tensor]] = {}
         for name in weights:
-            place = cls.split(name)
-            if place is None:
+            match = re.fullmatch(rf"{re.escape(PREFIX)}(.+)\.{cls.PART}", name)
+            if match is None:
                 article = "an" if cls.NAME[0] in "AEIOU" else "a"
                 raise AtlasError(
                     f"{where}: the tensor {name} is not part of {article} {cls.NAME} adapter."
                 )
-            parts.setdefault(place[0], {})[place[1]] = weights[name].float()
+            parts.setdefault(match[1], {})[match[2]] = weights[name].float()
         if not parts:
             raise AtlasError(f"{where}: the adapter has no tensors.")
         return {module: cls.read(module, parts[module], config, where) for module in sorted(parts)}

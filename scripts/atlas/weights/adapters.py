@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from atlas.errors import AtlasError
-from atlas.files import read_json, write_bytes
+from atlas.files import by_name, read_json, write_bytes
 from atlas.weights.adapted_module import AdaptedModule
 from atlas.weights.ia3 import Ia3Module
 from atlas.weights.lora import LoraModule
@@ -44,7 +44,10 @@ def load_adapter(files: Sequence[Path]) -> Adapter:
     :raises AtlasError: for what cannot be applied as it stands (DoRA, biases, retrained
         modules, other methods), for NaN or Inf, for tensors that do not match the configuration.
     """
-    named = adapter_files(files)
+    named = by_name(files)
+    for needed in ("adapter_config.json", "adapter_model.safetensors"):
+        if needed not in named:
+            raise AtlasError(f"{files[0].parent}: an adapter has a file {needed}.")
     stored = Weights([named["adapter_model.safetensors"]])
     weights = {name: stored[name] for name in stored}
     check_finite(weights, str(named["adapter_model.safetensors"]))
@@ -53,27 +56,15 @@ def load_adapter(files: Sequence[Path]) -> Adapter:
     return adapter_from(where, config, weights, stored.metadata)
 
 
-def adapter_files(files: Sequence[Path]) -> dict[str, Path]:
-    """Files of an adapter by their names.
-
-    :raises AtlasError: where one of the two that an adapter has is missing.
-    """
-    named = {file.name: file for file in files}
-    for needed in ("adapter_config.json", "adapter_model.safetensors"):
-        if needed not in named:
-            raise AtlasError(f"{files[0].parent}: an adapter has a file {needed}.")
-    return named
-
-
 def adapter_from(
     where: str,
     config: dict[str, Any],
     weights: Mapping[str, torch.Tensor],
     metadata: dict[str, str],
 ) -> Adapter:
-    """An adapter from its configuration and its tensors, or some of them.
+    """An adapter from its configuration and its tensors.
 
-    :param weights: as PEFT names them; on the device ``meta``, only shapes are checked.
+    :param weights: as PEFT names them.
     :raises AtlasError: as :func:`load_adapter`.
     """
     method = str(config.get("peft_type", "")).upper()

@@ -1,4 +1,4 @@
-"""Weights as streams of row blocks: plain reads and writes, reused buffers, hashed on the way.
+"""Weights as streams of row blocks: plain reads and writes, reused buffers.
 
 A file that is mapped into memory counts as resident once it was read; here no more is resident
 than a few blocks, whatever the size of the model.
@@ -19,7 +19,7 @@ from typing import Protocol
 
 import torch
 
-from atlas.digests import joint_digest
+from atlas.digests import joint_digest, weights_digest
 from atlas.errors import AtlasError
 from atlas.files import PICKLES
 from atlas.weights.tensors import NAMES, Kinds, Weights, safetensors_header
@@ -81,7 +81,7 @@ class Beside:
 
 
 class FollowingDigest:
-    """SHA-256 of an open file, fed by those of its reads or writes that come in the file's order.
+    """SHA-256 of an open file, fed by those of its writes that come in the file's order.
 
     What came out of order is read once more at the end.
     """
@@ -147,17 +147,13 @@ class WeightStream:
 
     :param files: weights and index, under their final names.
     :param what: how messages call the model.
-    :param digests: what knows the digests of these files; without it they are taken of what is read.
-    :param hashed: whether a digest will be asked for.
+    :param digests: what knows the digests of these files, where it is not the files themselves.
     :raises AtlasError: for a pickle, a damaged file, an index that does not fit its files, tensors
         of integers.
     """
 
-    def __init__(
-        self, files: Sequence[Path], what: str, digests: Digests | None = None, *,
-        hashed: bool = True,
-    ) -> None:  # fmt: skip
-        self.what, self._known, self._hashed = what, digests, hashed and digests is None
+    def __init__(self, files: Sequence[Path], what: str, digests: Digests | None = None) -> None:
+        self.what, self._known = what, digests
         files = [f for f in files if ".safetensors" in f.name or f.suffix in PICKLES]
         if not any(f.name.endswith(".safetensors") or f.suffix in PICKLES for f in files):
             raise AtlasError(f"{what}: has no safetensors weights.")
@@ -165,21 +161,14 @@ class WeightStream:
         self.metadata = checked.metadata
         self.tensors: dict[str, StoredTensor] = {}
         self._buffers = Buffers()
-        self._turn: dict[str, int] = {}
         self._descriptors: dict[Path, int] = {}
-        self._digests: dict[Path, FollowingDigest] = {}
-        self._beside = Beside()
         for file in sorted(f for f in files if f.name.endswith(".safetensors")):
             self._open(file)
 
     def _open(self, file: Path) -> None:
         descriptor = self._descriptors[file] = os.open(file, os.O_RDONLY)
-        digest = self._digests[file] = FollowingDigest(descriptor)
-        start = os.pread(descriptor, 8, 0)
-        size = int.from_bytes(start, "little")
-        start += os.pread(descriptor, size, 8)
-        digest.feed(0, memoryview(start))
-        for name, entry in json.loads(start[8:]).items():
+        size = int.from_bytes(os.pread(descriptor, 8, 0), "little")
+        for name, entry in json.loads(os.pread(descriptor, size, 8)).items():
             if name == "__metadata__":
                 continue
             if entry["dtype"] not in _DTYPES:
@@ -195,7 +184,6 @@ class WeightStream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._beside.end()
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
@@ -203,15 +191,13 @@ class WeightStream:
     def elements(self, name: str, first: int, after: int, key: str = "") -> torch.Tensor:
         """Elements of a tensor, counted through the whole of it, as they are stored.
 
-        The block is valid until the next but one is read with the same key, and not to be changed:
-        it may be being hashed.
+        The block is valid until the next is read with the same key.
 
         :raises AtlasError: where the file became shorter.
         """
         tensor = self.tensors[name]
         width = tensor.dtype.itemsize
-        turn = self._turn[key] = 1 - self._turn.get(key, 0)
-        block = self._buffers.get(f"{key}{turn}", after - first, tensor.dtype)
+        block = self._buffers.get(key, after - first, tensor.dtype)
         if not block.numel():
             return block
         view = memoryview(block.view(torch.uint8).numpy())
@@ -223,8 +209,6 @@ class WeightStream:
             if not count:
                 raise AtlasError(f"{tensor.file}: became shorter while it was read.")
             done += count
-        if self._hashed:
-            self._beside.do(self._digests[tensor.file].feed, offset, view)
         return block
 
     def rows(self, name: str, first: int, after: int, key: str = "") -> torch.Tensor:
@@ -239,14 +223,10 @@ class WeightStream:
         return block.clone().reshape(tensor.shape)
 
     def digest(self) -> str:
-        """The weights digest, as :func:`atlas.digests.weights_digest` gives it.
-
-        What was not hashed on the way is read for it now.
-        """
-        if self._known is not None:
-            return joint_digest({file.name: self._known.sha256(file) for file in self._digests})
-        self._beside.wait()
-        return joint_digest({file.name: d.finish() for file, d in self._digests.items()})
+        """The weights digest, as :func:`atlas.digests.weights_digest` gives it."""
+        if self._known is None:
+            return weights_digest(list(self._descriptors))
+        return joint_digest({file.name: self._known.sha256(file) for file in self._descriptors})
 
     def tied_copies(self) -> dict[str, str]:
         """Output embeddings that are stored though they are the input embeddings, bit by bit."""
@@ -275,8 +255,7 @@ class WeightStream:
 class StreamWriter:
     """A safetensors file that is written in blocks, hashed on the way and brought to the disk.
 
-    Writing and hashing are done beside the caller's own work. Used as a context; where the work
-    fails, the file is gone.
+    Writing and hashing are done beside the caller's own work. Used as a context.
 
     :param tensors: name -> dtype and shape of all that will be written.
     :param digests: what is told the digest.
@@ -332,11 +311,6 @@ class StreamWriter:
                 self.sha256 = self._digest.finish()
                 if self._known is not None:
                     self._known.put(self.path, self.sha256)
-        except BaseException:
-            self.path.unlink(missing_ok=True)
-            raise
         finally:
             self._beside.end()
             os.close(self._descriptor)
-            if kind is not None:
-                self.path.unlink(missing_ok=True)

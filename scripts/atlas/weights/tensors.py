@@ -130,12 +130,14 @@ def write_index(
 class Weights(Mapping[str, torch.Tensor]):
     """Tensors of one model in one or several safetensors files, read when asked for.
 
+    :param files: of the model; those that are no weights are passed over.
     :raises AtlasError: for a pickle, a damaged file, or an index that does not fit its files.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._where: dict[str, Path] = {}
         self._open: dict[Path, safe_open] = {}
+        files = [f for f in files if ".safetensors" in f.name or f.suffix in PICKLES]
         index = [f for f in files if f.name.endswith(".index.json")]
         self.metadata: dict[str, str] = {}
         for file in files:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from atlas.activations.activation_files import assemble, read_activations, write_activations
+from atlas.activations.activation_files import assemble, deltas, write_activations
 from atlas.errors import AtlasError
 
 NO_REPORT = {"report": [], "pool": "p"}
@@ -37,7 +37,7 @@ def test_shards_that_do_not_fit(tmp_path):
         assemble(**NO_REPORT, shards=[one], models=["a", "b"], activations=tmp_path / "out.h5")
     one.write_bytes(one.read_bytes()[:-50])
     with pytest.raises(AtlasError, match="not a whole HDF5 file"):
-        read_activations(one)
+        list(deltas(one, [{"name": "a", "base": "t"}]))
 
 
 def test_shards_of_other_probes_do_not_fit(tmp_path):

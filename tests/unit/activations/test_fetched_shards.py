@@ -7,7 +7,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from atlas.activations.activation_files import read_activations
 from atlas.activations.fetched_shards import check_shard, compute_fetched_shard
 from atlas.activations.last_tokens import compute_shard
 from atlas.digests import sha256_file
@@ -15,7 +14,7 @@ from atlas.errors import AtlasError
 from atlas.files import read_csv
 from atlas.sources import hub
 from atlas.sources.fetched_models import fetch_adapters
-from unit.conftest import make_base, make_lora
+from unit.conftest import make_base, make_lora, read_activations
 
 
 def run(folder, probes, base, sources):

@@ -10,12 +10,11 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from atlas.activations.activation_files import read_activations
 from atlas.activations.last_tokens import Probe, compute_shard
 from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
 from atlas.networks.tokens import batches
-from unit.conftest import load, make_base, make_lora
+from unit.conftest import load, make_base, make_lora, read_activations
 
 
 def shard(path, probes, bases, pool, order=None, base_of=None):

@@ -30,7 +30,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
-    store = Weights([f for f in files(folder) if ".safetensors" in f.name])
+    store = Weights(files(folder))
     return {name: store[name].clone() for name in store}
 
 

@@ -152,7 +152,6 @@ def test_refused(bfloat_models, tmp_path, case):
     with pytest.raises(AtlasError, match=sentence) as error:
         delta_of(base, instruct, tmp_path / "d", "float16")
     assert str(error.value).rstrip(".").count(". ") == 0
-    assert list((tmp_path / "d").iterdir()) == []
 
 
 def test_special_tokens_may_be_renamed(bfloat_models, tmp_path):

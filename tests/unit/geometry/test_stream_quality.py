@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from atlas.errors import AtlasError
-from atlas.files import read_csv
+from atlas.files import read_csv, write_csv
 from atlas.geometry.stream_files import hook_names, hook_place, write_streams
-from atlas.geometry.stream_quality import check_streams, refuse_bad_streams, write_quality
+from atlas.geometry.stream_quality import COLUMNS, check_streams, refuse_bad_streams
 
 
 def stored(path, change=lambda hook, array: array, layers=2):
@@ -36,7 +36,7 @@ def test_a_good_file(tmp_path):
     assert len(rows) == 1 + 4 * 3
     assert all(row["passed"] == 1 for row in rows)
     assert {row["value"] for row in rows if row["check"] == "mean_norm"} == {4.0}
-    write_quality(tmp_path / "quality.csv", rows)
+    write_csv(tmp_path / "quality.csv", COLUMNS, rows)
     refuse_bad_streams(tmp_path / "quality.csv")
 
 
@@ -54,7 +54,7 @@ def test_the_culprit_is_named(tmp_path, kind, check, value):
     assert failed[0]["check"] == check
     assert {row["hook"] for row in failed} == {"blocks.1.hook_resid_mid"}
     rows = [row for row in rows if row["hook"]]
-    write_quality(tmp_path / "quality.csv", rows)
+    write_csv(tmp_path / "quality.csv", COLUMNS, rows)
     assert len(read_csv(tmp_path / "quality.csv")) == len(rows)
     expected = rf"a\.h5: blocks\.1\.hook_resid_mid: the check {check} failed: {value}"
     with pytest.raises(AtlasError, match=expected):
@@ -67,7 +67,7 @@ def test_the_number_of_hooks(tmp_path):
     assert sum(row["check"] == "present" and not row["passed"] for row in rows) == 2
     more = check_streams(stored(tmp_path / "b.h5"), 1)
     assert [row for row in more if not row["passed"]] == [more[0]]
-    write_quality(tmp_path / "quality.csv", rows)
+    write_csv(tmp_path / "quality.csv", COLUMNS, rows)
     with pytest.raises(
         AtlasError, match=r"a\.h5: the check hooks failed: 4, and 6 to 6 .*3 checks"
     ):

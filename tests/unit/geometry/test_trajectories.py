@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.errors import AtlasError
-from atlas.files import read_csv, write_jsonl
+from atlas.files import read_csv, write_csv, write_jsonl
 from atlas.geometry.residual_streams import extract_streams, read_streams
 from atlas.geometry.stream_files import StreamFile, hook_names
-from atlas.geometry.stream_quality import check_streams, write_quality
+from atlas.geometry.stream_quality import COLUMNS, check_streams
 from atlas.geometry.trajectories import (
     levy_area,
     measure_trajectories,
@@ -133,7 +133,7 @@ def test_rows(tiny_base, mixed_pool, tmp_path):
     scratch.mkdir()
     extract_streams(**common, model=[], most=None, positions="last_token", precision="float32",
                     activations=tmp_path / "a.h5", scratch=scratch)  # fmt: skip
-    write_quality(tmp_path / "quality.csv", check_streams(tmp_path / "a.h5", 2, 0.0))
+    write_csv(tmp_path / "quality.csv", COLUMNS, check_streams(tmp_path / "a.h5", 2, 0.0))
     measure_trajectories(
         **common, model=mixed_pool["full"], most=3, dimensions=2, quality=tmp_path / "quality.csv",
         activations=tmp_path / "a.h5", trajectories=tmp_path / "t.csv",
@@ -153,7 +153,7 @@ def test_rows(tiny_base, mixed_pool, tmp_path):
     network.base_model.layers = network.base_model.layers[:1]
     with pytest.raises(AtlasError, match="those of another architecture"):
         next(network_trajectories(network, [[1, 2, 3]], dict.fromkeys(hook_names(2), PLANE)))
-    write_quality(tmp_path / "quality.csv", check_streams(tmp_path / "a.h5", 2, 1e6, 1e7))
+    write_csv(tmp_path / "quality.csv", COLUMNS, check_streams(tmp_path / "a.h5", 2, 1e6, 1e7))
     with pytest.raises(AtlasError, match="the check mean_norm failed"):
         measure_trajectories(
             **common, model=[], most=3, dimensions=2, quality=tmp_path / "quality.csv",

@@ -6,7 +6,6 @@ import torch
 from peft import PeftModel
 from transformers import AutoTokenizer
 
-from atlas.activations.activation_files import read_activations
 from atlas.activations.generation import greedy
 from atlas.activations.last_tokens import compute_shard
 from atlas.errors import AtlasError
@@ -15,6 +14,7 @@ from atlas.files import read_csv, read_json
 from atlas.networks.architectures import is_seq2seq
 from atlas.networks.swap import load_base
 from atlas.networks.tokens import Tokens
+from unit.conftest import read_activations
 from unit.networks.seq2seq import load_t5, make_t5, make_t5_lora
 from unit.training.test_fine_tuning import make_rows, train
 

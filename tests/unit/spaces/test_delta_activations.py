@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from atlas.activations.activation_files import write_activations
-from atlas.spaces.delta_activations import delta, embed
+from atlas.spaces.delta_activations import embed
 from atlas.spaces.embeddings import read_embeddings
 from unit.conftest import described
 
@@ -14,10 +14,11 @@ def embedded(tmp_path, bases, models, about):
     return read_embeddings(tmp_path / "e.npz")
 
 
-def test_by_hand():
+def test_by_hand(tmp_path):
     model = np.array([[1, 2], [3, 6]], dtype=np.float32)
     base = np.array([[0, 1], [1, 1]], dtype=np.float32)
-    assert delta(model, base).tolist() == [1.5, 3.0]
+    found = embedded(tmp_path, {"t": base}, {"a": model}, described(["a"], "t"))
+    assert found.embeddings.tolist() == [[1.5, 3.0]]
 
 
 def test_rows_stand_in_the_order_of_the_pool_each_minus_its_own_base(tmp_path):

@@ -32,15 +32,15 @@ from typing import Any
 
 import numpy as np
 
-from atlas.activations.activation_files import read_activations
-from atlas.spaces.space import Found, space
+from atlas.activations.activation_files import deltas
+from atlas.spaces.space import Found, space, stacked
 
 
 @space
 def embed(*, activations: Path, models: list[dict[str, Any]]) -> Found:
     """The median over probes of model minus base, (n, d) float32."""
-    _, bases, found = read_activations(activations)
-    return np.stack([np.median(found[m["name"]] - bases[m["base"]], axis=0) for m in models])
+    shifts = (np.median(delta, axis=0) for delta in deltas(activations, models))
+    return stacked(shifts, len(models), "activations")
 '''
 
 
