@@ -115,11 +115,13 @@ def check_shard(
         weights = Weights(files)
         shapes = {name: weights.shape(name) for name in weights}
         record = read_json(by_name(files)["base.json"])
-        rows += _reported(
-            models, record, base_names[base], Path(cache), True, progress,
-            lambda _, adapter, shapes=shapes: check_fits(adapter, shapes),
-        )  # fmt: skip
+        use = partial(_check, shapes)
+        rows += _reported(models, record, base_names[base], Path(cache), True, progress, use)
     write_csv(report, REPORT_COLUMNS, sorted(rows, key=lambda row: row["model"]))
+
+
+def _check(shapes: Mapping[str, tuple[int, ...]], _: Fetched, adapter: Adapter) -> None:
+    check_fits(adapter, shapes)
 
 
 def _reported(

@@ -62,7 +62,9 @@ def make_delta(
     if (keep is not None and not 0 < keep <= 1) or (rank is not None and rank < 1):
         raise AtlasError(f"deltas.{name}: keep is above 0 and at most 1, and rank at least 1.")
     settings = config_changes(base, instruct)
-    _refuse_vocabulary(base, instruct)
+    tokenizer, other = (by_name(files).get("tokenizer.json") for files in (base, instruct))
+    if tokenizer and other:
+        refuse_other_vocabulary(tokenizer, other)
     with (
         WeightStream(base, _called(base), digests) as ours,
         WeightStream(instruct, _called(instruct), digests) as theirs,
@@ -134,12 +136,6 @@ def config_changes(base: Sequence[Path], instruct: Sequence[Path]) -> dict[str, 
         )
     keys = (set(ours) | set(theirs)) - _UNSHARED
     return {key: theirs.get(key) for key in sorted(keys) if ours.get(key) != theirs.get(key)}
-
-
-def _refuse_vocabulary(base: Sequence[Path], instruct: Sequence[Path]) -> None:
-    files = [by_name(f).get("tokenizer.json") for f in (base, instruct)]
-    if files[0] and files[1]:
-        refuse_other_vocabulary(files[0], files[1])
 
 
 def _dtype(name: str, instruct: WeightStream, wanted: Wanted) -> torch.dtype:

@@ -5,6 +5,7 @@ Every matrix is decomposed once, and all measures are read from that one decompo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,19 +234,16 @@ def measure_layers(
     :param base: activations of the base. :param models: name -> activations of a model.
     :raises AtlasError: where the prompts, hooks or widths of two files differ.
     """
-    with StreamFile(base) as own:
-        others = {name: StreamFile(path) for name, path in models.items()}
-        try:
-            for other in others.values():
-                own.check_same(other)
-            for hook in own.hooks:
-                reference = _at(own, hook, subspace)
-                yield from _rows("base", hook, own, reference, None)
-                for name, other in others.items():
-                    yield from _rows(name, hook, other, _at(other, hook, subspace), reference)
-        finally:
-            for other in others.values():
-                other.close()
+    with contextlib.ExitStack() as stack:
+        own = stack.enter_context(StreamFile(base))
+        others = {name: stack.enter_context(StreamFile(path)) for name, path in models.items()}
+        for other in others.values():
+            own.check_same(other)
+        for hook in own.hooks:
+            reference = _at(own, hook, subspace)
+            yield from _rows("base", hook, own, reference, None)
+            for name, other in others.items():
+                yield from _rows(name, hook, other, _at(other, hook, subspace), reference)
 
 
 def _at(file: StreamFile, hook: str, subspace: int) -> Geometry:

@@ -86,7 +86,7 @@ class StreamFile:
             raise AtlasError(f"{path}: not a whole HDF5 file ({error}).") from None
         names = [name for name in self._file if _HOOK.fullmatch(name)]
         if not names:
-            self.close()
+            self._file.close()
             raise AtlasError(f"{path}: has no residual streams (blocks.0.hook_resid_post …).")
         self.hooks = sorted(names, key=hook_place)
         self.rows, self.dimensions = self._file[self.hooks[0]].shape
@@ -96,10 +96,6 @@ class StreamFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
         self._file.close()
 
     @property

@@ -38,30 +38,26 @@ def read_model(
     return adapter.pinned() if pin else adapter
 
 
-@contextlib.contextmanager
-def applied(network: Any, model: Adapter | Weights, name: str) -> Iterator[None]:
+def applied(
+    network: Any, model: Adapter | Weights, name: str
+) -> contextlib.AbstractContextManager[None]:
     """Within this context, the base in memory computes as a model.
 
     :raises AtlasError: where the model does not fit the base.
     """
-    with (
-        adapter_applied(network, model)
-        if isinstance(model, Adapter)
-        else weights_applied(network, model, name)
-    ):
-        yield
+    if isinstance(model, Adapter):
+        return adapter_applied(network, model)
+    return weights_applied(network, model, name)
 
 
-@contextlib.contextmanager
 def model_applied(
     network: Any, files: Sequence[Path], record: dict[str, Any], base_names: Sequence[str]
-) -> Iterator[None]:
+) -> contextlib.AbstractContextManager[None]:
     """Within this context, the base in memory computes as a model: read, then applied.
 
     :raises AtlasError: as :func:`read_model` and :func:`applied`.
     """
-    with applied(network, read_model(files, record, base_names), files[0].parent.name):
-        yield
+    return applied(network, read_model(files, record, base_names), files[0].parent.name)
 
 
 @contextlib.contextmanager

@@ -140,7 +140,7 @@ def padding_is_exact(network: Any) -> bool:
     import torch
 
     parameter = next(network.parameters())
-    return parameter.dtype == torch.float32 and parameter.device.type == "cpu"
+    return bool(parameter.dtype == torch.float32 and parameter.device.type == "cpu")
 
 
 def batches(lengths: Sequence[int], exact: bool) -> list[list[int]]:

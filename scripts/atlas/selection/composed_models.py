@@ -7,12 +7,12 @@ and the model that was trained on the few examples.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from atlas.digests import sha256_file
-from atlas.files import by_folder, read_csv, read_json, read_jsonl, write_csv
+from atlas.files import by_folder, by_name, read_csv, read_json, read_jsonl, write_csv
 from atlas.networks.architectures import is_seq2seq
 from atlas.networks.shards import model_applied
 from atlas.networks.swap import adapter_applied, load_base
@@ -132,17 +132,13 @@ def compose(
         origin=f"Composed by Delta Atlas (LoraHub) of {size} models, chosen by the strategy "
                f"{strategy}: " + ", ".join(f"{w:.4f} × {m}" for m, w in zip(names, best, strict=True)) + ".",
         digests={"base": record["weights_sha256"], "adapter": sha256_file(weights),
-                 **{m: sha256_file(_weights(files[m])) for m in names}},
+                 **{m: sha256_file(by_name(files[m])["adapter_model.safetensors"]) for m in names}},
     )  # fmt: skip
     written = _answered(LORAHUB, network, tokens, held_out, new_tokens, found)
     for method in merges:
         merged = merged_by_peft(network, parts, method, density=density, seed=seed)
         written += _answered(method, network, tokens, held_out, new_tokens, merged)
     write_csv(answered, ANSWER_COLUMNS, written)
-
-
-def _weights(files: Iterable[Path]) -> Path:
-    return next(file for file in files if file.suffix == ".safetensors")
 
 
 def _answered(

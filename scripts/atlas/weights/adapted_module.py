@@ -63,14 +63,9 @@ class AdaptedModule(ABC):
         :raises AtlasError: where a part is missing, or is not what the configuration says.
         """
 
-    @property
     @abstractmethod
-    def made_for(self) -> tuple[int, ...]:
-        """Shape of the matrix that it is made for, as far as it shows."""
-
-    @abstractmethod
-    def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether it can change a matrix of this shape."""
+    def misfit(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The shape that it is made for, as far as it shows, where it cannot change one of `shape`."""
 
     @abstractmethod
     def delta(self, weight: torch.Tensor | None) -> torch.Tensor:

@@ -96,9 +96,9 @@ def check_fits(adapter: Adapter, shapes: Mapping[str, tuple[int, ...]]) -> None:
         shape = shapes.get(f"{name}.weight")
         if shape is None:
             raise AtlasError(f"{adapter.name}: the base has no module {name}; is it another base?")
-        if not module.fits(tuple(shape)):
+        if found := module.misfit(tuple(shape)):
             raise AtlasError(
-                f"{adapter.name}: {name} is made for a matrix of shape {module.made_for}, and that of "
+                f"{adapter.name}: {name} is made for a matrix of shape {found}, and that of "
                 f"the base is {tuple(shape)}; it is an adapter of another base."
             )
 

@@ -30,14 +30,10 @@ class Ia3Module(AdaptedModule):
         forward = set(config.get("feedforward_modules") or [])
         return cls(parts["l"], any(name == f or name.endswith(f".{f}") for f in forward))
 
-    @property
-    def made_for(self) -> tuple[int, ...]:
-        """As many rows, or columns, as ``l`` has elements."""
-        return (self.l.numel(),)
-
-    def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether there is an element for each row or column."""
-        return self.l.numel() == shape[1 if self.feedforward else 0]
+    def misfit(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The number of elements of ``l``, where it is not that of rows, or columns."""
+        fits = self.l.numel() == shape[1 if self.feedforward else 0]
+        return None if fits else (self.l.numel(),)
 
     def delta(self, weight: torch.Tensor | None) -> torch.Tensor:
         """(l - 1) * W."""

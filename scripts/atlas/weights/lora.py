@@ -44,14 +44,10 @@ class LoraModule(AdaptedModule):
         alpha = _pattern(config.get("alpha_pattern"), name, config["lora_alpha"])
         return cls(a, b, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
 
-    @property
-    def made_for(self) -> tuple[int, ...]:
-        """Rows of B, columns of A."""
-        return self.b.shape[0], self.a.shape[1]
-
-    def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether B A has this shape."""
-        return self.made_for == tuple(shape)
+    def misfit(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The shape of B A, where it is another one."""
+        found = self.b.shape[0], self.a.shape[1]
+        return None if found == shape else found
 
     def delta(self, weight: torch.Tensor | None) -> torch.Tensor:
         """Scale * B A."""

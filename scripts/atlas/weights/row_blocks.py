@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,32 +52,6 @@ class Buffers:
         if kept is None or kept.numel() < size:
             kept = self._kept[key] = torch.empty(max(size, BLOCK), dtype=torch.uint8)
         return kept[:size].view(dtype)
-
-
-class Beside:
-    """One piece of work at a time beside the caller's own; the next waits for the one before."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1)
-        self._pending: Future[None] | None = None
-
-    def do(self, work: Callable[..., None], *arguments: object) -> None:
-        """Start a piece of work once the one before is done.
-
-        :raises BaseException: what went wrong with the one before.
-        """
-        self.wait()
-        self._pending = self._pool.submit(work, *arguments)
-
-    def wait(self) -> None:
-        """Until all is done."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.result()
-
-    def end(self) -> None:
-        """Wait, and let the thread go."""
-        self._pool.shutdown()
 
 
 class FollowingDigest:
@@ -271,7 +245,8 @@ class StreamWriter:
         self._missing = sum(size for _, size in places.values())
         self.order = list(places)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
-        self._beside = Beside()
+        self._pool = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
         self._digest = FollowingDigest(self._descriptor)
         self.sha256 = ""
         self._write(0, memoryview(start))
@@ -282,17 +257,27 @@ class StreamWriter:
             done += os.pwrite(self._descriptor, view[done:], offset + done)
         self._digest.feed(offset, view)
 
+    def _wait(self) -> None:
+        """Until what was written last is on its way to the disk, and hashed."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
     def write(self, name: str, first: int, values: torch.Tensor) -> None:
         """Write elements, contiguous and of the declared dtype, from element `first` on.
 
         The values must stay as they are until the next but one write.
+
+        :raises BaseException: what went wrong with the write before.
         """
         dtype, _ = self._tensors[name]
         if values.dtype != dtype:
             raise TypeError(f"{name} is declared as {dtype}, and {values.dtype} was given")
         if values.numel():
             view = memoryview(values.reshape(-1).view(torch.uint8).numpy())
-            self._beside.do(self._write, self._offsets[name] + first * dtype.itemsize, view)
+            self._wait()
+            offset = self._offsets[name] + first * dtype.itemsize
+            self._pending = self._pool.submit(self._write, offset, view)
             self._missing -= len(view)
 
     def __enter__(self) -> StreamWriter:
@@ -304,7 +289,7 @@ class StreamWriter:
     ) -> None:  # fmt: skip
         try:
             if kind is None:
-                self._beside.wait()
+                self._wait()
                 if self._missing:
                     raise RuntimeError(f"{self.path}: {self._missing} bytes were not written")
                 os.fsync(self._descriptor)
@@ -312,5 +297,5 @@ class StreamWriter:
                 if self._known is not None:
                     self._known.put(self.path, self.sha256)
         finally:
-            self._beside.end()
+            self._pool.shutdown()
             os.close(self._descriptor)

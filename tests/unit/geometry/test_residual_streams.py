@@ -280,16 +280,17 @@ def test_models_of_a_base(tiny_base, mixed_pool, tmp_path):
 
     ids = ids_of(tiny_base)
     for name, files in mixed_pool.items():
-        found = StreamFile(extracted(tmp_path, tiny_base, files, name))
+        file = extracted(tmp_path, tiny_base, files, name)
         if name == "full":
             network = AutoModelForCausalLM.from_pretrained(files[0].parent, dtype=torch.float32)
         else:
             network = PeftModel.from_pretrained(load(tiny_base[0].parent), files[0].parent)
             network = network.merge_and_unload()
-        for hook in found.hooks:
-            expected = [read_streams(network, [row], "all")[hook][0][-1] for row in ids]
-            np.testing.assert_allclose(found.read(hook), torch.stack(expected), rtol=0, atol=1e-5)
-        found.close()
+        with StreamFile(file) as found:
+            for hook in found.hooks:
+                expected = [read_streams(network, [row], "all")[hook][0][-1] for row in ids]
+                expected = torch.stack(expected)
+                np.testing.assert_allclose(found.read(hook), expected, rtol=0, atol=1e-5)
 
 
 def test_what_cannot_be_stored(bases, tmp_path, monkeypatch):

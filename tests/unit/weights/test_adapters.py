@@ -72,12 +72,8 @@ class RowModule(AdaptedModule):
     def read(cls, name, parts, config, where):
         return cls(parts["shift"] * config["factor"])
 
-    @property
-    def made_for(self):
-        return (self.shift.numel(),)
-
-    def fits(self, shape):
-        return len(self.shift) == shape[0]
+    def misfit(self, shape):
+        return None if len(self.shift) == shape[0] else (len(self.shift),)
 
     def delta(self, weight):
         return self.shift[:, None].expand(-1, 16)

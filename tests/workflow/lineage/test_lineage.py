@@ -90,7 +90,7 @@ def test_trace_as_a_page(finished, tmp_path):
 def test_explain_names_a_module_three_imports_deep_and_only_its_rules_run(copy):
     assert answer(copy, "explain", MAIN)["again"] is False
     assert lineage(copy, "explain", MAIN).returncode == 0
-    # output_sentences -> tokens -> (through activations and swap) probes: a constant of it.
+    # A constant of a module that functions hang on through others.
     file = copy / "scripts/atlas/activations/probes.py"
     file.write_text(file.read_text().replace('INPUT = "Input."', 'INPUT = "Input!"'))
     found = answer(copy, "explain", MAIN)
