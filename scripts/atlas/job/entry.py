@@ -94,11 +94,11 @@ def keep_memory() -> None:
 def _sentence(error: Exception) -> str:
     if isinstance(error, AtlasError):
         return str(error)
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or "No space left on device" in str(error):
-        name = getattr(error, "filename", None) if full else None
-        where = f" ({name})" if name else ""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" ({error.filename})" if error.filename else ""
         return f"the disk is full{where}; make room and give the same command again."
+    if "No space left on device" in str(error):
+        return "the disk is full; make room and give the same command again."
     return f"{type(error).__name__}: {error}"
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from atlas.lineage.signature import check_signature, sign
 from atlas.lineage.verify import verify, verify_crate
 
 WHOLE, BROKEN, WRONG = 0, 1, 2
+# What a command found: exit status, what --json prints, and what a terminal shows.
+Answer = tuple[int, Callable[[], Any], Callable[[Console], None]]
 
 EPILOG = """exit status: 0 whole, identical or up to date; 1 broken, different or to be made again;
 2 the command could not do what was asked."""
@@ -43,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     commands = top.add_subparsers(dest="command", required=True)
 
-    def command(run: Callable[..., int], text: str) -> argparse.ArgumentParser:
+    def command(run: Callable[..., Answer], text: str) -> argparse.ArgumentParser:
         name = run.__name__.removeprefix("_")
         found = commands.add_parser(name, help=text, description=text, **shared)
         found.set_defaults(run=run)
@@ -85,7 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     width = None if sys.stdout.isatty() else 10_000  # in a file or a pipe nothing is cut
     try:
-        return int(options.run(options, Console(highlight=False, width=width)))
+        status, value, show = options.run(options)
+        if options.json:
+            _json(value())
+        else:
+            show(Console(highlight=False, width=width))
+        return int(status)
     except AtlasError as error:
         if options.json:
             _json({"error": str(error)})
@@ -114,7 +122,7 @@ def _name(records: Records, text: str) -> str:
     return name
 
 
-def _verify(options: argparse.Namespace, out: Console) -> int:
+def _verify(options: argparse.Namespace) -> Answer:
     start = time.perf_counter()
     digests = FileDigests()
     checked: list[tuple[Records, Verification, bool]] = []  # and whether files were chosen
@@ -136,14 +144,14 @@ def _verify(options: argparse.Namespace, out: Console) -> int:
         found.add(part)
     found.bytes = digests.bytes
     seconds = time.perf_counter() - start
-    if options.json:
-        _json({"whole": not found.faults, "seconds": seconds, **found.plain()})
-    else:
-        terminal.show_verification(out, found, seconds)
-    return BROKEN if found.faults else WHOLE
+    return (
+        BROKEN if found.faults else WHOLE,
+        lambda: {"whole": not found.faults, "seconds": seconds, **found.plain()},
+        lambda out: terminal.show_verification(out, found, seconds),
+    )
 
 
-def _trace(options: argparse.Namespace, out: Console) -> int:
+def _trace(options: argparse.Namespace) -> Answer:
     text, row = options.file, None
     head, _, tail = text.rpartition(":")
     if head and tail.isdigit() and not Path(text).exists():
@@ -159,55 +167,41 @@ def _trace(options: argparse.Namespace, out: Console) -> int:
         found = tracing.trace(records, name, row)
     else:
         found = tracing.trace_stranger(records, Path(text), row)
-    if options.html:
-        from atlas.lineage.page import write_page
+    value = partial(tracing.plain, found, records)
+    if not options.html:
+        return WHOLE, value, lambda out: terminal.show_trace(out, found, records)
+    from atlas.lineage.page import write_page
 
-        write_page(found.graph, options.html, options.file)
-    if options.json:
-        _json(tracing.plain(found, records))
-    elif options.html:
-        count = len(found.graph.nodes)
-        out.print(f"{options.html}: {count} jobs and sources behind {found.file}", markup=False)
-    else:
-        terminal.show_trace(out, found, records)
-    return WHOLE
+    write_page(found.graph, options.html, options.file)
+    done = f"{options.html}: {len(found.graph.nodes)} jobs and sources behind {found.file}"
+    return WHOLE, value, lambda out: out.print(done, markup=False)
 
 
-def _explain(options: argparse.Namespace, out: Console) -> int:
+def _explain(options: argparse.Namespace) -> Answer:
     records = open_records(options.root)
     files = options.configfile
     files = [os.path.abspath(f) for f in files] if files else last_configfiles(records.root)  # noqa: PTH100
     found = explain(records, _name(records, options.file), files)
-    if options.json:
-        _json(asdict(found))
-    else:
-        terminal.show_explanation(out, found)
-    return BROKEN if found.again else WHOLE
+    status = BROKEN if found.again else WHOLE
+    return status, lambda: asdict(found), lambda out: terminal.show_explanation(out, found)
 
 
-def _diff(options: argparse.Namespace, out: Console) -> int:
+def _diff(options: argparse.Namespace) -> Answer:
     found = differences.diff(open_records(options.a), open_records(options.b))
-    if options.json:
-        _json({"identical": found.identical, **asdict(found)})
-    else:
-        terminal.show_difference(out, found)
-    return WHOLE if found.identical else BROKEN
+    return (
+        WHOLE if found.identical else BROKEN,
+        lambda: {"identical": found.identical, **asdict(found)},
+        lambda out: terminal.show_difference(out, found),
+    )
 
 
-def _history(options: argparse.Namespace, out: Console) -> int:
+def _history(options: argparse.Namespace) -> Answer:
     entries = read_attempts(open_records(options.root).root)
-    if options.json:
-        _json(entries)
-    else:
-        terminal.show_history(out, entries)
-    return WHOLE
+    return WHOLE, lambda: entries, lambda out: terminal.show_history(out, entries)
 
 
-def _sign(options: argparse.Namespace, out: Console) -> int:
+def _sign(options: argparse.Namespace) -> Answer:
     manifest, public = sign(open_records(options.root), options.key)
-    if options.json:
-        _json({"manifest": str(manifest), "public_key": str(public)})
-    else:
-        out.print(f"{manifest} is signed; check it with: lineage.py verify --signature {public}",
-                  markup=False)  # fmt: skip
-    return WHOLE
+    done = f"{manifest} is signed; check it with: lineage.py verify --signature {public}"
+    value = {"manifest": str(manifest), "public_key": str(public)}
+    return WHOLE, lambda: value, lambda out: out.print(done, markup=False)

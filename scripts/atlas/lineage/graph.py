@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from atlas.errors import AtlasError
 from atlas.job.records import Records
-from atlas.job.statements import RESULTS, Statement
+from atlas.job.statements import Statement, is_artefact
 
 
 @dataclass(frozen=True)
@@ -58,43 +57,27 @@ class Graph:
         return sorted(found, key=lambda i: (self.nodes[i].stage, self.nodes[i].label))
 
 
-def build_graph(
-    records: Records, targets: Iterable[str | Statement], row: dict[str, str] | None = None
-) -> Graph:
-    """All jobs behind artefacts, back to the sources.
+def build_graph(records: Records, target: Statement, row: Mapping[str, str] | None = None) -> Graph:
+    """All jobs behind a job, back to the sources.
 
-    :param targets: paths of artefacts, or statements (also ones that were replaced since).
+    :param target: its statement, also one that was replaced since.
     :param row: a row of the target's table: of several pools, spaces or models that a job reads,
         only those that the row names are followed.
-    :raises AtlasError: for an artefact without a statement, or with a broken one.
+    :raises AtlasError: for an artefact with a broken statement.
     """
-    graph = Graph()
+    start = _job(target)
+    graph = Graph({start.id: start}, targets=[start.id])
     values = set((row or {}).values()) - {""}
-    queue: list[Node] = []
-
-    def enter(node: Node) -> str:
-        if node.id not in graph.nodes:
-            graph.nodes[node.id] = node
-            queue.append(node)
-        return node.id
-
-    for target in targets:
-        made = records.statement(target) if isinstance(target, str) else target
-        if made is None:
-            raise AtlasError(f"{target}: has no attestation; no job of this workflow made it.")
-        graph.targets.append(enter(_job(made)))
+    queue = [start]
     while queue:
         node = queue.pop()
-        if node.statement is None:
-            continue
-        inputs = node.statement.inputs
+        inputs = node.statement.inputs if node.statement else {}
         for path in relevant(list(inputs), values):
-            made = None
-            if path.startswith(f"{RESULTS}/"):
-                made = records.maker(path, inputs[path])
-            source = Node(path, path, "outside", {path: inputs[path]})
-            above = enter(_job(made) if made else source)
-            graph.edges.setdefault((above, node.id), []).append(path)
+            made = records.maker(path, inputs[path]) if is_artefact(path) else None
+            above = _job(made) if made else Node(path, path, "outside", {path: inputs[path]})
+            if graph.nodes.setdefault(above.id, above) is above:
+                queue.append(above)
+            graph.edges.setdefault((above.id, node.id), []).append(path)
     return graph
 
 
@@ -108,10 +91,10 @@ def relevant(paths: list[str], values: set[str]) -> list[str]:
 
     Where none is, all of them count: the average over pools names no pool.
     """
-    groups: dict[tuple[str, ...], list[str]] = {}
+    groups: dict[tuple[Any, ...], list[str]] = {}
     for path in paths:
         parts = path.split("/")
-        groups.setdefault((str(len(parts)), *parts[:-2], parts[-1]), []).append(path)
+        groups.setdefault((len(parts), *parts[:-2], parts[-1]), []).append(path)
     found: list[str] = []
     for group in groups.values():
         named = [path for path in group if Path(path).parent.name in values]

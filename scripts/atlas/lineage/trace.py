@@ -67,7 +67,7 @@ def _traced(
     known_as: str | None = None,
 ) -> Trace:
     texts = {name: value for name, value in (row or {}).items() if isinstance(value, str)}
-    graph = build_graph(records, [made], texts)
+    graph = build_graph(records, made, texts)
     raw = _raw(records, file, row) if row else []
     return Trace(file, made.outputs[file], graph, row, raw, known_as)
 

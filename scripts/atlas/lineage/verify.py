@@ -173,13 +173,13 @@ class _Check:
             queue = list(files)
             while queue:
                 for reader in readers.get(queue.pop(), []):
-                    new = {p for p in reader.outputs if self.made_by.get(p, reader) is reader}
+                    new = self._own(reader)
                     queue += new - reached
                     reached |= new
             return reached
 
-        bad = {path for digest in self.bad_jobs for path in self.statements[digest].outputs}
-        consequences = made_from(self.bad_files | bad)
+        bad = (self._own(self.statements[digest]) for digest in self.bad_jobs)
+        consequences = made_from(self.bad_files.union(*bad))
         for fault in self.found.faults:
             made = self.made_by.get(fault.file)
             files = {fault.file}
@@ -219,6 +219,10 @@ class _Check:
             for fault in verify_crate(root, self.digests).faults:
                 fault.file = f"{name.rpartition('/')[0]}/{fault.file}"
                 self.found.faults.append(fault)
+
+    def _own(self, statement: Statement) -> set[str]:
+        """Outputs of a job that no other job wrote since."""
+        return {p for p in statement.outputs if self.made_by.get(p, statement) is statement}
 
     def _name(self, statement: Statement) -> str:
         """The output of a job that is spoken of."""

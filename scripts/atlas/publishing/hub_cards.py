@@ -13,6 +13,21 @@ from atlas.errors import AtlasError
 from atlas.files import read_json
 
 CARD = "README.md"
+# How a delta whose tensors are all stored whole is added; else its description is needed.
+DENSE = """\
+```python
+import torch
+from huggingface_hub import hf_hub_download
+from safetensors.torch import load_file
+
+delta = load_file(hf_hub_download("REPO", "delta.safetensors"))
+weights = model.state_dict()  # of a model trained from the base
+with torch.no_grad():
+    for name, change in delta.items():
+        weights[name].copy_(weights[name].float() + change.float())
+```
+"""
+OTHERWISE = "`delta_meta.json` says of each tensor how it is stored.\n"
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)?")
 
 
@@ -48,23 +63,28 @@ def delta_card(
     known = read_json(meta)
     if not isinstance(known, dict):
         raise AtlasError(f"{meta}: is not a description of a delta.")
-    called = {role: _called(known, origins, role) for role in ("base", "instruct")}
-    lines = [
-        f"# {name}", "",
-        f"An instruction delta: the weights of {called['instruct']} minus those of "
-        f"{called['base']}, tensor by tensor.", "",
-        "## Use", "", *_use(known, name, repo),
-    ]  # fmt: skip
+    called = {}
+    for role, otherwise in (("base", "its base"), ("instruct", "an instruct model")):
+        found = known.get(role, {}).get("name") or origins.get(role, {}).get("address")
+        called[role] = f"`{found}`" if found else otherwise
+    kinds = {entry.get("storage") for entry in known.get("tensors", {}).values()}
+    use = DENSE.replace("REPO", repo) if kinds == {"dense"} else OTHERWISE
     settings = {k: known[k] for k in ("dtype", "keep", "rank") if known.get(k) is not None}
-    if isinstance(known.get("dtypes"), dict):
-        settings |= {f"dtype of {kind}": dtype for kind, dtype in known["dtypes"].items()}
-    lines += _table("## Storage", "key", settings)
-    lines += _table("## Origins", "model", {
-        called[role]: ", ".join(f"{k} {v}" for k, v in sorted(entry.items()) if v)
-        for role, entry in origins.items() if role in called
-    })  # fmt: skip
-    lines += _table("## Digests (SHA-256)", "what", {k: f"`{v}`" for k, v in _digests(known)})
-    return _joined(_delta_head(origins), "\n".join(lines))
+    for kind, dtype in known.get("dtypes", {}).items():
+        settings[f"dtype of {kind}"] = dtype
+    stored = {called[role]: ", ".join(f"{k} {v}" for k, v in sorted(entry.items()) if v)
+              for role, entry in origins.items() if role in called}  # fmt: skip
+    digests = {what: f"`{digest}`" for what, digest in _digests(known)}
+    body = (
+        f"# {name}\n\nAn instruction delta: the weights of {called['instruct']} minus those of "
+        f"{called['base']}, tensor by tensor.\n\n## Use\n\nIt fits models that were trained from "
+        "exactly this base, whose digest is below. With Delta Atlas, "
+        f"`results/merged/MODEL+{name}/` is the model MODEL with this delta added.\n\n{use}"
+        + _table("## Storage", "key", settings)
+        + _table("## Origins", "model", stored)
+        + _table("## Digests (SHA-256)", "what", digests)
+    )
+    return _joined(_delta_head(origins), body)
 
 
 def _delta_head(origins: Mapping[str, Mapping[str, str | None]]) -> dict[str, Any]:
@@ -79,35 +99,6 @@ def _delta_head(origins: Mapping[str, Mapping[str, str | None]]) -> dict[str, An
     return head
 
 
-def _called(known: Mapping[str, Any], origins: Mapping[str, Any], role: str) -> str:
-    entry = known.get(role)
-    name = entry.get("name") if isinstance(entry, dict) else None
-    found = name or origins.get(role, {}).get("address")
-    return f"`{found}`" if found else {"base": "its base", "instruct": "an instruct model"}[role]
-
-
-def _use(known: Mapping[str, Any], name: str, repo: str) -> list[str]:
-    lines = [
-        "It fits models that were trained from exactly this base, whose digest is below. With Delta "
-        f"Atlas, `results/merged/MODEL+{name}/` is the model MODEL with this delta added.", "",
-    ]  # fmt: skip
-    tensors = known.get("tensors")
-    entries = list(tensors.values()) if isinstance(tensors, dict) else []
-    kinds = {e.get("storage") if isinstance(e, dict) else None for e in entries}
-    if kinds == {"dense"}:
-        lines += [
-            "```python", "import torch", "from huggingface_hub import hf_hub_download",
-            "from safetensors.torch import load_file", "",
-            f'delta = load_file(hf_hub_download("{repo}", "delta.safetensors"))',
-            "weights = model.state_dict()  # of a model trained from the base",
-            "with torch.no_grad():", "    for name, change in delta.items():",
-            "        weights[name].copy_(weights[name].float() + change.float())", "```", "",
-        ]  # fmt: skip
-    else:
-        lines += ["`delta_meta.json` says of each tensor how it is stored.", ""]
-    return lines
-
-
 def _digests(known: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
     """Every SHA-256 that a description holds, and what it is of."""
     for key, value in sorted(known.items()):
@@ -117,11 +108,9 @@ def _digests(known: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, 
             yield (f"{before}{key.removesuffix('sha256').rstrip('_')}".strip(), value)
 
 
-def _table(title: str, key: str, rows: Mapping[str, Any]) -> list[str]:
-    if not rows:
-        return []
-    return [title, "", f"| {key} | value |", "|---|---|",
-            *(f"| {k} | {v} |" for k, v in rows.items()), ""]  # fmt: skip
+def _table(title: str, key: str, rows: Mapping[str, Any]) -> str:
+    lines = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+    return f"\n{title}\n\n| {key} | value |\n|---|---|\n{lines}" if rows else ""
 
 
 def _joined(head: Mapping[str, Any], body: str) -> bytes:

@@ -1,32 +1,14 @@
 from __future__ import annotations
 
-import ast
 import json
 import os
-import random
-import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from atlas.job.attempts import history_lines
-from atlas.lineage.file_digests import FileDigests
 from atlas.lineage.verify import verify
-from unit.job.runs import RAW, A, B, C, D, E, Run, flip, sha
-
-
-def found(run, files=None):
-    """What a verification finds: (kind, file, first, behind)."""
-    report = verify(run.records, files)
-    assert report.broken == [f for f in report.faults if f.first]
-    return {(f.kind, f.file, f.first, f.behind) for f in report.faults}
-
-
-def the_one(run, files=None):
-    (fault,) = verify(run.records, files).faults
-    return fault
+from unit.job.runs import RAW, A, B, C, D, E, flip, sha
+from unit.lineage.faults import found, the_one
 
 
 def test_what_was_not_touched_is_whole(chain):
@@ -227,146 +209,6 @@ def test_nothing_stands_on_an_output_that_nobody_reads(run):
     assert found(run) == {("artefact", "results/datasets/b2.txt", True, 0)}
 
 
-CODE = {
-    "leaf": "def leaf():\n    return 1\n",
-    "work": "from atlas.leaf import leaf\n\n\ndef work():\n    return leaf()\n",
-}
-
-
-def code_digest(text):
-    """The digest of a module without docstrings."""
-    return sha(ast.dump(ast.parse(text)))[:16]
-
-
-@pytest.fixture
-def coded(run):
-    """a by atlas.leaf, b from a by atlas.work, which imports atlas.leaf."""
-    for name, text in CODE.items():
-        run.put(f"scripts/atlas/{name}.py", text)
-    leaf = {"atlas.leaf": code_digest(CODE["leaf"])}
-    run.job({A: "a"}, modules=leaf, function="atlas.leaf:leaf", rule="first")
-    run.job({B: "b"}, [A], modules={**leaf, "atlas.work": code_digest(CODE["work"])},
-            function="atlas.work:work", rule="second")  # fmt: skip
-    return run
-
-
-def test_the_same_code(coded):
-    coded.put(
-        "scripts/atlas/leaf.py", "# Words.\n" + CODE["leaf"].replace(":\n", ':\n    "Doc."\n')
-    )
-    report = verify(coded.records)
-    assert (report.faults, report.notes) == ([], [])
-
-
-def test_changed_code_is_found_where_it_is_first_used(coded):
-    changed = CODE["leaf"].replace("1", "100")
-    coded.put("scripts/atlas/leaf.py", changed)
-    assert found(coded) == {("code", A, True, 1), ("code", B, False, 0)}
-    fault = verify(coded.records).broken[0]
-    assert (fault.expected, fault.found) == (code_digest(CODE["leaf"]), code_digest(changed))
-    assert fault.job == "first"
-    assert "atlas.leaf" in fault.sentence
-
-
-def test_a_new_import_is_other_code(coded):
-    coded.put("scripts/atlas/extra.py", "X = 1\n")
-    coded.put("scripts/atlas/work.py", "import atlas.extra\n" + CODE["work"])
-    fault = the_one(coded)
-    assert (fault.kind, fault.file) == ("code", B)
-    assert (fault.expected, fault.found) == (None, code_digest("X = 1\n"))
-    assert "atlas.extra and 1 more" in fault.sentence
-
-
-def test_code_that_is_gone_or_does_not_parse(coded):
-    (coded / "scripts/atlas/work.py").unlink()
-    report = verify(coded.records)
-    (fault,) = report.faults
-    assert (fault.kind, fault.file, fault.found) == ("code", B, None)
-    assert any("atlas.work" in note for note in report.notes)
-    coded.put("scripts/atlas/work.py", "def work(:\n")
-    assert {(f.kind, f.file) for f in verify(coded.records).faults} == {("code", B)}
-
-
-def test_code_that_is_no_text(coded):
-    (coded / "scripts/atlas/work.py").write_bytes(CODE["work"].encode() + b"# \xff\n")
-    assert {(f.kind, f.file) for f in verify(coded.records).faults} == {("code", B)}
-
-
-def attempt(run, name="0123/rule-00-1.json", **more):
-    """An attempt file."""
-    value = {"run": "1.2.host.", "rule": "rule", "started": "2026-01-01", "outcome": "finished",
-             "host": "host", "process": "1.2", "wildcards": {}, "attempt": 1, **more}  # fmt: skip
-    run.put(f"results/provenance/attempts/{name}", json.dumps(value))
-
-
-def history(run):
-    run.put("results/provenance/history.jsonl", b"".join(history_lines(run.root)))
-
-
-def test_the_history_is_what_the_attempts_say(chain):
-    for number in "123":
-        attempt(chain, f"0123/rule-00-{number}.json", started=number)
-    history(chain)
-    assert found(chain) == set()
-    attempt(chain, "0123/rule-00-4.json", started="4")  # made since, and not yet compiled
-    assert found(chain) == set()
-    attempt(chain, "0123/rule-00-2.json", started="2", user="somebody else")
-    fault = the_one(chain)
-    assert (fault.kind, fault.file) == ("history", "results/provenance/history.jsonl")
-    assert "line 2 " in fault.sentence
-
-
-def test_a_changed_line_of_the_history(chain):
-    attempt(chain)
-    chain.put("results/provenance/attempts/0123/run.json", json.dumps({"command": ["snakemake"]}))
-    history(chain)
-    assert found(chain) == set()
-    file = chain / "results/provenance/history.jsonl"
-    text = file.read_text()
-    file.write_text(text.replace("finished", "failed"))
-    assert {(f.kind, f.sentence.partition(" is")[0]) for f in verify(chain.records).faults} == {
-        ("history", "line 1")
-    }
-    file.write_text(text)
-    chain.put("results/provenance/attempts/0123/run.json", json.dumps({"command": ["other"]}))
-    assert the_one(chain).kind == "history"
-
-
-def test_a_line_taken_out_of_the_history(chain):
-    """Attempts that ended before the newest line were known when it was compiled."""
-    for number in "123":
-        attempt(chain, f"0123/rule-00-{number}.json", started=number, ended=number)
-    lines = history_lines(chain.root)
-    chain.put("results/provenance/history.jsonl", b"".join([lines[0], lines[2]]))
-    assert the_one(chain).kind == "history"
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [('"outcome"', '"outcomf"'), ('"started"', '"startee"'), ('"host"', '"hosu"'),
-     ('"1.2"', '"q.2"'), ('"process"', '"procest"')],
-)  # fmt: skip
-def test_an_attempt_with_one_other_byte(chain, old, new):
-    attempt(chain, host=os.uname().nodename, outcome="running")
-    history(chain)
-    file = chain / "results/provenance/attempts/0123/rule-00-1.json"
-    assert old in file.read_text()
-    file.write_text(file.read_text().replace(old, new))
-    assert the_one(chain).kind == "history"
-
-
-def test_hard_links_are_read_once(chain):
-    os.link(chain / C, chain / "results/models/copy.txt")
-    digests = FileDigests()
-    digests.read([chain / C, chain / "results/models/copy.txt", chain / A, chain / "no/such"])
-    assert digests.bytes == len("c" + "a")
-    assert digests.of(chain / "results/models/copy.txt") == sha("c")
-    assert digests.of(chain / B) == sha("b")
-    assert digests.of(chain / "no/such") is None
-    assert digests.of(chain / "results") is None
-    assert digests.bytes == len("c" + "a" + "b")
-
-
 def test_a_forged_circle_ends(run):
     run.put(B, "b")
     run.job({A: "a"}, [B])
@@ -396,87 +238,6 @@ def test_a_pointer_to_itself(chain):
     chain.pointer(C).unlink()
     chain.pointer(C).symlink_to(chain.pointer(C).name)
     assert the_one(chain).kind == "statement"
-
-
-@st.composite
-def dags(draw):
-    """Jobs in an order in which they can run: (number of outputs, names that they read)."""
-    jobs, known = [], ["resources/0", "resources/1"]
-    for job in range(draw(st.integers(1, 6))):
-        names = [f"results/stage/{job}.{n}" for n in range(draw(st.integers(1, 2)))]
-        read = draw(st.lists(st.sampled_from(known), max_size=3, unique=True))
-        jobs.append((names, read))
-        known += names
-    return jobs
-
-
-def make(folder, jobs):
-    run = Run(Path(folder) / "run")
-    for source in ("resources/0", "resources/1"):
-        run.put(source, source)
-    for names, read in jobs:
-        run.job({name: f"{name} of {read}" for name in names}, read)
-    return run
-
-
-def standing_on(name, jobs):
-    """Artefacts that are made from a file, directly or not."""
-    tainted = {name}
-    for names, read in jobs:
-        if tainted & set(read):
-            tainted |= set(names)
-    return tainted - {name}
-
-
-@settings(max_examples=25)
-@given(dags(), st.integers(0, 2**32))
-def test_one_byte_of_one_artefact(jobs, seed):
-    chance = random.Random(seed)
-    with tempfile.TemporaryDirectory() as folder:
-        run = make(folder, jobs)
-        assert verify(run.records).faults == []
-        names = chance.choice(jobs)[0]
-        name = chance.choice(names)
-        file = run / name
-        flip(file, chance.randrange(file.stat().st_size), chance.randrange(8))
-        fault = the_one(run)
-        assert (fault.kind, fault.file, fault.first) == ("artefact", name, True)
-        assert fault.found == sha(file.read_bytes())
-        if len(names) == 1:
-            assert fault.behind == len(standing_on(name, jobs))
-
-
-@settings(max_examples=25)
-@given(dags(), st.integers(0, 2**32))
-def test_one_byte_of_each_of_two_artefacts(jobs, seed):
-    """The one that stands on the other is its consequence."""
-    chance = random.Random(seed)
-    with tempfile.TemporaryDirectory() as folder:
-        run = make(folder, jobs)
-        every = [name for names, _ in jobs for name in names]
-        chosen = chance.sample(every, min(2, len(every)))
-        for name in chosen:
-            flip(run / name, chance.randrange((run / name).stat().st_size))
-        first = {n for n in chosen if not any(n in standing_on(m, jobs) for m in chosen)}
-        assert {(f.file, f.first) for f in verify(run.records).faults} == {
-            (n, n in first) for n in chosen
-        }
-
-
-@settings(max_examples=25)
-@given(dags(), st.integers(0, 2**32))
-def test_one_byte_of_one_statement(jobs, seed):
-    chance = random.Random(seed)
-    with tempfile.TemporaryDirectory() as folder:
-        run = make(folder, jobs)
-        names, _ = chance.choice(jobs)
-        file = run.pointer(names[0]).resolve()
-        flip(file, chance.randrange(file.stat().st_size), chance.randrange(8))
-        faults = verify(run.records).faults
-        assert {(f.kind, f.file) for f in faults} == {
-            ("statement", name)
-            for name in [*names, file.relative_to(run.root.resolve()).as_posix()]
-        }
 
 
 def test_what_is_not_there_at_all(chain):

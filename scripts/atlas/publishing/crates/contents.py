@@ -125,7 +125,8 @@ def fill(records: Records, contents: Contents, source: Path, folder: Path) -> No
     """
 
     def put(name: str, make: Callable[[Path], None]) -> Entry:
-        place = _make_room(folder / name)
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
         make(place)
         return Entry(name, sha256_file(place), place.stat().st_size)
 
@@ -162,11 +163,9 @@ def clear(folder: Path, keep: Path) -> None:
     :param keep: the place of the metadata, where the job writes it.
     """
     for entry in folder.iterdir():
-        if entry == keep:
-            continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
-        else:
+        elif entry != keep:
             entry.unlink()
 
 
@@ -187,7 +186,8 @@ def _artefact(
         )
     if not is_included(path, made):
         return Entry(path, digest, place.stat().st_size, included=False)
-    target = _make_room(folder / path)
+    target = folder / path
+    target.parent.mkdir(parents=True, exist_ok=True)
     # Sources are their owner's and may be changed in their place; artefacts are only replaced.
     link(place, target) if made else copy(place, target)
     return Entry(path, digest, place.stat().st_size)
@@ -211,8 +211,3 @@ def _configuration_files(run: dict[str, Any], root: Path) -> Iterator[tuple[str,
             inside = file.resolve().is_relative_to(root)
             relative = file.resolve().relative_to(root).as_posix() if inside else ""
             yield relative or f"{CONFIGURATION}/{number}-{file.name}", file
-
-
-def _make_room(target: Path) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return target

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -45,9 +44,9 @@ SPDX = {
                  "CC-BY-3.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0",
                  "CC-BY-ND-4.0", "CC-BY-NC-ND-4.0", "ODC-By-1.0", "GPL-3.0-only")
 }  # fmt: skip
-# Folder below results/ -> kind of thing, whose name is the folder's (or the file's).
-KINDS = {"sources/bases": "base", "sources/encoders": "encoder", "sources/datasets": "dataset",
-         "models": "model"}  # fmt: skip
+# Folder -> kind of the things in it, each named by its folder (or file).
+KINDS = {"results/sources/bases": "base", "results/sources/encoders": "encoder",
+         "results/sources/datasets": "dataset", "results/models": "model"}  # fmt: skip
 TRAINED_FROM = ("base", "dataset")
 HUB = "https://huggingface.co"
 COMMIT = re.compile(r"at the commit ([0-9a-f]{40})")
@@ -88,46 +87,40 @@ class Entities:
 
     def add_files(self) -> None:
         """All files; call it last, when it is known what they were values of."""
+        places: dict[str, list[str]] = {}  # the same bytes elsewhere are one file of several names
         for path in self.files:
-            if path != "Snakefile":
-                self._add_file(path)
+            places.setdefault(self.ids[path], []).append(path)
+        for identifier, paths in places.items():
+            properties, made = self.file_properties(*paths), self.contents.made_by.get(paths[0])
+            if not self.files[paths[0]].included:
+                properties["alternateName"] = paths
+                properties["sdDatePublished"] = moment(made.finished) if made else None
+            if paths[0] == README:
+                properties["about"] = ref("./")
+            if paths[0] != "Snakefile":
+                kind = ["File", "CreativeWork"] if paths[0] == "LICENSE" else "File"
+                self.add(identifier, kind, **properties)
         self.add(
             f"{ATTESTATIONS}/", "Dataset", name="Statements by artefact",
             description="For each artefact the statement of the job that made it, at its own path.",
         )  # fmt: skip
 
-    def file_properties(self, path: str) -> dict[str, Any]:
-        """What is said of every file."""
-        place = PurePosixPath(path)
+    def file_properties(self, path: str, *others: str) -> dict[str, Any]:
+        """What is said of every file.
+
+        :param others: further names of it.
+        """
+        place, entry = PurePosixPath(path), self.files[path]
         kind = NAMED.get(place.name) or FORMATS.get(place.suffix.lower())
         return {
-            "name": path,
-            "sha256": self.files[path].sha256,
-            "contentSize": str(self.files[path].size),
+            "name": path, "sha256": entry.sha256, "contentSize": str(entry.size),
             "encodingFormat": kind or "application/octet-stream",
-            "exampleOfWork": ref(*self.examples.get(path, [])),
-        }
-
-    def _add_file(self, path: str) -> None:
-        identifier, properties = self.ids[path], self.file_properties(path)
-        if path == README:
-            properties["about"] = ref("./")
-        if not self.files[path].included:
-            made = self.contents.made_by.get(path)
-            properties["alternateName"] = path
-            properties["sdDatePublished"] = moment(made.finished) if made else None
-            if known := self.entities.get(identifier):  # the same bytes under two names
-                for key in ("alternateName", "exampleOfWork"):
-                    known[key] = _both(known.get(key), properties[key])
-                return
-        self.add(
-            identifier, ["File", "CreativeWork"] if path == "LICENSE" else "File", **properties
-        )
+            "exampleOfWork": ref(*(e for p in (path, *others) for e in self.examples.get(p, []))),
+        }  # fmt: skip
 
     def licence(self, name: str) -> str:
         """A licence by the name that a record gives it."""
-        spdx = SPDX.get(name.lower())
-        if spdx:
+        if spdx := SPDX.get(name.lower()):
             return self.add(f"https://spdx.org/licenses/{spdx}", "CreativeWork", name=spdx)
         return self.add(f"#licence/{quote(name)}", "CreativeWork", name=f"Licence: {name}",
                         description="The licence as the record of the source names it.")  # fmt: skip
@@ -139,7 +132,8 @@ class Entities:
             if thing := thing_of(path):
                 groups.setdefault(thing, []).append(path)
         for (kind, name), paths in groups.items():
-            record = self._record(kind, name, paths)
+            file = f"{name if kind == 'dataset' else kind}.json"
+            record = next((self._json(p) for p in paths if PurePosixPath(p).name == file), {})
             origin = self._origin(kind, record.get("origin", {}))
             if kind == "model":
                 origin += self._model_origin(paths)
@@ -149,11 +143,6 @@ class Entities:
                 license=ref(self.licence(str(record["licence"]))) if "licence" in record else None,
                 isBasedOn=ref(*origin), hasPart=ref(*(self.ids[path] for path in paths)),
             )  # fmt: skip
-
-    def _record(self, kind: str, name: str, paths: Iterable[str]) -> dict[str, Any]:
-        file = f"{name if kind == 'dataset' else kind}.json"
-        found = [p for p in paths if PurePosixPath(p).name == file and kind != "model"]
-        return self._json(found[0]) if found else {}
 
     def _json(self, path: str) -> dict[str, Any]:
         """A record such as base.json."""
@@ -215,24 +204,12 @@ class Entities:
         return {"hub": {**hub, "commit": commit[1] if commit else None}}
 
 
-def _both(first: Any, second: Any) -> Any:
-    """Two values of a property, each one or a list or None, as one."""
-    values = [
-        v for value in (first, second) for v in (value if isinstance(value, list) else [value])
-    ]
-    found = [v for i, v in enumerate(values) if v is not None and v not in values[:i]]
-    return found if len(found) > 1 else next(iter(found), None)
-
-
 def thing_of(path: str) -> tuple[str, str] | None:
     """Kind and name of the base, encoder, dataset or model to which a file belongs."""
     for place, kind in KINDS.items():
-        prefix = f"results/{place}/"
-        if path.startswith(prefix):
-            name = path.removeprefix(prefix)
-            if kind == "dataset":
-                return kind, re.sub(r"\.jsonl?$", "", name)
-            return kind, name.partition("/")[0]
+        if path.startswith(f"{place}/"):
+            name = path.removeprefix(f"{place}/").partition("/")[0]
+            return kind, re.sub(r"\.jsonl?$", "", name) if kind == "dataset" else name
     return None
 
 
