@@ -1,1 +1,1 @@
-"""Are embeddings additive? Mixtures against their parts."""
+"""Whether embeddings are additive: mixtures against their parts."""
