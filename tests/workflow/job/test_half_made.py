@@ -7,10 +7,10 @@ import subprocess
 import time
 
 import pytest
-from test_kill import kill_and_settle, start
-from test_tampering import lineage
 
 from micro import digests, litter, micro, planned, snakemake
+from workflow.job.test_kill import kill_and_settle, start
+from workflow.lineage.test_tampering import lineage
 
 pytestmark = pytest.mark.workflow
 MAIN = "results/tables/main.csv"

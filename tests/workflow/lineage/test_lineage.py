@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_tampering import ADAPTER, MAIN, lineage
 
 from micro import digests, micro, micro_config, planned, snakemake, statements, write_config
+from workflow.lineage.test_tampering import ADAPTER, MAIN, lineage
 
 pytestmark = pytest.mark.workflow
 TABLE_OF_DELTA = "delta_activations"
