@@ -123,11 +123,11 @@ def test_a_module_runs_the_rules_that_import_it(copy, module, old, new, expected
     [
         ("scripts/atlas/job/closures.py", "[:16]", "[:16][:16]"),
         ("scripts/atlas/progress.py", "every_s: float = 5.0", "every_s: float = 4.0"),
-        ("scripts/atlas/configuration/config.py", "Precision", "The precision"),
+        ("scripts/atlas/configuration/bases.py", "Precision", "The precision"),
         ("scripts/atlas/plan/resolved.py", "return int.from_bytes(digest[:4], \"big\") >> 1",
          "return (int.from_bytes(digest[:4], \"big\") >> 1) + 0"),
         ("scripts/atlas/clusters/silhouettes.py", '"""How well', '"""Docstrings do not count. How well'),
-        ("scripts/atlas/experiments/tables.py", "AVERAGE = ", "# A comment.\nAVERAGE = "),
+        ("scripts/atlas/experiments/main/table.py", "AVERAGE = ", "# A comment.\nAVERAGE = "),
         ("scripts/job.py", "from atlas.job.entry", "# A comment.\nfrom atlas.job.entry"),
     ],
 )  # fmt: skip
