@@ -50,7 +50,7 @@ def assemble(
         refuse_unusable(read_csv(file), pool)
     _allow_open_files(len(shards))
     with contextlib.ExitStack() as opened:
-        files = {shard: opened.enter_context(_open(shard)) for shard in shards}
+        files = {shard: opened.enter_context(opened(shard)) for shard in shards}
         prompts = _common_probes(files)
         bases = _places(files, "bases")
         for name, places in bases.items():
@@ -79,7 +79,7 @@ def deltas(
     :param models: name and base of each; one is in memory at a time, and the bases.
     :raises AtlasError: where the file is damaged.
     """
-    with _open(activations) as file:
+    with opened(activations) as file:
         bases = {base: file[f"bases/{base}/last_token"][:].astype(np.float64)
                  for base in {model["base"] for model in models}}  # fmt: skip
         for model in models:
@@ -87,7 +87,11 @@ def deltas(
             yield read.astype(np.float64) - bases[model["base"]]
 
 
-def _open(file: Path) -> Any:
+def opened(file: Path) -> h5py.File:
+    """An HDF5 file, open for reading.
+
+    :raises AtlasError: where it is damaged.
+    """
     try:
         return h5py.File(file, "r")
     except OSError as error:

@@ -45,7 +45,6 @@ def sample_continuations(
 
     Rows: probe (its number, from 0), index (within the probe, from 0), text.
 
-    :param base: files of the base. :param dtype: precision in which it runs.
     :raises AtlasError: where a continuation has no text.
     """
     prompts = read_probes(probes)

@@ -33,11 +33,7 @@ def generate_shard(*, probes: Path, new_tokens: int, sentences: Path, **shard: A
 
 @torch.inference_mode()
 def greedy(
-    network: Any,
-    tokens: Tokens,
-    prompts: list[list[int]],
-    new_tokens: int,
-    end: int | None = None,
+    network: Any, tokens: Tokens, prompts: list[list[int]], new_tokens: int, end: int | None = None
 ) -> list[str]:
     """Greedy continuations of prompts given as tokens.
 

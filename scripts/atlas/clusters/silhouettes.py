@@ -38,10 +38,7 @@ def distance(similarity: np.ndarray[Any, Any], kind: str) -> np.ndarray[Any, Any
 
 
 def no_silhouette(labels: Sequence[str], label: str = "domain") -> str:
-    """Why a pool has no silhouette, or an empty text where it has one.
-
-    :param labels: label of each model. :param label: what the labels are.
-    """
+    """Why a pool has no silhouette, or an empty text; of each model's label, which is a `label`."""
     found = len(set(labels))
     if found < 2:
         return f"a silhouette needs at least two {label}s"
@@ -134,7 +131,6 @@ def neighbours(
 
 
 def _neighbour_rows(found: Embeddings, search: str) -> Iterator[dict[str, Any]]:
-    """Rows of one space."""
     names, domains = found.model_names, found.domains
     scores = model_silhouettes(found)
     recall, all_nearest = 1.0, _all_nearest(found)

@@ -79,17 +79,10 @@ def make_delta(
             for tensor in work.order(writer.order):
                 tallies[tensor] = work.write(tensor, writer)
                 progress.step(tensor)
-        found = {
-            "name": name,
-            "base": _origin(base, ours),
-            "instruct": _origin(instruct, theirs),
-            "delta_sha256": writer.sha256,
-            "keep": keep,
-            "rank": rank,
-            "config": settings,
-            **_description(difference, dtypes, storage, {n: tallies[n] for n in difference.names}),
-        }
-        write_json(meta, found)
+        told = _description(difference, dtypes, storage, tallies)
+        told |= {"name": name, "keep": keep, "rank": rank, "config": settings}
+        told |= {"base": _origin(base, ours), "instruct": _origin(instruct, theirs)}
+        write_json(meta, told | {"delta_sha256": writer.sha256})
 
 
 def _called(files: Sequence[Path]) -> str:
@@ -168,8 +161,8 @@ def _description(
     layers: dict[str, Tally] = {}
     kinds: dict[str, set[str]] = {}
     tensors: dict[str, Any] = {}
-    for name, tally in tallies.items():
-        shape = difference.shape(name)
+    for name in difference.names:
+        tally, shape = tallies[name], difference.shape(name)
         total.add(tally)
         layers.setdefault(layer(name), Tally()).add(tally)
         kinds.setdefault(kind(name, shape), set()).add(_plain(dtypes[name]))
@@ -199,18 +192,20 @@ def _measures(tally: Tally) -> dict[str, Any]:
     the delta.
     """
     norm, base = math.sqrt(tally.square), math.sqrt(tally.base_square)
+    count = max(tally.elements, 1)
+    underflow = {
+        "elements": tally.subnormal,
+        "to_zero": tally.zeroed,
+        "share": tally.subnormal / count,
+        "share_to_zero": tally.zeroed / count,
+    }
     return {
         "elements": tally.elements,
         "elements_changed": tally.changed,
         "l2": norm,
         "base_l2": base,
         "l2_relative": norm / base if base else None,
-        "underflow": {
-            "elements": tally.subnormal,
-            "to_zero": tally.zeroed,
-            "share": tally.subnormal / max(tally.elements, 1),
-            "share_to_zero": tally.zeroed / max(tally.elements, 1),
-        },
+        "underflow": underflow,
         "error_relative": math.sqrt(tally.error_square) / norm if norm else 0.0,
     }
 
@@ -239,8 +234,7 @@ def identity(
             for first, after in row_blocks(shape):
                 begin = ours.rows(name, first, after)
                 goal = theirs.rows(name, first, after).float()
-                total = buffers.get("total", begin.numel(), torch.float32).view(begin.shape)
-                total.copy_(begin).add_(deltas.block(name, first, after))
+                total = buffers.single("total", begin).add_(deltas.block(name, first, after))
                 result = total.to(dtype).float()
                 same = result.view(torch.int32) == goal.view(torch.int32)
                 elements += same.numel()
@@ -260,6 +254,5 @@ def half_ulp(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     limits = torch.finfo(dtype)
     sizes = values.double().abs().clamp_(min=limits.smallest_normal)
     # The power of two at or below a number: its sign and exponent alone.
-    return (
-        sizes.view(torch.int64).bitwise_and_(0x7FF << 52).view(torch.float64).mul_(limits.eps / 2)
-    )
+    sizes.view(torch.int64).bitwise_and_(0x7FF << 52)
+    return sizes.mul_(limits.eps / 2)

@@ -14,13 +14,7 @@ TOTAL = "total"
 
 
 def delta_layers(
-    *,
-    base: list[Path],
-    instruct: list[Path],
-    delta: Path,
-    meta: Path,
-    table: Path,
-    check: Path,
+    *, base: list[Path], instruct: list[Path], delta: Path, meta: Path, table: Path, check: Path
 ) -> None:
     """Write norms per layer and in all, and how exactly base plus delta is the instruct model.
 

@@ -74,7 +74,7 @@ def apply_delta(
         merge.write(weights, weight_names, None if recorded else base)
         warning = "" if recorded else judge_origin(merge.what, merge.distance, known, force)
         made_of = merge.digests()
-    write_settings(merge.adapter is not None, model, model_base, known, config)
+    write_settings(model_base if merge.adapter else model, known, config)
     write_generation(by_name(instruct), config, generation)
     take_tokenizer(by_name(instruct), tokenizer, tokenizer_config)
     record = read_json(by_name(base)["base.json"])
@@ -127,20 +127,13 @@ class Merge:
         :raises AtlasError: for missing and extra tensors, and shapes that differ.
         """
         found = self.network.tensors
-        copies = {
-            one: two
-            for one, two in self.network.tied_copies().items()
-            if one not in self.delta.shapes
-        }
+        tied = self.network.tied_copies()
+        copies = {one: two for one, two in tied.items() if one not in self.delta.shapes}
         for name in sorted((set(found) - set(copies)) ^ set(self.delta.shapes)):
-            if name in found:
-                raise AtlasError(
-                    f"{self.what}: has a tensor {name}, for which the delta {self.meta['name']} has "
-                    "nothing; apply it to a model of its own base."
-                )
+            has, gets = ("a", "nothing") if name in found else ("no", "a change")
             raise AtlasError(
-                f"{self.what}: has no tensor {name}, for which the delta {self.meta['name']} has a "
-                "change; apply it to a model of its own base."
+                f"{self.what}: has {has} tensor {name}, for which the delta {self.meta['name']} has "
+                f"{gets}; apply it to a model of its own base."
             )
         for name, tensor in found.items():
             refuse_dtype(self.what, name, tensor)
@@ -162,8 +155,7 @@ class Merge:
             self.distance = Distance(base, self.meta, self._known)
             self.distance.check(self.delta.shapes)
         sizes = {n: math.prod(t.shape) * t.dtype.itemsize for n, t in found.items()}
-        shards = max(len(weights) - 1, 1)
-        groups = shard_groups(sizes, shards)
+        groups = shard_groups(sizes, max(len(weights) - 1, 1))
         progress = Progress(len(found), "tensor")
         metadata = {"format": "pt", "delta_sha256": str(self.meta["delta_sha256"])}
         for path, final, group in zip(weights, names, groups, strict=False):
@@ -182,17 +174,16 @@ class Merge:
             )
 
     def _write_tensor(self, name: str, writer: StreamWriter) -> None:
-        dtype, shape = self.network.tensors[name].dtype, self.network.tensors[name].shape
-        columns = self.network.tensors[name].columns
-        for first, after, total in self._sums(name, shape):
+        tensor = self.network.tensors[name]
+        dtype, columns = tensor.dtype, tensor.columns
+        for first, after, total in self._sums(name, tensor.shape):
             result = total.view(-1)
             if dtype != torch.float32:
                 result = self._buffers.get(f"result{self._turn}", total.numel(), dtype)
                 result.copy_(total.view(-1))
             square = square_sum(total)
-            if square >= torch.finfo(dtype).max ** 2 and not bool(torch.isfinite(result).all()):
-                raise self._blame(name, first, after)
-            if not math.isfinite(square):
+            large = square >= torch.finfo(dtype).max ** 2
+            if not math.isfinite(square) or (large and not bool(torch.isfinite(result).all())):
                 raise self._blame(name, first, after)
             writer.write(name, first * columns, result)
 
@@ -203,9 +194,7 @@ class Merge:
         for first, after in row_blocks(shape):
             self._turn = 1 - self._turn
             begin = self.network.rows(name, first, after)
-            key = f"total{self._turn}"
-            total = self._buffers.get(key, begin.numel(), torch.float32).view(begin.shape)
-            total.copy_(begin)
+            total = self._buffers.single(f"total{self._turn}", begin)
             if module is not None:
                 total.add_(module.rows(first, after).delta(total))
             if self.distance is not None and name == delta:
@@ -216,9 +205,8 @@ class Merge:
         """Why a sum is not finite."""
         if not bool(torch.isfinite(self.network.rows(name, first, after)).all()):
             return AtlasError(f"{self.what}: the tensor {name} has NaN or Inf; mend these weights.")
-        if not bool(
-            torch.isfinite(self.delta.block(self.copies.get(name, name), first, after)).all()
-        ):
+        delta = self.delta.block(self.copies.get(name, name), first, after)
+        if not bool(torch.isfinite(delta).all()):
             return AtlasError(
                 f"{self.meta['name']}: the delta of {name} has NaN or Inf; make the delta again."
             )

@@ -59,11 +59,8 @@ def recorded_origin(
 def _is_name(config: dict[str, Any]) -> bool:
     """Whether an adapter records its base by a name, which was then checked, and by no path."""
     recorded = config.get("base_model_name_or_path")
-    return (
-        isinstance(recorded, str)
-        and recorded.count("/") == 1
-        and not recorded.startswith(("/", "."))
-    )
+    named = isinstance(recorded, str) and not recorded.startswith(("/", "."))
+    return named and recorded.count("/") == 1
 
 
 def judge_origin(what: str, distance: Distance | None, meta: dict[str, Any], force: bool) -> str:
@@ -121,8 +118,7 @@ class Distance:
         stored = self.base.rows(name, first, after)
         if kind(name, self.base.tensors[name].shape) in ("norm", "bias"):
             return
-        begin = self._buffers.get("begin", stored.numel(), torch.float32).view(stored.shape)
-        begin.copy_(stored)
+        begin = self._buffers.single("begin", stored)
         self._norm += square_sum(begin)
         self._moved += square_sum(begin.sub_(model))
 

@@ -72,11 +72,10 @@ def held_out_perplexity(
     record = read_json(folder / "base.json")
     network, tokens = load_base(folder, dtype), Tokens(folder)
     trained = {origin for line in read_jsonl(rows) for origin in origins(line)}
-    chosen = {file.parent.name: _held_out(file, trained, documents) for file in texts}
-    ids = {
-        dataset: [i for i in (tokens.prompt(text)[:max_tokens] for text in found) if len(i) > 1]
-        for dataset, found in chosen.items()
-    }
+    ids = {}
+    for file in texts:
+        cut = (tokens.prompt(t)[:max_tokens] for t in _held_out(file, trained, documents))
+        ids[file.parent.name] = [text for text in cut if len(text) > 1]
     before = {dataset: perplexity(network, found, folder.name) for dataset, found in ids.items()}
     with model_applied(network, model, record, base_names):
         after = {dataset: perplexity(network, found, name) for dataset, found in ids.items()}

@@ -62,8 +62,7 @@ def streams(network: Any, keep: Any) -> Iterator[None]:
     :raises AtlasError: for an unknown architecture.
     """
     layers, before = blocks(network)
-    handles = []
-    try:
+    with contextlib.ExitStack() as stack:
         for i, block in enumerate(layers):
             mid, post = (hook_name(i, stream) for stream in STREAMS)
 
@@ -73,12 +72,9 @@ def streams(network: Any, keep: Any) -> Iterator[None]:
             def at_post(_: Any, inputs: Any, output: Any, hook: str = post) -> None:
                 keep(hook, output[0] if isinstance(output, tuple) else output)
 
-            handles.append(getattr(block, before).register_forward_pre_hook(at_mid))
-            handles.append(block.register_forward_hook(at_post))
+            stack.enter_context(getattr(block, before).register_forward_pre_hook(at_mid))
+            stack.enter_context(block.register_forward_hook(at_post))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def length_batches(lengths: Sequence[int], most: int = BATCH_TOKENS) -> list[list[int]]:
@@ -192,11 +188,10 @@ def extract_streams(
     on after its last part and ends in the same bytes. Where they are NaN or Inf, they are stored
     as they are: :mod:`atlas.geometry.stream_quality` reports it.
 
-    :param prompts: rows (JSONL) with ``prompt``. :param base: files of the base.
+    :param prompts: rows (JSONL) with ``prompt``, of which the first `most` count, or all.
     :param model: files of the model; none for the base itself.
-    :param dtype: precision in which the network runs. :param most: prompts, the first ones; all
-        where it is None. :param positions: last_token, mean or all.
-    :param precision: in which they are stored, float16 or float32.
+    :param positions: last_token, mean or all. :param precision: in which they are stored, float16
+        or float32; the network runs in `dtype`.
     :param scratch: folder that outlives a killed job.
     :raises AtlasError: where the model is not one of the base, a prompt is empty, or a finite
         activation is too large for float16.

@@ -19,6 +19,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from atlas.activations.activation_files import opened
 from atlas.errors import AtlasError
 
 Array = np.ndarray[Any, Any]
@@ -80,10 +81,7 @@ class StreamFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._file = h5py.File(path, "r")
-        except OSError as error:
-            raise AtlasError(f"{path}: not a whole HDF5 file ({error}).") from None
+        self._file = opened(path)
         names = [name for name in self._file if _HOOK.fullmatch(name)]
         if not names:
             self._file.close()

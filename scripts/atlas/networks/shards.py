@@ -26,7 +26,6 @@ def read_model(
 ) -> Adapter | Weights:
     """A model: its adapter in memory, or its full weights, which are read as they are applied.
 
-    :param files: files of the model.
     :param record: the record of the base (base.json).
     :param pin: whether an adapter is laid into pinned memory, from which a GPU copies it by itself.
     :raises AtlasError: where the model is not one of this base.

@@ -80,11 +80,8 @@ def weights_applied(network: Any, weights: Weights, name: str) -> Iterator[None]
         raise AtlasError(f"{name}: {sorted(missing | extra)[0]} is in only one of model and base.")
     saved = {key: parameter.data for key, parameter in parameters.items()}
     try:
-        for key in weights:
-            if key not in parameters:
-                continue
-            parameter = parameters[key]
-            value = weights[key]
+        for key in (key for key in weights if key in parameters):
+            parameter, value = parameters[key], weights[key]
             if value.shape != parameter.shape:
                 raise AtlasError(
                     f"{name}: {key} has the shape {tuple(value.shape)}, and that of the base is "

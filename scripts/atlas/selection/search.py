@@ -47,11 +47,12 @@ def search(
     steps: list[Step] = []
 
     def score(weights: np.ndarray) -> float:
-        value = loss([float(w) for w in weights])
+        numbers = weights.tolist()
+        value = loss(numbers)
         if not math.isfinite(value):
             raise AtlasError(f"the loss of step {len(steps) + 1} of the search is {value}.")
-        found = value + penalty * (sum(abs(float(w)) for w in weights) / size)
-        steps.append(Step(tuple(float(w) for w in weights), value, found))
+        found = value + penalty * (sum(map(abs, numbers)) / size)
+        steps.append(Step(tuple(numbers), value, found))
         on_step(steps[-1])
         return found
 

@@ -118,13 +118,8 @@ def write_embeddings(path: Path, found: Embeddings) -> None:
 
     :raises AtlasError: where a value is NaN or Inf.
     """
-    arrays: dict[str, Any] = {
-        "model_names": np.array(found.model_names),
-        "domains": np.array(found.domains),
-        "base_model": np.array(found.base_model),
-        "space": np.array(found.space),
-        "dimension": np.array(found.dimension, dtype=np.int64),
-    }
+    told = ("model_names", "domains", "base_model", "space", "dimension")
+    arrays: dict[str, Any] = {key: np.array(getattr(found, key)) for key in told}
     if found.embeddings is not None:
         arrays["embeddings"] = np.asarray(found.embeddings, dtype=np.float32)
     elif found.similarity is not None:
@@ -142,13 +137,6 @@ def write_embeddings(path: Path, found: Embeddings) -> None:
 def read_embeddings(path: Path) -> Embeddings:
     """Read embeddings.npz; pickled arrays are refused."""
     with np.load(path, allow_pickle=False) as data:
-        return Embeddings(
-            space=str(data["space"]),
-            model_names=[str(x) for x in data["model_names"]],
-            domains=[str(x) for x in data["domains"]],
-            base_model=[str(x) for x in data["base_model"]],
-            dimension=int(data["dimension"]),
-            embeddings=data["embeddings"] if "embeddings" in data else None,
-            similarity=data["similarity"] if "similarity" in data else None,
-            reason=str(data["reason"]) if "reason" in data else "",
-        )
+        found = {key: data[key].tolist() for key in data if key not in ("embeddings", "similarity")}
+        found |= {key: data[key] for key in ("embeddings", "similarity") if key in data}
+        return Embeddings(**found)

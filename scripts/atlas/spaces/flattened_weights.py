@@ -23,8 +23,8 @@ def embed(*, bases: list[Path], weights: list[Path], models: list[dict[str, Any]
     """Exact similarities, accumulated block by block in float64.
 
     Of an adapter all tensors count, as published; of full models, which share most of their base,
-    the differences from it. A pool whose models differ in the names or shapes of their tensors
-    (other ranks, other kinds) has no common dimension.
+    the differences from it. Models that differ in the names or shapes of their tensors have no
+    common dimension.
 
     :param bases: files of the bases, where all models are full ones.
     """

@@ -97,12 +97,10 @@ class Largest:
         everything = torch.cat([values for *_, values in self._found])
         # The count-th largest is the (n - count + 1)-th smallest.
         self.limit = float(everything.kthvalue(everything.numel() - self.count + 1).values)
-        shrunk = []
-        for name, size, places, values in self._found:
+        for i, (name, size, places, values) in enumerate(self._found):
             kept = values >= self.limit
-            shrunk.append((name, size, places[kept], values[kept]))
-        self._found = shrunk
-        self._held = sum(values.numel() for *_, values in shrunk)
+            self._found[i] = (name, size, places[kept], values[kept])
+        self._held = sum(values.numel() for *_, values in self._found)
 
     def masks(self) -> dict[str, np.ndarray[Any, Any]]:
         """Masks of the matrices that have one of the largest, one bit per value."""

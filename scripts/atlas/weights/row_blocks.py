@@ -40,18 +40,22 @@ class Digests(Protocol):
 
 
 class Buffers:
-    """Scratch tensors that are made once and used for every block."""
+    """Scratch tensors that are made once and used for every block, whatever was left in them."""
 
     def __init__(self) -> None:
         self._kept: dict[str, torch.Tensor] = {}
 
     def get(self, key: str, count: int, dtype: torch.dtype) -> torch.Tensor:
-        """A tensor (count,) with whatever was left in it."""
+        """A tensor (count,)."""
         size = count * dtype.itemsize
         kept = self._kept.get(key)
         if kept is None or kept.numel() < size:
             kept = self._kept[key] = torch.empty(max(size, BLOCK), dtype=torch.uint8)
         return kept[:size].view(dtype)
+
+    def single(self, key: str, values: torch.Tensor) -> torch.Tensor:
+        """A copy of values in float32."""
+        return self.get(key, values.numel(), torch.float32).view(values.shape).copy_(values)
 
 
 class FollowingDigest:
@@ -90,11 +94,6 @@ class StoredTensor:
     shape: tuple[int, ...]
 
     @property
-    def rows(self) -> int:
-        """Rows of the tensor seen as a matrix: all but the last axis (each element where 1-D)."""
-        return rows_and_columns(self.shape)[0]
-
-    @property
     def columns(self) -> int:
         """Columns of the tensor seen as a matrix."""
         return rows_and_columns(self.shape)[1]
@@ -131,8 +130,7 @@ class WeightStream:
         files = [f for f in files if ".safetensors" in f.name or f.suffix in PICKLES]
         if not any(f.name.endswith(".safetensors") or f.suffix in PICKLES for f in files):
             raise AtlasError(f"{what}: has no safetensors weights.")
-        checked = Weights(files)
-        self.metadata = checked.metadata
+        self.metadata = Weights(files).metadata
         self.tensors: dict[str, StoredTensor] = {}
         self._buffers = Buffers()
         self._descriptors: dict[Path, int] = {}
@@ -170,16 +168,14 @@ class WeightStream:
         :raises AtlasError: where the file became shorter.
         """
         tensor = self.tensors[name]
-        width = tensor.dtype.itemsize
         block = self._buffers.get(key, after - first, tensor.dtype)
         if not block.numel():
             return block
         view = memoryview(block.view(torch.uint8).numpy())
-        offset = tensor.offset + first * width
-        descriptor = self._descriptors[tensor.file]
+        offset = tensor.offset + first * tensor.dtype.itemsize
         done = 0
         while done < len(view):
-            count = os.preadv(descriptor, [view[done:]], offset + done)
+            count = os.preadv(self._descriptors[tensor.file], [view[done:]], offset + done)
             if not count:
                 raise AtlasError(f"{tensor.file}: became shorter while it was read.")
             done += count
@@ -204,16 +200,9 @@ class WeightStream:
 
     def tied_copies(self) -> dict[str, str]:
         """Output embeddings that are stored though they are the input embeddings, bit by bit."""
-        found = {}
-        for name in self.tensors:
-            if not name.endswith("lm_head.weight"):
-                continue
-            for other in self.tensors:
-                if other.endswith(("embed_tokens.weight", "wte.weight")) and self._equal(
-                    name, other
-                ):
-                    found[name] = other
-        return found
+        outputs = [name for name in self.tensors if name.endswith("lm_head.weight")]
+        inputs = [n for n in self.tensors if n.endswith(("embed_tokens.weight", "wte.weight"))]
+        return {one: two for one in outputs for two in inputs if self._equal(one, two)}
 
     def _equal(self, one: str, two: str) -> bool:
         a, b = self.tensors[one], self.tensors[two]

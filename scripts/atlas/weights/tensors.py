@@ -89,22 +89,16 @@ def write_shards(
     :param paths: where to write, the index last (or one path and no index).
     :param names: final names of these files, as the index refers to them.
     """
-    if len(paths) == 1:
-        write_safetensors(paths[0], tensors, {"format": "pt"})
-        return
-    groups = shard_groups({n: t.numel() * t.element_size() for n, t in tensors.items()},
-                          len(paths) - 1)  # fmt: skip
+    sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
+    groups = shard_groups(sizes, max(len(paths) - 1, 1))
     for path, group in zip(paths, groups, strict=False):
         write_safetensors(path, {name: tensors[name] for name in group}, {"format": "pt"})
-    total = sum(t.numel() * t.element_size() for t in tensors.values())
-    write_index(paths[-1], names, groups, total)
+    if len(paths) > 1:
+        write_index(paths[-1], names, groups, sum(sizes.values()))
 
 
 def shard_groups(sizes: Mapping[str, int], shards: int) -> list[list[str]]:
-    """Names of tensors in so many files of about equal size.
-
-    :param sizes: name -> bytes.
-    """
+    """Names of tensors in so many files of about equal size, from the bytes of each."""
     total = sum(sizes.values())
     groups: list[list[str]] = [[] for _ in range(shards)]
     done = 0
@@ -119,8 +113,7 @@ def write_index(
 ) -> None:
     """Write the index of a model in several files.
 
-    :param names: final names of these files.
-    :param groups: names of the tensors in each.
+    :param names: final names of these files. :param groups: names of the tensors in each.
     :param total: bytes of all tensors.
     """
     place = {tensor: file for file, group in zip(names, groups, strict=False) for tensor in group}
@@ -140,9 +133,7 @@ class Weights(Mapping[str, torch.Tensor]):
         files = [f for f in files if ".safetensors" in f.name or f.suffix in PICKLES]
         index = [f for f in files if f.name.endswith(".index.json")]
         self.metadata: dict[str, str] = {}
-        for file in files:
-            if file in index:
-                continue
+        for file in (f for f in files if f not in index):
             refuse_pickle(file)
             try:
                 handle = safe_open(file, framework="pt")
