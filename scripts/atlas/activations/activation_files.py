@@ -49,8 +49,8 @@ def assemble(
     for file in report:
         refuse_unusable(read_csv(file), pool)
     _allow_open_files(len(shards))
-    with contextlib.ExitStack() as opened:
-        files = {shard: opened.enter_context(opened(shard)) for shard in shards}
+    with contextlib.ExitStack() as stack:
+        files = {shard: stack.enter_context(opened(shard)) for shard in shards}
         prompts = _common_probes(files)
         bases = _places(files, "bases")
         for name, places in bases.items():

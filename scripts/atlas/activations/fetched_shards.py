@@ -47,10 +47,17 @@ class Fetched:
 
 
 def compute_fetched_shard(
-    *, probes: Path, bases: list[Path], models: list[dict[str, Any]], dtypes: dict[str, str],
-    base_names: dict[str, list[str]], cache: str, gone: dict[str, tuple[str, int]],
-    activations: Path, report: Path,
-) -> None:  # fmt: skip
+    *,
+    probes: Path,
+    bases: list[Path],
+    models: list[dict[str, Any]],
+    dtypes: dict[str, str],
+    base_names: dict[str, list[str]],
+    cache: str,
+    gone: dict[str, tuple[str, int]],
+    activations: Path,
+    report: Path,
+) -> None:
     """Activations of the adapters of one shard, of which nothing else is kept, and of their bases.
 
     :param bases: files of all bases. :param dtypes: base -> precision.
@@ -70,20 +77,22 @@ def compute_fetched_shard(
         network = load_base(folder, dtypes[base], seq2seq=True)
         probe = Probe(folder, prompts, network)
         found_bases[base] = probe.last_token(network, base)
-
-        def embed(
-            fetched: Fetched, adapter: Adapter, network: Any = network, probe: Probe = probe
-        ) -> None:
-            name = fetched.folder.name
-            with adapter_applied(network, adapter):
-                found[name] = probe.last_token(network, name)
-            gone.update({f"results/models/{name}/{f}": told for f, told in fetched.digests.items()})
-
+        use = partial(_embed, network, probe, found, gone)
         record = read_json(folder / "base.json")
-        rows += _reported(models, record, base_names[base], Path(cache), False, progress, embed)
-        del network, embed
+        rows += _reported(models, record, base_names[base], Path(cache), False, progress, use)
+        del network, use
     write_activations(activations, prompts, found_bases, found)
     write_csv(report, REPORT_COLUMNS, sorted(rows, key=lambda row: row["model"]))
+
+
+def _embed(
+    network: Any, probe: Probe, found: dict[str, Array], gone: dict[str, tuple[str, int]],
+    fetched: Fetched, adapter: Adapter,
+) -> None:  # fmt: skip
+    with adapter_applied(network, adapter):
+        found[fetched.folder.name] = probe.last_token(network, fetched.folder.name)
+    for file, told in fetched.digests.items():
+        gone[f"results/models/{fetched.folder.name}/{file}"] = told
 
 
 def check_shard(
@@ -106,16 +115,13 @@ def check_shard(
         weights = Weights(files)
         shapes = {name: weights.shape(name) for name in weights}
         record = read_json(by_name(files)["base.json"])
-        rows += _reported(
-            models,
-            record,
-            base_names[base],
-            Path(cache),
-            True,
-            progress,
-            lambda _, adapter, shapes=shapes: check_fits(adapter, shapes),
-        )
+        use = partial(_check, shapes)
+        rows += _reported(models, record, base_names[base], Path(cache), True, progress, use)
     write_csv(report, REPORT_COLUMNS, sorted(rows, key=lambda row: row["model"]))
+
+
+def _check(shapes: Mapping[str, tuple[int, ...]], _: Fetched, adapter: Adapter) -> None:
+    check_fits(adapter, shapes)
 
 
 def _reported(

@@ -193,19 +193,15 @@ def _measures(tally: Tally) -> dict[str, Any]:
     """
     norm, base = math.sqrt(tally.square), math.sqrt(tally.base_square)
     count = max(tally.elements, 1)
-    underflow = {
-        "elements": tally.subnormal,
-        "to_zero": tally.zeroed,
-        "share": tally.subnormal / count,
-        "share_to_zero": tally.zeroed / count,
-    }
+    lost = {"elements": tally.subnormal, "share": tally.subnormal / count}
+    lost |= {"to_zero": tally.zeroed, "share_to_zero": tally.zeroed / count}
     return {
         "elements": tally.elements,
         "elements_changed": tally.changed,
         "l2": norm,
         "base_l2": base,
         "l2_relative": norm / base if base else None,
-        "underflow": underflow,
+        "underflow": lost,
         "error_relative": math.sqrt(tally.error_square) / norm if norm else 0.0,
     }
 

@@ -235,10 +235,8 @@ def measure_layers(
     :raises AtlasError: where the prompts, hooks or widths of two files differ.
     """
     with contextlib.ExitStack() as stack:
-        files = {
-            name: stack.enter_context(StreamFile(path))
-            for name, path in {"base": base, **models}.items()
-        }
+        paths = {"base": base, **models}
+        files = {name: stack.enter_context(StreamFile(path)) for name, path in paths.items()}
         for file in files.values():
             files["base"].check_same(file)
         for hook in files["base"].hooks:

@@ -77,14 +77,8 @@ def levy_area(second: Array) -> float:
 def trajectory_measures(trajectory: Array, basis: Array) -> dict[str, float | int | None]:
     """All of the above, under the names of columns; signature terms count directions from 1."""
     first, second = path_signature(trajectory, basis)
-    values = (
-        len(trajectory),
-        path_length(trajectory),
-        path_curvature(trajectory),
-        levy_area(second),
-        *first.tolist(),
-        *second.ravel().tolist(),
-    )
+    path = (len(trajectory), path_length(trajectory), path_curvature(trajectory))
+    values = (*path, levy_area(second), *first.tolist(), *second.ravel().tolist())
     return dict(zip(trajectory_columns(len(first))[3:], values, strict=True))
 
 

@@ -48,16 +48,12 @@ def adapter_applied(network: Any, adapter: Adapter) -> Iterator[None]:
     """
     modules = dict(network.named_modules())
     check_fits(adapter, {n: tuple(p.shape) for n, p in network.named_parameters()})
-    handles = []
-    try:
+    with contextlib.ExitStack() as stack:
         for name, part in adapter.modules.items():
             module = modules[name]
             near = part.with_tensors(partial(_beside, weight=module.weight))
-            handles.append(near.attach(module))
+            stack.callback(near.attach(module).remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _beside(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

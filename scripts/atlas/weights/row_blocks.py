@@ -59,10 +59,7 @@ class Buffers:
 
 
 class FollowingDigest:
-    """SHA-256 of an open file, fed by those of its writes that come in the file's order.
-
-    What came out of order is read once more at the end.
-    """
+    """SHA-256 of an open file, fed by its writes; what came out of order is read at the end."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -118,8 +115,7 @@ def row_blocks(shape: Sequence[int], block: int | None = None) -> Iterator[tuple
 class WeightStream:
     """Tensors of one model in one or several safetensors files, read in row blocks.
 
-    :param files: weights and index, under their final names.
-    :param what: how messages call the model.
+    :param files: weights and index, under their final names. :param what: how messages call it.
     :param digests: what knows the digests of these files, where it is not the files themselves.
     :raises AtlasError: for a pickle, a damaged file, an index that does not fit its files, tensors
         of integers.
@@ -220,8 +216,7 @@ class StreamWriter:
 
     Writing and hashing are done beside the caller's own work. Used as a context.
 
-    :param tensors: name -> dtype and shape of all that will be written.
-    :param digests: what is told the digest.
+    :param tensors: of all that will be written. :param digests: what is told the digest.
     """
 
     def __init__(
