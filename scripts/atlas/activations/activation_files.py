@@ -54,9 +54,10 @@ def assemble(
         prompts = _common_probes(files)
         bases = _places(files, "bases")
         for name, places in bases.items():
-            first = files[places[0]][f"bases/{name}/last_token"][:]
+            place = f"bases/{name}/last_token"
+            first = files[places[0]][place][:]
             for other in places[1:]:
-                if not np.array_equal(first, files[other][f"bases/{name}/last_token"][:]):
+                if not np.array_equal(first, files[other][place][:]):
                     raise AtlasError(
                         f"{other}: the base {name} differs from that of another shard."
                     )
@@ -101,7 +102,7 @@ def opened(file: Path) -> h5py.File:
 def _allow_open_files(count: int) -> None:
     """Let this process hold so many files at once, as far as it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = min(count + 256, hard) if hard != resource.RLIM_INFINITY else count + 256
+    wanted = count + 256 if hard == resource.RLIM_INFINITY else min(count + 256, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 

@@ -52,8 +52,7 @@ def make_delta(
     :param base, instruct: files of the two: weights, index, config.json, tokenizer.json.
     :param dtype: of matrices and biases; ``model`` is that of the instruct model.
     :param keep: share of the elements of each matrix that is kept, the largest ones.
-    :param rank: rank of the two factors of each matrix.
-    :param digests: what knows the digests of files, where it is not the files themselves.
+    :param rank: of the two factors of each matrix. :param digests: as for :class:`WeightStream`.
     :raises AtlasError: for models that do not belong together, broken weights, overflow.
     """
     device.set_threads()
@@ -113,15 +112,12 @@ def config_changes(base: Sequence[Path], instruct: Sequence[Path]) -> dict[str, 
 
     :raises AtlasError: for two architectures, and where there is no config.json.
     """
-    found = []
     for files in (base, instruct):
-        file = by_name(files).get("config.json")
-        if file is None:
+        if "config.json" not in by_name(files):
             raise AtlasError(
                 f"{files[0].parent}: has no config.json, which says what the weights are."
             )
-        found.append(read_json(file))
-    ours, theirs = found
+    ours, theirs = (read_json(by_name(files)["config.json"]) for files in (base, instruct))
     if ours.get("model_type") != theirs.get("model_type"):
         raise AtlasError(
             f"{_called(instruct)}: is a {theirs.get('model_type')}, and {_called(base)} is a "

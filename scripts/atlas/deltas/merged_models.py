@@ -60,7 +60,7 @@ def apply_delta(
         base's (or, for an adapter, cannot be compared); its card then says so.
     :param address: what the card calls the base, and its revision.
     :param weight_names: final names of `weights`, the index last (or one name and no index).
-    :param digests: what knows the digests of files, where it is not the files themselves.
+    :param digests: as for :class:`WeightStream`.
     :raises AtlasError: for a model of another base, tensors or shapes that differ, broken weights,
         a delta that is not what its description says.
     """

@@ -44,9 +44,8 @@ def evaluate(
     not, ``chats`` is empty and the answers in the template are missing.
 
     :param model: files of the model, none for the base itself.
-    :param texts, chats: held-out splits. :param questions: one per line.
-    :param documents: rows of each split, the first that fit. :param max_tokens: of each row.
-    :param new_tokens: longest answer.
+    :param texts, chats: held-out splits, of each the first `documents` rows that fit into
+        `max_tokens`. :param questions: one per line. :param new_tokens: longest answer.
     :raises AtlasError: where a split has no row that fits, or a loss is not finite.
     """
     # A full model (trained, merged) has a tokenizer of its own: that of the instruct model.

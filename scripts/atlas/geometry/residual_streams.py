@@ -220,8 +220,7 @@ def write_parts(
 ) -> None:  # fmt: skip
     """Write the part files that are not there yet, each whole or not at all.
 
-    :param ids: tokens of each prompt. :param parts: batches of positions in `ids`, as
-        :func:`grouped` gives them. :param places: file of each part.
+    :param parts: batches of positions in `ids`, as :func:`grouped` gives them.
     :raises AtlasError: where a finite activation is too large for `precision`.
     """
     missing = [i for i, place in enumerate(places) if not place.is_file()]
@@ -276,11 +275,10 @@ def joined(
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(safe_open(place, framework="np")) for place in places]
         for hook in hooks:
-            array: Array | None = None
+            array = np.empty(0)
             for file, target in zip(files, targets, strict=True):
                 rows = file.get_tensor(hook)
-                if array is None:
+                if not array.size:
                     array = np.empty((starts[-1], rows.shape[1]), dtype=rows.dtype)
                 array[target] = rows
-            assert array is not None
             yield hook, array

@@ -108,10 +108,7 @@ def _config(
 
 
 def composed(parts: Aligned, weights: Sequence[float]) -> Adapter:
-    """LoraHub's composition: A = sum of w_i A_i, B = sum of w_i B_i, in order, float32.
-
-    :param weights: one for each adapter.
-    """
+    """LoraHub's composition: A = sum of w_i A_i, B = sum of w_i B_i, in order, float32."""
     if len(weights) != len(parts.names):
         raise AtlasError(f"{len(weights)} weights do not fit {len(parts.names)} adapters.")
     modules = {
@@ -143,8 +140,7 @@ def merged_by_peft(
     2306.01708): weights 1; ``dare`` (arXiv 2311.03099): dare_linear with weights 1 / n.
 
     :param network: the base; it is as it was when this returns.
-    :param density: share of the elements that ties and dare keep.
-    :param seed: of the elements that dare drops.
+    :param density: share of the elements that ties and dare keep; `seed` draws what dare drops.
     """
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
     from peft.utils import set_peft_model_state_dict

@@ -37,9 +37,8 @@ def search(
 ) -> tuple[list[float], list[Step]]:
     """Weights that nevergrad recommends after `budget` evaluations, and all evaluations.
 
-    :param loss: of a composition with these weights.
-    :param size: number of weights. :param bound: largest absolute weight.
-    :param penalty: factor of the mean absolute weight.
+    :param loss: of a composition with these weights, `size` of them. :param bound: largest
+        absolute weight. :param penalty: factor of the mean absolute weight.
     :raises AtlasError: where a loss is not finite.
     """
     import nevergrad

@@ -65,12 +65,11 @@ def inner_products(
     gram = np.zeros((len(names), len(names)))
     dimension = 0
     progress = Progress(len(keys), "tensor")
+    step = max(1, BLOCK // len(names))
     for key in keys:
-        size = int(np.prod(stores[names[0]].shape(key)))
-        dimension += size
         rows = [_row(stores[name], origins.get(name), key) for name in names]
-        step = max(1, BLOCK // len(names))
-        for start in range(0, size, step):
+        dimension += rows[0].size
+        for start in range(0, rows[0].size, step):
             block = np.stack([row[start : start + step] for row in rows]).astype(np.float64)
             gram += block @ block.T
         progress.step()

@@ -29,10 +29,7 @@ NAMES = {
 def write_safetensors(
     path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write tensors in one canonical order (:func:`safetensors_header`).
-
-    Equal tensors and metadata give equal bytes.
-    """
+    """Write tensors in one canonical order: equal tensors and metadata give equal bytes."""
     start, places = safetensors_header(
         {name: (t.dtype, tuple(t.shape)) for name, t in tensors.items()}, metadata
     )
@@ -190,8 +187,7 @@ def check_finite(tensors: Mapping[str, torch.Tensor], where: str) -> None:
 
     :raises AtlasError: naming the first tensor that is not finite.
     """
-    for name in tensors:
-        tensor = tensors[name]
+    for name, tensor in tensors.items():
         # A finite sum has finite terms; only where it is not (it may overflow) is each one looked at.
         if not tensor.is_floating_point() or math.isfinite(float(tensor.sum(dtype=torch.float32))):
             continue
