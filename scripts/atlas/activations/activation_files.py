@@ -89,10 +89,7 @@ def deltas(
 
 
 def opened(file: Path) -> h5py.File:
-    """An HDF5 file, open for reading.
-
-    :raises AtlasError: where it is damaged.
-    """
+    """An HDF5 file, open for reading; an AtlasError where it is damaged."""
     try:
         return h5py.File(file, "r")
     except OSError as error:

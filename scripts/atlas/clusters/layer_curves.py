@@ -67,9 +67,7 @@ def layer_curves(*, features: list[Path], models: list[dict[str, Any]]) -> list[
 def probe_curve(
     deltas: Array, names: Sequence[str], domains: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Silhouette per number of probes: the mean over subsets of so many probes.
-
-    All subsets where there are at most 40, else the first 40 in lexicographic order.
+    """Silhouette per number of probes: the mean over subsets of so many, the first 40 in order.
 
     :param deltas: activations (n, n_probes, d) of models minus bases.
     """

@@ -73,9 +73,7 @@ def significance_of_large(
 ) -> tuple[float, Significance]:
     """Silhouette of a large pool by cosine distances, and how sure it is; no pairs are held.
 
-    As :func:`significance`, with the fewest permutations that it makes.
-
-    :param vectors: (n, d) float32. :param names: of the rows, for messages.
+    As :func:`significance`, with the fewest permutations that it makes; vectors (n, d) float32.
     """
     kinds, codes = np.unique(np.asarray(labels), return_inverse=True)
     generator = np.random.default_rng(SEED)

@@ -77,10 +77,7 @@ class Difference:
         return self.base.tensors[name].shape
 
     def block(self, name: str, first: int, after: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows of a tensor: the difference and the base, both (rows, columns) float32.
-
-        They are valid until the next block is asked for.
-        """
+        """Rows of the difference and of the base, (rows, columns) float32, valid until the next."""
         base = self._buffers.single("base", self.base.rows(name, first, after))
         delta = self._buffers.single("delta", self.instruct.rows(name, first, after))
         return delta.sub_(base), base
@@ -124,10 +121,7 @@ def shared_tensors(base: WeightStream, instruct: WeightStream) -> list[str]:
 
 
 def refuse_dtype(what: str, name: str, tensor: StoredTensor) -> None:
-    """Refuse what float32 arithmetic is not meant for.
-
-    :raises AtlasError: for integers and float64.
-    """
+    """Refuse what float32 arithmetic is not meant for: integers and float64."""
     if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise AtlasError(
             f"{what}: the tensor {name} is {str(tensor.dtype).removeprefix('torch.')}; an "
@@ -138,10 +132,7 @@ def refuse_dtype(what: str, name: str, tensor: StoredTensor) -> None:
 def refuse_shapes(
     name: str, our: tuple[int, ...], we: str, their: tuple[int, ...], they: str
 ) -> None:
-    """Refuse two shapes of one tensor.
-
-    :raises AtlasError: in the words of vocabularies where it is an embedding.
-    """
+    """Refuse two shapes of one tensor, in the words of vocabularies where it is an embedding."""
     if our == their:
         return
     if kind(name, our) == "embedding" and our[1:] == their[1:]:
@@ -198,10 +189,7 @@ class DeltaFile:
             )
 
     def block(self, name: str, first: int, after: int) -> torch.Tensor:
-        """Rows of the delta of a tensor, (rows, columns) float32.
-
-        They are valid until the next are read, and not to be changed.
-        """
+        """Rows of its delta, (rows, columns) float32, not to be changed, valid until the next."""
         columns = rows_and_columns(self.shapes[name])[1]
         if self._storage[name] == "dense":
             stored = self.stream.rows(name, first, after)

@@ -91,10 +91,7 @@ def _called(files: Sequence[Path]) -> str:
 
 
 def _origin(files: Sequence[Path], stream: WeightStream) -> dict[str, str]:
-    """Name and digest of one of the two models.
-
-    :raises AtlasError: where its base.json records other weights.
-    """
+    """Name and digest of one of the two models, whose base.json must record the same weights."""
     digest = stream.digest()
     record = by_name(files).get("base.json")
     if record and read_json(record)["weights_sha256"] != digest:

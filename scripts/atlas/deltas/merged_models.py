@@ -122,10 +122,7 @@ class Merge:
             self.distance.base.__exit__()
 
     def _check_tensors(self) -> dict[str, str]:
-        """Tensor of the model -> that whose delta it gets, where it is another's stored copy.
-
-        :raises AtlasError: for missing and extra tensors, and shapes that differ.
-        """
+        """Tensor of the model -> that whose delta it gets, where it is another's stored copy."""
         found = self.network.tensors
         tied = self.network.tied_copies()
         copies = {one: two for one, two in tied.items() if one not in self.delta.shapes}

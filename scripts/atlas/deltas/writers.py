@@ -124,7 +124,7 @@ class DeltaWriter:
     def _lost(self, tally: Tally, stored: torch.Tensor, zeros: int) -> None:
         """Count what left the range of a stored dtype of 16 bits, by the bits of its exponents.
 
-        :param zeros: how many of these values were zero before they were rounded.
+        `zeros` of the values were zero before they were rounded.
         """
         if stored.dtype == torch.float32:
             return

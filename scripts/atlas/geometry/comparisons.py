@@ -62,9 +62,8 @@ def comparison_layers(
     """Measure every layer of every model on every task.
 
     :param quality: what the checks found; a failed one stops here.
-    :param activations, curvature, trajectories: files, in the order of `entries`; none of the
-        latter two where they are not measured.
-    :param entries: model ("base" for the base) and task of each file.
+    :param entries: model ("base" for the base) and task of each file of activations, curvature
+        and trajectories (the latter two may be missing).
     :param layers: task, the columns of :data:`atlas.geometry.measures.COLUMNS`, and means over prompts of
         CURVATURE and TRAJECTORIES, which are the same whatever the centring.
     :param spectra: singular values, float64, as ``{task}/{model}/{hook}/{centring}`` (.npz).

@@ -28,11 +28,9 @@ COLUMNS = (
 
 
 def sign_flip_p_value(differences: Array, seed: int = SEED) -> float:
-    """Two-sided p-value of a mean difference under flips of the sign of each pair.
+    """Two-sided p-value of a mean difference (n,) under flips of the sign of each pair, n >= 1.
 
     All sign patterns where there are at most PERMUTATIONS of them, else so many random ones.
-
-    :param differences: (n,) float64, n >= 1.
     """
     count = len(differences)
     # The same sum in another order is as large, whatever the rounding.

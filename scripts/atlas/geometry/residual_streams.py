@@ -81,8 +81,7 @@ def length_batches(lengths: Sequence[int], most: int = BATCH_TOKENS) -> list[lis
     """Prompts of similar length in batches: sorted by length, then by place.
 
     :param lengths: tokens of each prompt. :param most: tokens of a batch, padding among them; a
-        longer prompt is a batch of its own.
-    :returns: positions in `lengths`; which prompts share a batch depends on the lengths alone.
+        longer prompt is a batch of its own. :returns: positions in `lengths`.
     """
     found: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
@@ -119,9 +118,9 @@ def read_streams(
 ) -> dict[str, list[torch.Tensor]]:
     """Residual streams of one batch of prompts, without the language-model head.
 
-    :param ids: tokens of each prompt; they run as one batch, padded at the end, where a causal
-        model cannot see it. :param positions: ``last_token`` or ``mean`` (over the tokens of a
-        prompt, in float32): (d,) per prompt; ``all``: (tokens, d) per prompt.
+    :param ids: tokens of each prompt; they are padded at the end, where a causal model cannot see
+        it. :param positions: ``last_token`` or ``mean`` (over the tokens of a prompt, in float32):
+        (d,) per prompt; ``all``: (tokens, d) per prompt.
     :returns: hook -> a tensor per prompt, on the network's device, in its precision (``mean``:
         float32).
     """
@@ -218,34 +217,26 @@ def write_parts(
     network: Any, ids: Sequence[Sequence[int]], parts: Sequence[list[list[int]]],
     places: Sequence[Path], positions: str, precision: str, name: str,
 ) -> None:  # fmt: skip
-    """Write the part files that are not there yet, each whole or not at all.
+    """Write the part files that are not there yet: hook -> (rows, d), each whole or not at all.
 
     :param parts: batches of positions in `ids`, as :func:`grouped` gives them.
     :raises AtlasError: where a finite activation is too large for `precision`.
     """
     missing = [i for i, place in enumerate(places) if not place.is_file()]
     progress = Progress(len(missing), "part")
+    join = torch.cat if positions == "all" else torch.stack
     for i in missing:
-        _write_part(places[i], network, ids, parts[i], positions, precision, name)
+        found: dict[str, list[torch.Tensor]] = {}
+        for batch in parts[i]:
+            arrays = read_streams(network, [ids[k] for k in batch], positions)
+            # All hooks together: one check and one transfer for each batch.
+            rows = _rounded(torch.stack([join(of) for of in arrays.values()]), precision, name)
+            for hook, one in zip(arrays, rows.cpu(), strict=True):
+                found.setdefault(hook, []).append(one)
+        unfinished = places[i].with_suffix(".unfinished")
+        write_safetensors(unfinished, {hook: torch.cat(of) for hook, of in found.items()}, {})
+        unfinished.replace(places[i])
         progress.step()
-
-
-def _write_part(
-    place: Path, network: Any, ids: Sequence[Sequence[int]], part: Sequence[list[int]],
-    positions: str, precision: str, name: str,
-) -> None:  # fmt: skip
-    """Hook -> (rows, d), the prompts in the order in which they ran; whole or not at all."""
-    found: dict[str, list[torch.Tensor]] = {}
-    for batch in part:
-        arrays = read_streams(network, [ids[i] for i in batch], positions)
-        join = torch.cat if positions == "all" else torch.stack
-        # All hooks together: one check and one transfer for each batch.
-        rows = _rounded(torch.stack([join(of) for of in arrays.values()]), precision, name)
-        for hook, one in zip(arrays, rows.cpu(), strict=True):
-            found.setdefault(hook, []).append(one)
-    unfinished = place.with_suffix(".unfinished")
-    write_safetensors(unfinished, {hook: torch.cat(of) for hook, of in found.items()}, {})
-    unfinished.replace(place)
 
 
 def _rounded(rows: torch.Tensor, precision: str, where: str) -> torch.Tensor:

@@ -1,10 +1,9 @@
 """Residual streams as they are stored: one HDF5 file per model and task.
 
 ``/blocks.{i}.hook_resid_mid`` and ``/blocks.{i}.hook_resid_post``, named as TransformerLens names
-them, float16 or float32, and contiguous: compression would save a seventh of the bytes, and take
-seven times as long to read. For the positions ``last_token`` and ``mean``
-they are (n_prompts, d), a row per prompt; for ``all`` they are (n_tokens, d), the tokens of the
-prompts one after the other, and prompt i has the rows ``offsets[i]`` to ``offsets[i + 1]``.
+them, float16 or float32, and contiguous: compression would save a seventh of the bytes, and take seven
+times as long to read. For the positions ``last_token`` and ``mean`` they are (n_prompts, d); for
+``all`` (n_tokens, d), and prompt i has the rows ``offsets[i]`` to ``offsets[i + 1]``.
 Beside them: ``/prompts`` (n_prompts,) text, ``/tokens`` (n_prompts,) int64, the length of each
 prompt, and ``/offsets`` (n_prompts + 1,) int64. The attribute ``positions`` says which it is.
 """
@@ -39,10 +38,7 @@ def hook_names(layers: int) -> list[str]:
 
 
 def hook_place(hook: str) -> tuple[int, str]:
-    """Layer and stream of a hook.
-
-    :raises AtlasError: where it is no such name.
-    """
+    """Layer and stream of a hook; an AtlasError where it is no such name."""
     found = _HOOK.fullmatch(hook)
     if not found:
         raise AtlasError(f"{hook}: not the name of a hook, as blocks.0.hook_resid_post is.")

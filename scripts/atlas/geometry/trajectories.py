@@ -65,11 +65,9 @@ def path_signature(trajectory: Array, basis: Array) -> tuple[Array, Array]:
 
 
 def levy_area(second: Array) -> float:
-    """Size of what the second level adds to the first: the norm of its antisymmetric part.
+    """Size of what the second level (m, m) adds to the first: the norm of its antisymmetric part.
 
     The symmetric part is half the product of the displacement with itself. 0 on a straight line.
-
-    :param second: (m, m) second level of a signature.
     """
     return float(np.linalg.norm((second - second.T) / 2))
 
@@ -114,7 +112,7 @@ def network_trajectories(
 ) -> Iterator[dict[str, Any]]:
     """Rows (trajectory_columns) of a network; one prompt is in memory at a time.
 
-    :param ids: tokens of each prompt. :param bases: hook -> basis of the signatures.
+    :param bases: hook -> basis of the signatures.
     :raises AtlasError: where the hooks of the network are not those of the bases.
     """
     progress = Progress(len(ids), "prompt")

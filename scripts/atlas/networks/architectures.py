@@ -59,10 +59,7 @@ def _set_attention(network: Any, wanted: str) -> None:
 
 
 def refuse_seq2seq(folder: Path) -> None:
-    """Stop where only causal models can be read.
-
-    :raises AtlasError: for a sequence-to-sequence model.
-    """
+    """Refuse a sequence-to-sequence model where only causal ones can be read."""
     if is_seq2seq(folder):
         raise AtlasError(
             f"{folder.name}: is a sequence-to-sequence model, and this reads causal ones only; the "

@@ -71,11 +71,7 @@ def adapter_from(
     weights: Mapping[str, torch.Tensor],
     metadata: dict[str, str],
 ) -> Adapter:
-    """An adapter from its configuration and its tensors.
-
-    :param weights: as PEFT names them.
-    :raises AtlasError: as :func:`load_adapter`.
-    """
+    """An adapter from its configuration and its tensors, named as by PEFT (:func:`load_adapter`)."""
     method = str(config.get("peft_type", "")).upper()
     settings = {**config, "bias": config.get("bias", "none") != "none"}
     for key in UNSUPPORTED:

@@ -83,8 +83,8 @@ def write_shards(
 ) -> None:
     """Write weights in several files of about equal size and their index.
 
-    :param paths: where to write, the index last (or one path and no index).
-    :param names: final names of these files, as the index refers to them.
+    :param paths: where to write, the index last (or one path and no index), under these names
+        in the end.
     """
     sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
     groups = shard_groups(sizes, max(len(paths) - 1, 1))
@@ -108,11 +108,7 @@ def shard_groups(sizes: Mapping[str, int], shards: int) -> list[list[str]]:
 def write_index(
     path: Path, names: Sequence[str], groups: Sequence[Sequence[str]], total: int
 ) -> None:
-    """Write the index of a model in several files.
-
-    :param names: final names of these files. :param groups: names of the tensors in each.
-    :param total: bytes of all tensors.
-    """
+    """Write the index of a model in files of these names, `groups` of tensors, `total` bytes."""
     place = {tensor: file for file, group in zip(names, groups, strict=False) for tensor in group}
     write_json(path, {"metadata": {"total_size": total}, "weight_map": place})
 
