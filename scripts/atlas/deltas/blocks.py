@@ -164,10 +164,14 @@ class DeltaFile:
             self.shapes[name] = tuple(entry["shape"])  # type: ignore[arg-type]
             expected |= {name + part for part in PARTS[self._storage[name]]}
         for part in sorted(expected ^ set(stream.tensors)):
-            has, names = ("no", "names") if part in expected else ("a", "does not name")
+            if part in expected:
+                raise AtlasError(
+                    f"{stream.what}: the delta file has no tensor {part}, which its delta_meta.json "
+                    "names; make the delta again."
+                )
             raise AtlasError(
-                f"{stream.what}: the delta file has {has} tensor {part}, which its delta_meta.json "
-                f"{names}; make the delta again."
+                f"{stream.what}: the delta file has a tensor {part}, which its delta_meta.json does "
+                "not name; make the delta again."
             )
         for name in self.shapes:
             self._check(name)

@@ -127,10 +127,14 @@ class Merge:
         tied = self.network.tied_copies()
         copies = {one: two for one, two in tied.items() if one not in self.delta.shapes}
         for name in sorted((set(found) - set(copies)) ^ set(self.delta.shapes)):
-            has, gets = ("a", "nothing") if name in found else ("no", "a change")
+            if name in found:
+                raise AtlasError(
+                    f"{self.what}: has a tensor {name}, for which the delta {self.meta['name']} has "
+                    "nothing; apply it to a model of its own base."
+                )
             raise AtlasError(
-                f"{self.what}: has {has} tensor {name}, for which the delta {self.meta['name']} has "
-                f"{gets}; apply it to a model of its own base."
+                f"{self.what}: has no tensor {name}, for which the delta {self.meta['name']} has a "
+                "change; apply it to a model of its own base."
             )
         for name, tensor in found.items():
             refuse_dtype(self.what, name, tensor)

@@ -43,8 +43,10 @@ class AdaptedModule(ABC):
         for name in weights:
             match = re.fullmatch(rf"{re.escape(PREFIX)}(.+)\.{cls.PART}", name)
             if match is None:
-                kind = f"{'an' if cls.NAME[0] in 'AEIOU' else 'a'} {cls.NAME} adapter"
-                raise AtlasError(f"{where}: the tensor {name} is not part of {kind}.")
+                article = "an" if cls.NAME[0] in "AEIOU" else "a"
+                raise AtlasError(
+                    f"{where}: the tensor {name} is not part of {article} {cls.NAME} adapter."
+                )
             parts.setdefault(match[1], {})[match[2]] = weights[name].float()
         if not parts:
             raise AtlasError(f"{where}: the adapter has no tensors.")
