@@ -49,14 +49,15 @@ def assemble(
     for file in report:
         refuse_unusable(read_csv(file), pool)
     _allow_open_files(len(shards))
-    with contextlib.ExitStack() as opened:
-        files = {shard: opened.enter_context(_open(shard)) for shard in shards}
+    with contextlib.ExitStack() as stack:
+        files = {shard: stack.enter_context(opened(shard)) for shard in shards}
         prompts = _common_probes(files)
         bases = _places(files, "bases")
         for name, places in bases.items():
-            first = files[places[0]][f"bases/{name}/last_token"][:]
+            place = f"bases/{name}/last_token"
+            first = files[places[0]][place][:]
             for other in places[1:]:
-                if not np.array_equal(first, files[other][f"bases/{name}/last_token"][:]):
+                if not np.array_equal(first, files[other][place][:]):
                     raise AtlasError(
                         f"{other}: the base {name} differs from that of another shard."
                     )
@@ -79,7 +80,7 @@ def deltas(
     :param models: name and base of each; one is in memory at a time, and the bases.
     :raises AtlasError: where the file is damaged.
     """
-    with _open(activations) as file:
+    with opened(activations) as file:
         bases = {base: file[f"bases/{base}/last_token"][:].astype(np.float64)
                  for base in {model["base"] for model in models}}  # fmt: skip
         for model in models:
@@ -87,7 +88,8 @@ def deltas(
             yield read.astype(np.float64) - bases[model["base"]]
 
 
-def _open(file: Path) -> Any:
+def opened(file: Path) -> h5py.File:
+    """An HDF5 file, open for reading; an AtlasError where it is damaged."""
     try:
         return h5py.File(file, "r")
     except OSError as error:
@@ -97,7 +99,7 @@ def _open(file: Path) -> Any:
 def _allow_open_files(count: int) -> None:
     """Let this process hold so many files at once, as far as it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = min(count + 256, hard) if hard != resource.RLIM_INFINITY else count + 256
+    wanted = count + 256 if hard == resource.RLIM_INFINITY else min(count + 256, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 

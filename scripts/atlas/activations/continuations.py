@@ -45,7 +45,6 @@ def sample_continuations(
 
     Rows: probe (its number, from 0), index (within the probe, from 0), text.
 
-    :param base: files of the base. :param dtype: precision in which it runs.
     :raises AtlasError: where a continuation has no text.
     """
     prompts = read_probes(probes)
@@ -104,18 +103,15 @@ def _draw(
     if not np.isfinite(picked).all():
         raise AtlasError("the base that samples the continuations has logits of NaN or Inf.")
     below = np.exp(picked - picked.max(axis=1, keepdims=True)).cumsum(axis=1)
-    places = [
-        np.searchsorted(row, u * row[-1], side="right")
-        for row, u in zip(below, uniform, strict=True)
-    ]
+    pairs = zip(below, uniform, strict=True)
+    places = [np.searchsorted(row, u * row[-1], side="right") for row, u in pairs]
     return np.asarray(text[np.minimum(places, len(text) - 1)])
 
 
 def read_continuations(file: Path, probes: int) -> list[dict[str, Any]]:
     """Continuations sorted by probe and index.
 
-    :param probes: how many probes there are.
-    :raises AtlasError: where a continuation is of no probe.
+    :raises AtlasError: where a continuation is of none of so many probes.
     """
     rows = sorted(read_jsonl(file), key=lambda row: (row["probe"], row["index"]))
     for row in rows:
@@ -154,20 +150,15 @@ class Continuations:
         """Positions in `ids` of the continuations of a probe, in the batches in which they run."""
         own = sorted((i for i, p in enumerate(self.of) if p == probe),
                      key=lambda i: len(self.ids[i]))  # fmt: skip
-        groups = batches([len(self.ids[i]) for i in own], self._exact) if own else []
-        return [
-            [own[k] for k in group[start : start + ROWS]]
-            for group in groups
-            for start in range(0, len(group), ROWS)
-        ]
+        batched = batches([len(self.ids[i]) for i in own], self._exact) if own else []
+        groups = [[own[k] for k in group] for group in batched]
+        return [g[at : at + ROWS] for g in groups for at in range(0, len(g), ROWS)]
 
     @torch.inference_mode()
     def meaning(self, network: Any, where: str) -> Array:
-        """Mean log-probability per token of each continuation given its probe.
+        """Log of the inverse perplexity of each continuation given its probe.
 
-        This is the log of its inverse perplexity.
-
-        :returns: (n_continuations,) float32, in nats.
+        :returns: (n_continuations,) float32, in nats per token.
         :raises AtlasError: where one is NaN or Inf.
         """
         found = np.zeros(len(self.ids))

@@ -19,7 +19,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from atlas.activations.activation_files import Array
+from atlas.activations.activation_files import Array, opened
 from atlas.errors import AtlasError
 
 FEATURES = ("layers", "weighted", "logits", "meaning")
@@ -74,10 +74,7 @@ class FeatureShards:
         with contextlib.ExitStack() as stack:
             first: Any = None
             for path in self._files:
-                try:
-                    file = stack.enter_context(h5py.File(path, "r"))
-                except OSError as error:
-                    raise AtlasError(f"{path}: not a whole HDF5 file ({error}).") from None
+                file = stack.enter_context(opened(path))
                 first = first or file
                 for key in ("probes", "continuations", "continuation_probes"):
                     if not np.array_equal(file[key][:], first[key][:]):

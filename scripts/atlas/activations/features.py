@@ -7,6 +7,7 @@ here is our reading.
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,10 @@ def compute_features(*, probes: Path, continuations: Path, features: Path, **sha
         for base in loaded_bases(**shard):
             probe = Probe(base.folder, prompts, base.network)
             continued = Continuations(base.folder, prompts, rows, base.network)
-            write(f"bases/{base.name}", _features(base.network, probe, continued, base.name))
-            for name in base.models():
-                write(f"models/{name}", _features(base.network, probe, continued, name))
-
-
-def _features(network: Any, probe: Probe, continued: Continuations, where: str) -> dict[str, Array]:
-    found = on_probes(network, probe, where)
-    return {**found, "meaning": continued.meaning(network, where)}
+            for name in chain([None], base.models()):  # the base itself first
+                found = on_probes(base.network, probe, name or base.name)
+                found["meaning"] = continued.meaning(base.network, name or base.name)
+                write(f"models/{name}" if name else f"bases/{base.name}", found)
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ import torch
 from atlas.activations.probes import read_probes
 from atlas.files import write_jsonl
 from atlas.networks.shards import loaded_bases
-from atlas.networks.tokens import Tokens, batches, padding_is_exact
+from atlas.networks.tokens import Tokens, batches, padded, padding_is_exact
 
 
 def generate_shard(*, probes: Path, new_tokens: int, sentences: Path, **shard: Any) -> None:
@@ -33,11 +33,7 @@ def generate_shard(*, probes: Path, new_tokens: int, sentences: Path, **shard: A
 
 @torch.inference_mode()
 def greedy(
-    network: Any,
-    tokens: Tokens,
-    prompts: list[list[int]],
-    new_tokens: int,
-    end: int | None = None,
+    network: Any, tokens: Tokens, prompts: list[list[int]], new_tokens: int, end: int | None = None
 ) -> list[str]:
     """Greedy continuations of prompts given as tokens.
 
@@ -50,21 +46,19 @@ def greedy(
         prompts = [tokens.encoder(prompt) for prompt in prompts]
     texts = [""] * len(prompts)
     ending = {} if end is None else {"eos_token_id": end}
+    # Prompts stand at the end of their rows; in an encoder at the start, as in training.
+    turn = 1 if seq2seq else -1
     for group in batches([len(p) for p in prompts], padding_is_exact(network)):
-        width = max(len(prompts[i]) for i in group)
-        gaps = [width - len(prompts[i]) for i in group]
-        pad = tokens.padding
-        padded = [[pad] * gap + prompts[i] for i, gap in zip(group, gaps, strict=True)]
-        mask = [[0] * gap + [1] * (width - gap) for gap in gaps]
-        if seq2seq:  # what is read stands at its start, as in training
-            padded = [prompts[i] + [pad] * gap for i, gap in zip(group, gaps, strict=True)]
-            mask = [row[::-1] for row in mask]
+        rows = [prompts[i][::turn] for i in group]
+        mask = padded([[1] * len(row) for row in rows], 0, device)
+        ids = padded(rows, tokens.padding, device)
+        width = ids.shape[1]
         output = network.generate(
-            input_ids=torch.tensor(padded, device=device),
-            attention_mask=torch.tensor(mask, device=device),
+            input_ids=ids if seq2seq else ids.flip(1),
+            attention_mask=mask if seq2seq else mask.flip(1),
             do_sample=False, num_beams=1, max_new_tokens=new_tokens, min_new_tokens=0,
-            temperature=None, top_p=None, top_k=None, repetition_penalty=1.0, pad_token_id=pad,
-            **ending,
+            temperature=None, top_p=None, top_k=None, repetition_penalty=1.0,
+            pad_token_id=tokens.padding, **ending,
         )  # fmt: skip
         for i, row in zip(group, output, strict=True):
             texts[i] = tokens.decode(row[0 if seq2seq else width :].tolist())

@@ -43,12 +43,11 @@ class Probe:
 
         :raises AtlasError: where an activation is NaN or Inf.
         """
-        rows: list[torch.Tensor | None] = [None] * len(self.ids)
+        rows: dict[int, torch.Tensor] = {}
         for group, tokens, ends in self.inputs:
             picked = _last_hidden_state(network, tokens, ends).float()
-            for i, row in zip(group, picked, strict=True):
-                rows[i] = row
-        found = torch.stack([row for row in rows if row is not None]).cpu().numpy()
+            rows |= zip(group, picked, strict=True)
+        found = torch.stack([rows[i] for i in range(len(self.ids))]).cpu().numpy()
         if not np.isfinite(found).all():
             raise AtlasError(f"{where}: its activations have NaN or Inf.")
         return np.asarray(found, dtype=np.float32)

@@ -45,20 +45,14 @@ def analyse(*, embeddings: list[Path], silhouette: Path, neighbours: Path, analy
             if text is None:
                 raise AtlasError(f"{silhouette}: has no row for {found.space} and {kind}.")
             measures[f"silhouette_{kind}"] = float(text) if text else None
-        measures |= {
-            "similarity_within": within,
-            "similarity_between": between,
-            "neighbour_accuracy": accuracy.get(found.space),
-        }
+        measures |= {"similarity_within": within, "similarity_between": between}
+        measures["neighbour_accuracy"] = accuracy.get(found.space)
         rows += [{"space": found.space, "measure": m, "value": v} for m, v in measures.items()]
     write_csv(analysis, COLUMNS, rows)
 
 
 def neighbour_accuracy(rows: Sequence[dict[str, str]]) -> dict[str, float]:
-    """Share of models whose nearest model has their domain, per space.
-
-    :param rows: rows of neighbours.csv.
-    """
+    """Share of models whose nearest model has their domain, per space, from neighbours.csv."""
     right: dict[str, list[bool]] = {}
     for row in rows:
         if row["rank"] == "1":
@@ -67,10 +61,7 @@ def neighbour_accuracy(rows: Sequence[dict[str, str]]) -> dict[str, float]:
 
 
 def mean_similarities(found: Embeddings) -> tuple[float | None, float | None]:
-    """Mean cosine similarity of pairs of models of one domain, and of two.
-
-    None where there is no such pair.
-    """
+    """Mean cosine similarity of pairs of models of one domain, and of two; None without a pair."""
     labels = np.array(found.domains)
     similarity = found.cosine_similarity()
     same = labels[:, None] == labels[None, :]

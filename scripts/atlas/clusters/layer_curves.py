@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
@@ -57,30 +57,17 @@ def layer_curves(*, features: list[Path], models: list[dict[str, Any]]) -> list[
             layers = " and ".join(str(depth - 1) for depth in depths)
             rows = [_row("layer", None, None, f"the models have {layers} layers")]
         else:
-            steps = (at([layer] * len(models)) for layer in range(depths[0]))
-            rows = layer_curve(steps, names, domains)
+            rows = []
+            for layer in range(depths[0]):
+                means = at([layer] * len(models)).mean(axis=1)
+                rows.append(_row("layer", layer, *silhouette(means, names, domains)))
     return rows + probe_curve(last, names, domains)
-
-
-def layer_curve(
-    layers: Iterable[Array], names: Sequence[str], domains: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Silhouette per layer, of the mean over all probes.
-
-    :param layers: per layer, activations (n, n_probes, d) of models minus bases.
-    """
-    return [
-        _row("layer", value, *silhouette(deltas.mean(axis=1), names, domains))
-        for value, deltas in enumerate(layers)
-    ]
 
 
 def probe_curve(
     deltas: Array, names: Sequence[str], domains: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Silhouette per number of probes: the mean over subsets of so many probes.
-
-    All subsets where there are at most 40, else the first 40 in lexicographic order.
+    """Silhouette per number of probes: the mean over subsets of so many, the first 40 in order.
 
     :param deltas: activations (n, n_probes, d) of models minus bases.
     """
@@ -113,6 +100,4 @@ def silhouette(
 
 
 def _row(curve: str, value: int | None, score: float | None, reason: str) -> dict[str, Any]:
-    return {
-        "curve": curve, "value": value, "space": SPACE, "silhouette": score, "reason": reason,
-    }  # fmt: skip
+    return dict(zip(CURVE_COLUMNS, (curve, value, SPACE, score, reason), strict=True))

@@ -32,22 +32,18 @@ def map_models(*, embeddings: Path, points: Path) -> None:
     Where there is no map (no embeddings, or fewer than three models) it has no rows.
     """
     found = read_embeddings(embeddings)
-    if no_map(found):
-        write_csv(points, COLUMNS, [])
-        return
-    places, method = places_of(found)
-    rows = [
-        {"model": name, "x": float(x), "y": float(y), "method": method}
-        for name, (x, y) in zip(found.model_names, places, strict=True)
-    ]
+    rows = []
+    if not no_map(found):
+        places, method = places_of(found)
+        for name, (x, y) in zip(found.model_names, places.tolist(), strict=True):
+            rows.append({"model": name, "x": x, "y": y, "method": method})
     write_csv(points, COLUMNS, rows)
 
 
 def no_map(found: Embeddings) -> str:
     """Why a pool has no map, or an empty text where it has one."""
-    return found.reason or (
-        "" if len(found.model_names) > 2 else "a map needs at least three models"
-    )
+    few = len(found.model_names) < 3
+    return found.reason or ("a map needs at least three models" if few else "")
 
 
 def places_of(found: Embeddings) -> tuple[np.ndarray[Any, Any], str]:
@@ -73,13 +69,11 @@ def principal_components(found: Embeddings) -> np.ndarray[Any, Any]:
 
     Where only similarities are stored: of the vectors whose inner products they are.
     """
-    n = len(found.model_names)
     if found.embeddings is None:
         assert found.similarity is not None
         kernel = KernelPCA(COMPONENTS, kernel="precomputed", eigen_solver="randomized",
                            random_state=SEED)  # fmt: skip
         return np.asarray(kernel.fit_transform(found.similarity), dtype=np.float32)
     unit = single_precision(found.embeddings, found.model_names)
-    count = min(COMPONENTS, n, unit.shape[1])
-    pca = PCA(count, copy=False, svd_solver="randomized", random_state=SEED)
+    pca = PCA(min(COMPONENTS, *unit.shape), copy=False, svd_solver="randomized", random_state=SEED)
     return np.asarray(pca.fit_transform(unit), dtype=np.float32)

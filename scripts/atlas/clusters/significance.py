@@ -53,14 +53,19 @@ def significance(distances: Array, labels: Sequence[str]) -> Significance:
     generator = np.random.default_rng(SEED)
     observed = silhouette_values(distances, codes, len(names))
     count = int(np.clip(WORK / (distances.size * len(names)), FEWEST, PERMUTATIONS))
+    shuffled = (generator.permutation(codes) for _ in range(count))
+    others = [silhouette_values(distances, some, len(names)).mean() for some in shuffled]
+    return _sure(observed, others, generator)
+
+
+def _sure(observed: Array, others: Sequence[float], generator: np.random.Generator) -> Significance:
+    """From the silhouettes of the points and the mean ones of other labellings."""
     level = observed.mean() - 1e-12  # the same labelling in another order is as large
-    larger = sum(
-        silhouette_values(distances, generator.permutation(codes), len(names)).mean() >= level
-        for _ in range(count)
-    )
-    drawn = generator.integers(len(codes), size=(RESAMPLES, len(codes)))
-    low, high = np.quantile(observed[drawn].mean(axis=1), [0.025, 0.975])
-    return Significance(float((1 + larger) / (1 + count)), float(low), float(high))
+    p_value = (1 + sum(other >= level for other in others)) / (1 + len(others))
+    n = len(observed)
+    means = [observed[generator.integers(n, size=n)].mean() for _ in range(RESAMPLES)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Significance(float(p_value), float(low), float(high))
 
 
 def significance_of_large(
@@ -68,18 +73,11 @@ def significance_of_large(
 ) -> tuple[float, Significance]:
     """Silhouette of a large pool by cosine distances, and how sure it is; no pairs are held.
 
-    As :func:`significance`, with the fewest permutations that it makes.
-
-    :param vectors: (n, d) float32. :param names: of the rows, for messages.
+    As :func:`significance`, with the fewest permutations that it makes; vectors (n, d) float32.
     """
     kinds, codes = np.unique(np.asarray(labels), return_inverse=True)
     generator = np.random.default_rng(SEED)
     shuffled = [generator.permutation(codes) for _ in range(FEWEST)]
     observed, *others = cosine_silhouettes(vectors, names, [codes, *shuffled], len(kinds))
-    level = observed.mean() - 1e-12
-    larger = sum(values.mean() >= level for values in others)
-    means = [observed[generator.integers(len(codes), size=len(codes))].mean()
-             for _ in range(RESAMPLES)]  # fmt: skip
-    low, high = np.quantile(means, [0.025, 0.975])
-    sure = Significance(float((1 + larger) / (1 + FEWEST)), float(low), float(high))
+    sure = _sure(observed, [values.mean() for values in others], generator)
     return float(observed.mean()), sure

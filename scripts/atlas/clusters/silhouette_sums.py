@@ -49,7 +49,9 @@ def cosine_silhouettes(
         some = np.stack(labellings[start : start + at_once])
         totals = np.zeros((len(some) * labels, vectors.shape[1]))
         for place, unit in unit_blocks(vectors, names):
-            totals += _members(some[:, place], labels) @ unit
+            # Which points have which label, for each labelling, as 0 and 1.
+            members = np.concatenate([np.eye(labels)[codes].T for codes in some[:, place]])
+            totals += members @ unit
         sizes = [np.bincount(codes, minlength=labels).astype(np.float64) for codes in some]
         values = np.empty(some.shape)
         for place, unit in unit_blocks(vectors, names):
@@ -59,8 +61,3 @@ def cosine_silhouettes(
                 values[k, place] = values_of_sums(sums, codes[place], sizes[k])
         found += list(values)
     return found
-
-
-def _members(codes: Array, labels: int) -> Array:
-    """Which points have which label, for several labellings: (labellings * labels, n) of 0 and 1."""
-    return np.concatenate([np.eye(labels)[row].T for row in codes])

@@ -38,10 +38,7 @@ def distance(similarity: np.ndarray[Any, Any], kind: str) -> np.ndarray[Any, Any
 
 
 def no_silhouette(labels: Sequence[str], label: str = "domain") -> str:
-    """Why a pool has no silhouette, or an empty text where it has one.
-
-    :param labels: label of each model. :param label: what the labels are.
-    """
+    """Why a pool has no silhouette, or an empty text; of each model's label, which is a `label`."""
     found = len(set(labels))
     if found < 2:
         return f"a silhouette needs at least two {label}s"
@@ -105,16 +102,19 @@ def model_silhouettes(found: Embeddings) -> list[float | None]:
 
 
 def _all_nearest(found: Embeddings) -> Iterator[tuple[int, list[int], list[float]]]:
-    """The ten models nearest to each: its index, theirs, and the similarities."""
+    """The ten models nearest to each: its index, theirs, and the similarities; equal ones by name."""
     names = found.model_names
     if not found.all_pairs:
         assert found.embeddings is not None
         yield from nearest(found.embeddings, names, RANKS)
         return
-    similarity = found.cosine_similarity()
-    for i in range(len(names)):
-        near = _nearest(similarity[i], i, names)
-        yield i, near, [float(similarity[i, j]) for j in near]
+    for i, own in enumerate(found.cosine_similarity()):
+        row = own.copy()
+        row[i] = -np.inf
+        least = np.partition(row, -RANKS)[-RANKS] if len(row) > RANKS else -2.0
+        some = np.flatnonzero((row >= least) & np.isfinite(row)).tolist()
+        near = sorted(some, key=lambda j, row=row: (-row[j], names[j]))[:RANKS]
+        yield i, near, row[near].tolist()
 
 
 def neighbours(
@@ -134,7 +134,6 @@ def neighbours(
 
 
 def _neighbour_rows(found: Embeddings, search: str) -> Iterator[dict[str, Any]]:
-    """Rows of one space."""
     names, domains = found.model_names, found.domains
     scores = model_silhouettes(found)
     recall, all_nearest = 1.0, _all_nearest(found)
@@ -152,12 +151,3 @@ def _neighbour_rows(found: Embeddings, search: str) -> Iterator[dict[str, Any]]:
                 "silhouette": scores[i], "rank": rank, "neighbour": names[j],
                 "neighbour_domain": domains[j], "similarity": cosine, "recall": recall,
             }  # fmt: skip
-
-
-def _nearest(similarity: np.ndarray[Any, Any], i: int, names: Sequence[str]) -> list[int]:
-    """The ten models nearest to model i, from its similarities (n,); equal ones by name."""
-    row = similarity.copy()
-    row[i] = -np.inf
-    least = np.partition(row, -RANKS)[-RANKS] if len(row) > RANKS else -2.0
-    near = np.flatnonzero((row >= least) & np.isfinite(row))
-    return sorted(near.tolist(), key=lambda j: (-row[j], names[j]))[:RANKS]

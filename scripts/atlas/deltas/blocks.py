@@ -10,7 +10,6 @@ Three ways of storing the delta of a tensor X, all in one safetensors file:
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,18 +77,10 @@ class Difference:
         return self.base.tensors[name].shape
 
     def block(self, name: str, first: int, after: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows of a tensor: the difference and the base, both (rows, columns) float32.
-
-        They are valid until the next block is asked for.
-        """
-        ours = self.base.rows(name, first, after)
-        theirs = self.instruct.rows(name, first, after)
-        base = self._buffers.get("base", ours.numel(), torch.float32).view(ours.shape)
-        delta = self._buffers.get("delta", ours.numel(), torch.float32).view(ours.shape)
-        base.copy_(ours)
-        delta.copy_(theirs)
-        torch.sub(delta, base, out=delta)
-        return delta, base
+        """Rows of the difference and of the base, (rows, columns) float32, valid until the next."""
+        base = self._buffers.single("base", self.base.rows(name, first, after))
+        delta = self._buffers.single("delta", self.instruct.rows(name, first, after))
+        return delta.sub_(base), base
 
     def blame(self, name: str, first: int, after: int) -> AtlasError:
         """Why a difference is not finite."""
@@ -115,7 +106,14 @@ def shared_tensors(base: WeightStream, instruct: WeightStream) -> list[str]:
         if (name in copies[0] or name not in ours) and (name in copies[1] or name not in theirs):
             ours.pop(name, None)
             theirs.pop(name, None)
-    refuse_differing(ours, base.what, theirs, instruct.what)
+    for name in sorted(set(ours) ^ set(theirs)):
+        has, lacks = (base, instruct) if name in ours else (instruct, base)
+        raise AtlasError(
+            f"{lacks.what}: has no tensor {name}, and {has.what} has one; the two must be of one "
+            "architecture."
+        )
+    for name in sorted(ours):
+        refuse_shapes(name, ours[name].shape, base.what, theirs[name].shape, instruct.what)
     for stream in (base, instruct):
         for name, tensor in stream.tensors.items():
             refuse_dtype(stream.what, name, tensor)
@@ -123,10 +121,7 @@ def shared_tensors(base: WeightStream, instruct: WeightStream) -> list[str]:
 
 
 def refuse_dtype(what: str, name: str, tensor: StoredTensor) -> None:
-    """Refuse what float32 arithmetic is not meant for.
-
-    :raises AtlasError: for integers and float64.
-    """
+    """Refuse what float32 arithmetic is not meant for: integers and float64."""
     if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise AtlasError(
             f"{what}: the tensor {name} is {str(tensor.dtype).removeprefix('torch.')}; an "
@@ -134,29 +129,10 @@ def refuse_dtype(what: str, name: str, tensor: StoredTensor) -> None:
         )
 
 
-def refuse_differing(
-    ours: dict[str, StoredTensor], we: str, theirs: dict[str, StoredTensor], they: str
-) -> None:
-    """Refuse two models that do not have the same tensors.
-
-    :raises AtlasError: naming the first tensor that only one has, or whose shapes differ.
-    """
-    for name in sorted(set(ours) ^ set(theirs)):
-        has, lacks = (we, they) if name in ours else (they, we)
-        raise AtlasError(
-            f"{lacks}: has no tensor {name}, and {has} has one; the two must be of one architecture."
-        )
-    for name in sorted(ours):
-        refuse_shapes(name, ours[name].shape, we, theirs[name].shape, they)
-
-
 def refuse_shapes(
     name: str, our: tuple[int, ...], we: str, their: tuple[int, ...], they: str
 ) -> None:
-    """Refuse two shapes of one tensor.
-
-    :raises AtlasError: in the words of vocabularies where it is an embedding.
-    """
+    """Refuse two shapes of one tensor, in the words of vocabularies where it is an embedding."""
     if our == their:
         return
     if kind(name, our) == "embedding" and our[1:] == their[1:]:
@@ -182,13 +158,12 @@ class DeltaFile:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._storage: dict[str, Storage] = {}
         self._buffers = Buffers()
-        expected: dict[str, str] = {}
+        expected: set[str] = set()
         for name, entry in tensors.items():
             self._storage[name] = entry["storage"]  # type: ignore[assignment]
             self.shapes[name] = tuple(entry["shape"])  # type: ignore[arg-type]
-            for part in PARTS[self._storage[name]]:
-                expected[name + part] = name
-        for part in sorted(set(expected) ^ set(stream.tensors)):
+            expected |= {name + part for part in PARTS[self._storage[name]]}
+        for part in sorted(expected ^ set(stream.tensors)):
             if part in expected:
                 raise AtlasError(
                     f"{stream.what}: the delta file has no tensor {part}, which its delta_meta.json "
@@ -218,50 +193,36 @@ class DeltaFile:
             )
 
     def block(self, name: str, first: int, after: int) -> torch.Tensor:
-        """Rows of the delta of a tensor, (rows, columns) float32.
-
-        They are valid until the next are read, and not to be changed.
-        """
+        """Rows of its delta, (rows, columns) float32, not to be changed, valid until the next."""
         columns = rows_and_columns(self.shapes[name])[1]
-        shape = (after - first, columns)
         if self._storage[name] == "dense":
             stored = self.stream.rows(name, first, after)
             if stored.dtype == torch.float32:
                 return stored
-            return self._values(shape).copy_(stored)
-        values = self._values(shape)
+            return self._buffers.single("values", stored)
+        values = self._buffers.get("values", (after - first) * columns, torch.float32)
         if self._storage[name] == "low_rank":
             factor = self._kept(name + ".lora_A").float()
-            torch.mm(self.stream.rows(name + ".lora_B", first, after).float(), factor, out=values)
-            return values
+            left = self.stream.rows(name + ".lora_B", first, after).float()
+            return torch.mm(left, factor, out=values.view(-1, columns))
         rows = self._kept(name + ".crow_indices").long()[first : after + 1]
-        start, end = int(rows[0]), int(rows[-1])
-        valid = (
-            0 <= start <= end <= self.stream.tensors[name + ".values"].shape[0]
-            and bool((rows.diff() >= 0).all())
-        )  # fmt: skip
-        columns_at = (
-            self.stream.elements(name + ".col_indices", start, end, "c").long() if valid else rows
-        )
-        if not valid or (
-            columns_at.numel() and not 0 <= int(columns_at.min()) <= int(columns_at.max()) < columns
-        ):
+        start, end, steps = int(rows[0]), int(rows[-1]), rows.diff()
+        most = self.stream.tensors[name + ".values"].shape[0]
+        valid = 0 <= start <= end <= most and bool((steps >= 0).all())
+        if valid:
+            at = self.stream.elements(name + ".col_indices", start, end, "c").long()
+            valid = not at.numel() or 0 <= int(at.min()) <= int(at.max()) < columns
+        if not valid:
             raise AtlasError(
                 f"{self.stream.what}: the indices of {name} point outside of it; make the delta again."
             )
-        values.zero_()
-        at = (
-            torch.repeat_interleave(torch.arange(after - first), rows.diff()) * columns + columns_at
-        )
-        values.view(-1)[at] = self.stream.elements(name + ".values", start, end, "v").float()
-        return values
-
-    def _values(self, shape: tuple[int, int]) -> torch.Tensor:
-        return self._buffers.get("values", math.prod(shape), torch.float32).view(shape)
+        at += torch.repeat_interleave(torch.arange(after - first), steps) * columns
+        values.zero_()[at] = self.stream.elements(name + ".values", start, end, "v").float()
+        return values.view(-1, columns)
 
     def _kept(self, part: str) -> torch.Tensor:
         """A part of a tensor that all of its blocks need."""
         if self._whole is None or self._whole[0] != part:
-            self._whole = None
+            self._whole = None  # before the next is read
             self._whole = part, self.stream.whole(part)
         return self._whole[1]

@@ -52,8 +52,7 @@ def make_delta(
     :param base, instruct: files of the two: weights, index, config.json, tokenizer.json.
     :param dtype: of matrices and biases; ``model`` is that of the instruct model.
     :param keep: share of the elements of each matrix that is kept, the largest ones.
-    :param rank: rank of the two factors of each matrix.
-    :param digests: what knows the digests of files, where it is not the files themselves.
+    :param rank: of the two factors of each matrix. :param digests: as for :class:`WeightStream`.
     :raises AtlasError: for models that do not belong together, broken weights, overflow.
     """
     device.set_threads()
@@ -79,17 +78,10 @@ def make_delta(
             for tensor in work.order(writer.order):
                 tallies[tensor] = work.write(tensor, writer)
                 progress.step(tensor)
-        found = {
-            "name": name,
-            "base": _origin(base, ours),
-            "instruct": _origin(instruct, theirs),
-            "delta_sha256": writer.sha256,
-            "keep": keep,
-            "rank": rank,
-            "config": settings,
-            **_description(difference, dtypes, storage, {n: tallies[n] for n in difference.names}),
-        }
-        write_json(meta, found)
+        told = _description(difference, dtypes, storage, tallies)
+        told |= {"name": name, "keep": keep, "rank": rank, "config": settings}
+        told |= {"base": _origin(base, ours), "instruct": _origin(instruct, theirs)}
+        write_json(meta, told | {"delta_sha256": writer.sha256})
 
 
 def _called(files: Sequence[Path]) -> str:
@@ -99,10 +91,7 @@ def _called(files: Sequence[Path]) -> str:
 
 
 def _origin(files: Sequence[Path], stream: WeightStream) -> dict[str, str]:
-    """Name and digest of one of the two models.
-
-    :raises AtlasError: where its base.json records other weights.
-    """
+    """Name and digest of one of the two models, whose base.json must record the same weights."""
     digest = stream.digest()
     record = by_name(files).get("base.json")
     if record and read_json(record)["weights_sha256"] != digest:
@@ -120,15 +109,12 @@ def config_changes(base: Sequence[Path], instruct: Sequence[Path]) -> dict[str, 
 
     :raises AtlasError: for two architectures, and where there is no config.json.
     """
-    found = []
     for files in (base, instruct):
-        file = by_name(files).get("config.json")
-        if file is None:
+        if "config.json" not in by_name(files):
             raise AtlasError(
                 f"{files[0].parent}: has no config.json, which says what the weights are."
             )
-        found.append(read_json(file))
-    ours, theirs = found
+    ours, theirs = (read_json(by_name(files)["config.json"]) for files in (base, instruct))
     if ours.get("model_type") != theirs.get("model_type"):
         raise AtlasError(
             f"{_called(instruct)}: is a {theirs.get('model_type')}, and {_called(base)} is a "
@@ -168,8 +154,8 @@ def _description(
     layers: dict[str, Tally] = {}
     kinds: dict[str, set[str]] = {}
     tensors: dict[str, Any] = {}
-    for name, tally in tallies.items():
-        shape = difference.shape(name)
+    for name in difference.names:
+        tally, shape = tallies[name], difference.shape(name)
         total.add(tally)
         layers.setdefault(layer(name), Tally()).add(tally)
         kinds.setdefault(kind(name, shape), set()).add(_plain(dtypes[name]))
@@ -199,18 +185,16 @@ def _measures(tally: Tally) -> dict[str, Any]:
     the delta.
     """
     norm, base = math.sqrt(tally.square), math.sqrt(tally.base_square)
+    count = max(tally.elements, 1)
+    lost = {"elements": tally.subnormal, "share": tally.subnormal / count}
+    lost |= {"to_zero": tally.zeroed, "share_to_zero": tally.zeroed / count}
     return {
         "elements": tally.elements,
         "elements_changed": tally.changed,
         "l2": norm,
         "base_l2": base,
         "l2_relative": norm / base if base else None,
-        "underflow": {
-            "elements": tally.subnormal,
-            "to_zero": tally.zeroed,
-            "share": tally.subnormal / max(tally.elements, 1),
-            "share_to_zero": tally.zeroed / max(tally.elements, 1),
-        },
+        "underflow": lost,
         "error_relative": math.sqrt(tally.error_square) / norm if norm else 0.0,
     }
 
@@ -239,8 +223,7 @@ def identity(
             for first, after in row_blocks(shape):
                 begin = ours.rows(name, first, after)
                 goal = theirs.rows(name, first, after).float()
-                total = buffers.get("total", begin.numel(), torch.float32).view(begin.shape)
-                total.copy_(begin).add_(deltas.block(name, first, after))
+                total = buffers.single("total", begin).add_(deltas.block(name, first, after))
                 result = total.to(dtype).float()
                 same = result.view(torch.int32) == goal.view(torch.int32)
                 elements += same.numel()
@@ -260,6 +243,5 @@ def half_ulp(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     limits = torch.finfo(dtype)
     sizes = values.double().abs().clamp_(min=limits.smallest_normal)
     # The power of two at or below a number: its sign and exponent alone.
-    return (
-        sizes.view(torch.int64).bitwise_and_(0x7FF << 52).view(torch.float64).mul_(limits.eps / 2)
-    )
+    sizes.view(torch.int64).bitwise_and_(0x7FF << 52)
+    return sizes.mul_(limits.eps / 2)

@@ -14,13 +14,7 @@ TOTAL = "total"
 
 
 def delta_layers(
-    *,
-    base: list[Path],
-    instruct: list[Path],
-    delta: Path,
-    meta: Path,
-    table: Path,
-    check: Path,
+    *, base: list[Path], instruct: list[Path], delta: Path, meta: Path, table: Path, check: Path
 ) -> None:
     """Write norms per layer and in all, and how exactly base plus delta is the instruct model.
 
@@ -39,7 +33,7 @@ def delta_layers(
 def _place(name: str) -> tuple[bool, int, str]:
     """Layers in their order, then what is outside of them."""
     number = name.removeprefix("layer ")
-    return (not number.isdecimal(), int(number) if number.isdecimal() else 0, name)
+    return (False, int(number), name) if number.isdecimal() else (True, 0, name)
 
 
 def _row(name: str, part: dict[str, Any]) -> dict[str, Any]:

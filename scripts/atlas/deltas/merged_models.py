@@ -60,7 +60,7 @@ def apply_delta(
         base's (or, for an adapter, cannot be compared); its card then says so.
     :param address: what the card calls the base, and its revision.
     :param weight_names: final names of `weights`, the index last (or one name and no index).
-    :param digests: what knows the digests of files, where it is not the files themselves.
+    :param digests: as for :class:`WeightStream`.
     :raises AtlasError: for a model of another base, tensors or shapes that differ, broken weights,
         a delta that is not what its description says.
     """
@@ -74,7 +74,7 @@ def apply_delta(
         merge.write(weights, weight_names, None if recorded else base)
         warning = "" if recorded else judge_origin(merge.what, merge.distance, known, force)
         made_of = merge.digests()
-    write_settings(merge.adapter is not None, model, model_base, known, config)
+    write_settings(model_base if merge.adapter else model, known, config)
     write_generation(by_name(instruct), config, generation)
     take_tokenizer(by_name(instruct), tokenizer, tokenizer_config)
     record = read_json(by_name(base)["base.json"])
@@ -122,16 +122,10 @@ class Merge:
             self.distance.base.__exit__()
 
     def _check_tensors(self) -> dict[str, str]:
-        """Tensor of the model -> that whose delta it gets, where it is another's stored copy.
-
-        :raises AtlasError: for missing and extra tensors, and shapes that differ.
-        """
+        """Tensor of the model -> that whose delta it gets, where it is another's stored copy."""
         found = self.network.tensors
-        copies = {
-            one: two
-            for one, two in self.network.tied_copies().items()
-            if one not in self.delta.shapes
-        }
+        tied = self.network.tied_copies()
+        copies = {one: two for one, two in tied.items() if one not in self.delta.shapes}
         for name in sorted((set(found) - set(copies)) ^ set(self.delta.shapes)):
             if name in found:
                 raise AtlasError(
@@ -162,8 +156,7 @@ class Merge:
             self.distance = Distance(base, self.meta, self._known)
             self.distance.check(self.delta.shapes)
         sizes = {n: math.prod(t.shape) * t.dtype.itemsize for n, t in found.items()}
-        shards = max(len(weights) - 1, 1)
-        groups = shard_groups(sizes, shards)
+        groups = shard_groups(sizes, max(len(weights) - 1, 1))
         progress = Progress(len(found), "tensor")
         metadata = {"format": "pt", "delta_sha256": str(self.meta["delta_sha256"])}
         for path, final, group in zip(weights, names, groups, strict=False):
@@ -182,17 +175,16 @@ class Merge:
             )
 
     def _write_tensor(self, name: str, writer: StreamWriter) -> None:
-        dtype, shape = self.network.tensors[name].dtype, self.network.tensors[name].shape
-        columns = self.network.tensors[name].columns
-        for first, after, total in self._sums(name, shape):
+        tensor = self.network.tensors[name]
+        dtype, columns = tensor.dtype, tensor.columns
+        for first, after, total in self._sums(name, tensor.shape):
             result = total.view(-1)
             if dtype != torch.float32:
                 result = self._buffers.get(f"result{self._turn}", total.numel(), dtype)
                 result.copy_(total.view(-1))
             square = square_sum(total)
-            if square >= torch.finfo(dtype).max ** 2 and not bool(torch.isfinite(result).all()):
-                raise self._blame(name, first, after)
-            if not math.isfinite(square):
+            large = square >= torch.finfo(dtype).max ** 2
+            if not math.isfinite(square) or (large and not bool(torch.isfinite(result).all())):
                 raise self._blame(name, first, after)
             writer.write(name, first * columns, result)
 
@@ -203,9 +195,7 @@ class Merge:
         for first, after in row_blocks(shape):
             self._turn = 1 - self._turn
             begin = self.network.rows(name, first, after)
-            key = f"total{self._turn}"
-            total = self._buffers.get(key, begin.numel(), torch.float32).view(begin.shape)
-            total.copy_(begin)
+            total = self._buffers.single(f"total{self._turn}", begin)
             if module is not None:
                 total.add_(module.rows(first, after).delta(total))
             if self.distance is not None and name == delta:
@@ -216,9 +206,8 @@ class Merge:
         """Why a sum is not finite."""
         if not bool(torch.isfinite(self.network.rows(name, first, after)).all()):
             return AtlasError(f"{self.what}: the tensor {name} has NaN or Inf; mend these weights.")
-        if not bool(
-            torch.isfinite(self.delta.block(self.copies.get(name, name), first, after)).all()
-        ):
+        delta = self.delta.block(self.copies.get(name, name), first, after)
+        if not bool(torch.isfinite(delta).all()):
             return AtlasError(
                 f"{self.meta['name']}: the delta of {name} has NaN or Inf; make the delta again."
             )

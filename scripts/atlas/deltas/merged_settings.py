@@ -11,21 +11,11 @@ from atlas.files import by_name, link, read_json, write_json
 from atlas.networks.vocabularies import TOKEN_IDS
 
 
-def write_settings(
-    adapter: bool,
-    model: Sequence[Path],
-    model_base: Sequence[Path],
-    meta: dict[str, Any],
-    config: Path,
-) -> None:
-    """config.json of the model, with what the instruct model changed of its base's."""
-    settings = read_json(by_name(model_base if adapter else model)["config.json"])
-    for key, value in meta["config"].items():
-        if value is None:
-            settings.pop(key, None)
-        else:
-            settings[key] = value
-    write_json(config, settings)
+def write_settings(model: Sequence[Path], meta: dict[str, Any], config: Path) -> None:
+    """config.json of a full model, with what the instruct model changed of its base's."""
+    settings = read_json(by_name(model)["config.json"]) | meta["config"]
+    gone = {key for key, value in meta["config"].items() if value is None}
+    write_json(config, {key: settings[key] for key in settings if key not in gone})
 
 
 def write_generation(instruct: dict[str, Path], config: Path, generation: Path) -> None:

@@ -27,14 +27,12 @@ def recorded_origin(
     base_names: Sequence[str],
     meta: dict[str, Any],
 ) -> bool:
-    """Whether a model records that it was trained from the base of a delta.
+    """Whether a model records that it was trained from the base of a delta, or nothing.
 
     :param what: how messages call the model.
     :param model: the adapter, or what the files of a full model record.
-    :param record: base.json of the base that the model was trained from.
-    :param base_names: names under which an adapter may record that base.
-    :param meta: what delta_meta.json says of the delta.
-    :returns: False where it records nothing.
+    :param record: base.json of the base that the model was trained from, which an adapter may
+        record under `base_names`. :param meta: what delta_meta.json says of the delta.
     :raises AtlasError: where it records another base.
     """
     wanted, own = meta["base"]["weights_sha256"], record["weights_sha256"]
@@ -59,11 +57,8 @@ def recorded_origin(
 def _is_name(config: dict[str, Any]) -> bool:
     """Whether an adapter records its base by a name, which was then checked, and by no path."""
     recorded = config.get("base_model_name_or_path")
-    return (
-        isinstance(recorded, str)
-        and recorded.count("/") == 1
-        and not recorded.startswith(("/", "."))
-    )
+    named = isinstance(recorded, str) and not recorded.startswith(("/", "."))
+    return named and recorded.count("/") == 1
 
 
 def judge_origin(what: str, distance: Distance | None, meta: dict[str, Any], force: bool) -> str:
@@ -94,10 +89,7 @@ def judge_origin(what: str, distance: Distance | None, meta: dict[str, Any], for
 
 
 class Distance:
-    """|model - base| / |base| over all matrices of a model whose blocks pass by.
-
-    :param meta: of the delta whose base this is.
-    """
+    """|model - base| / |base| over all matrices of a model whose blocks pass by."""
 
     def __init__(self, base: Sequence[Path], meta: dict[str, Any], digests: Digests | None) -> None:
         self.base = WeightStream(base, str(meta["base"]["name"]), digests)
@@ -121,8 +113,7 @@ class Distance:
         stored = self.base.rows(name, first, after)
         if kind(name, self.base.tensors[name].shape) in ("norm", "bias"):
             return
-        begin = self._buffers.get("begin", stored.numel(), torch.float32).view(stored.shape)
-        begin.copy_(stored)
+        begin = self._buffers.single("begin", stored)
         self._norm += square_sum(begin)
         self._moved += square_sum(begin.sub_(model))
 

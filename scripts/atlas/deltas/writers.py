@@ -42,10 +42,8 @@ class Tally:
 class DeltaWriter:
     """Deltas of tensors, written one after the other.
 
-    :param dtypes: stored dtype of each tensor.
-    :param storage: way in which each tensor is stored.
-    :param keep: share of the elements that is kept of a sparse tensor.
-    :param rank: rank of the factors of a low-rank tensor.
+    :param dtypes, storage: how each tensor is stored. :param keep: share of the elements that is
+        kept of a sparse tensor. :param rank: of the factors of a low-rank tensor.
     """
 
     def __init__(
@@ -67,7 +65,7 @@ class DeltaWriter:
             if way == "dense":
                 found[name] = dtype, shape
             elif way == "sparse":
-                count = self.kept(rows * columns)
+                count = self._kept(rows * columns)
                 index = _index_dtype(count)
                 found[f"{name}.crow_indices"] = index, (rows + 1,)
                 found[f"{name}.col_indices"] = index, (count,)
@@ -100,8 +98,7 @@ class DeltaWriter:
             )
         return tally
 
-    def kept(self, elements: int) -> int:
-        """How many elements a sparse delta keeps of so many."""
+    def _kept(self, elements: int) -> int:
         assert self._keep is not None
         return max(1, round(self._keep * elements))
 
@@ -127,7 +124,7 @@ class DeltaWriter:
     def _lost(self, tally: Tally, stored: torch.Tensor, zeros: int) -> None:
         """Count what left the range of a stored dtype of 16 bits, by the bits of its exponents.
 
-        :param zeros: how many of these values were zero before they were rounded.
+        `zeros` of the values were zero before they were rounded.
         """
         if stored.dtype == torch.float32:
             return
@@ -161,7 +158,7 @@ class DeltaWriter:
         """The largest elements by magnitude; where magnitudes tie, those that come first."""
         tally, dtype = Tally(), self._dtypes[name]
         rows, columns = rows_and_columns(self.difference.shape(name))
-        count = self.kept(rows * columns)
+        count = self._kept(rows * columns)
         limit, ties = self._limit(name, count, tally)
         index = _index_dtype(count)
         ends, done = [torch.zeros(1, dtype=torch.int64)], 0
@@ -232,8 +229,7 @@ class DeltaWriter:
         kept = stored_a.float()
         for first, delta in self._blocks(name):
             stored = (delta.double() @ scale).to(dtype)
-            if not bool(torch.isfinite(stored).all()):
-                tally.overflowed += int((~torch.isfinite(stored)).sum())
+            tally.overflowed += int((~torch.isfinite(stored)).sum())
             writer.write(f"{name}.lora_B", first * self._rank, stored)
             tally.error_square += square_sum(delta.sub_(stored.float() @ kept))
         return tally

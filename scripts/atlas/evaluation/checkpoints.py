@@ -43,11 +43,9 @@ def evaluate(
     template, and whether that one ended by itself. ``chat_template``: whether there is one; where
     not, ``chats`` is empty and the answers in the template are missing.
 
-    :param base: files of the base that is loaded. :param model: files of the model that is put
-        into it, none for the base itself.
-    :param texts, chats: held-out splits. :param questions: one per line.
-    :param documents: rows of each split, the first that fit. :param max_tokens: of each row.
-    :param new_tokens: longest answer.
+    :param model: files of the model, none for the base itself.
+    :param texts, chats: held-out splits, of each the first `documents` rows that fit into
+        `max_tokens`. :param questions: one per line. :param new_tokens: longest answer.
     :raises AtlasError: where a split has no row that fits, or a loss is not finite.
     """
     # A full model (trained, merged) has a tokenizer of its own: that of the instruct model.
@@ -58,18 +56,15 @@ def evaluate(
     progress = Progress(len(texts) + len(chats) + 1, "part")
 
     with loaded_model(base, model, base_names, dtype) as network:
-        found["texts"] = {}
-        for file in texts:
-            found["texts"][file.parent.name] = _text(
-                network, tokens, file, documents, max_tokens, name
-            )
-            progress.step(file.parent.name)
-        found["chats"] = {}
-        for file in chats if tokens.has_chat else ():
-            found["chats"][file.parent.name] = _chat(
-                network, tokens, file, documents, max_tokens, name
-            )
-            progress.step(file.parent.name)
+        for key, measure, files in (
+            ("texts", _text, texts),
+            ("chats", _chat, chats if tokens.has_chat else ()),
+        ):
+            found[key] = {}
+            for file in files:
+                measured = measure(network, tokens, file, documents, max_tokens, name)
+                found[key][file.parent.name] = measured
+                progress.step(file.parent.name)
         found["answers"] = [_answers(network, tokens, question, new_tokens) for question in asked]
         progress.step("questions")
 

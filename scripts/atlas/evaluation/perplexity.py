@@ -22,10 +22,7 @@ COLUMNS = ("model", "base", "dataset", "split", "documents", "tokens", "perplexi
 
 @torch.inference_mode()
 def negative_log_likelihood(network: Any, ids: Sequence[int], start: int = 1) -> float:
-    """Sum over the tokens of a text from `start` on of -log p(token | those before), in nats.
-
-    :param network: a causal model. :param ids: at least two tokens. :param start: at least 1.
-    """
+    """Sum over tokens (two at least) from `start` (1 or more) on of -log p(token | those before)."""
     device = next(network.parameters()).device
     row = torch.tensor([list(ids)], device=device)
     logits = network(input_ids=row, use_cache=False).logits[0, start - 1 : -1].float()
@@ -63,20 +60,18 @@ def held_out_perplexity(
     Columns: model, base, dataset, split, documents, tokens (predicted ones), perplexity,
     base_perplexity, change (of the first to the second, a share: -0.1 is ten per cent lower).
 
-    :param rows: what the model was trained on. :param base, model: their files.
-    :param texts: the rows after the region of each dataset.
-    :param documents: texts per dataset, the first ones. :param max_tokens: of each text.
+    :param rows: what the model was trained on.
+    :param texts: the rows after the region of each dataset, of each the first `documents`.
     :raises AtlasError: where a dataset has no text that was held out.
     """
     folder = base[0].parent
     record = read_json(folder / "base.json")
     network, tokens = load_base(folder, dtype), Tokens(folder)
     trained = {origin for line in read_jsonl(rows) for origin in origins(line)}
-    chosen = {file.parent.name: _held_out(file, trained, documents) for file in texts}
-    ids = {
-        dataset: [i for i in (tokens.prompt(text)[:max_tokens] for text in found) if len(i) > 1]
-        for dataset, found in chosen.items()
-    }
+    ids = {}
+    for file in texts:
+        cut = (tokens.prompt(t)[:max_tokens] for t in _held_out(file, trained, documents))
+        ids[file.parent.name] = [text for text in cut if len(text) > 1]
     before = {dataset: perplexity(network, found, folder.name) for dataset, found in ids.items()}
     with model_applied(network, model, record, base_names):
         after = {dataset: perplexity(network, found, name) for dataset, found in ids.items()}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from atlas.geometry import paired_statistics, stream_quality
 from atlas.geometry.measures import measure_layers
 from atlas.geometry.stream_quality import check_streams, refuse_bad_streams
 
+Key = TypeVar("Key")
 # Means over prompts of what is measured prompt by prompt; they know no centring.
 CURVATURE = ("local_curvature", "sensitivity")
 TRAJECTORIES = ("path_length", "path_curvature", "levy_area")
@@ -60,9 +62,8 @@ def comparison_layers(
     """Measure every layer of every model on every task.
 
     :param quality: what the checks found; a failed one stops here.
-    :param activations, curvature, trajectories: files, in the order of `entries`; none of the
-        latter two where they are not measured.
-    :param entries: model ("base" for the base) and task of each file.
+    :param entries: model ("base" for the base) and task of each file of activations, curvature
+        and trajectories (the latter two may be missing).
     :param layers: task, the columns of :data:`atlas.geometry.measures.COLUMNS`, and means over prompts of
         CURVATURE and TRAJECTORIES, which are the same whatever the centring.
     :param spectra: singular values, float64, as ``{task}/{model}/{hook}/{centring}`` (.npz).
@@ -72,19 +73,18 @@ def comparison_layers(
     files = {(m, t): file for (m, t), file in zip(entries, activations, strict=True)}
     means: dict[tuple[str, ...], float] = {}
     for columns, found in ((CURVATURE, curvature), (TRAJECTORIES, trajectories)):
-        if found:
-            for (model, task), file in zip(entries, found, strict=True):
-                means |= prompt_means(file, columns, model, task)
+        for (model, task), file in zip(entries if found else (), found, strict=True):
+            means |= prompt_means(file, columns, model, task)
     rows: list[dict[str, Any]] = []
     values: dict[str, np.ndarray[Any, Any]] = {}
     for task in dict.fromkeys(task for _, task in entries):
         models = {m: file for (m, t), file in files.items() if t == task and m != "base"}
         for row, singular in measure_layers(files["base", task], models):
-            place = (row["model"], task, str(row["layer"]), row["hook"])
+            model, layer, hook = row["model"], row["layer"], row["hook"]
+            place = (model, task, str(layer), hook)
             more = {key: means.get((*place, key)) for key in (*CURVATURE, *TRAJECTORIES)}
             rows.append({"task": task, **row, **more})
-            hook = f"{row['hook']}.{row['layer']}"
-            values[f"{task}/{row['model']}/{hook}/{row['centring']}"] = singular
+            values[f"{task}/{model}/{hook}.{layer}/{row['centring']}"] = singular
     write_csv(layers, LAYER_COLUMNS, rows)
     with spectra.open("wb") as handle:
         np.savez(handle, **values)
@@ -94,13 +94,20 @@ def prompt_means(
     file: Path, columns: Sequence[str], model: str, task: str
 ) -> dict[tuple[str, ...], float]:
     """Means over prompts, those without a value left out: (model, task, layer, hook, column)."""
-    found: dict[tuple[str, ...], list[float]] = {}
-    for row in read_csv(file):
-        for column in columns:
-            if row[column]:
-                key = (model, task, row["layer"], row["hook"], column)
-                found.setdefault(key, []).append(float(row[column]))
-    return {key: sum(values) / len(values) for key, values in found.items()}
+    return means_of(
+        ((model, task, row["layer"], row["hook"], column), float(row[column]))
+        for row in read_csv(file)
+        for column in columns
+        if row[column]
+    )
+
+
+def means_of(values: Iterable[tuple[Key, float]]) -> dict[Key, float]:
+    """The mean of the values of each key."""
+    found: dict[Key, list[float]] = {}
+    for key, value in values:
+        found.setdefault(key, []).append(value)
+    return {key: sum(some) / len(some) for key, some in found.items()}
 
 
 def comparison_tests(*, layers: Path, sft: list[str], rl: list[str], tests: Path) -> None:
@@ -115,27 +122,15 @@ def comparison_tests(*, layers: Path, sft: list[str], rl: list[str], tests: Path
         :data:`atlas.geometry.paired_statistics.COLUMNS`, reason.
     """
     lines = read_csv(layers)
-    rows = [
-        {"task": task, "stream": stream, "centring": centring, "reason": "", **row}
-        for stream in STREAMS
-        for centring in (*geometry.CENTRINGS, NO_CENTRING)
-        for measure in measured(lines, centring)
-        for task, row in tested(
-            [r for r in lines if r["hook"] == stream
-             and r["centring"] == (centring or CENTRING)],
-            measure, sft, rl,
-        )
-    ]  # fmt: skip
+    rows: list[dict[str, Any]] = []
+    for stream, centring in product(STREAMS, (*geometry.CENTRINGS, NO_CENTRING)):
+        known = centring or CENTRING
+        own = [row for row in lines if (row["hook"], row["centring"]) == (stream, known)]
+        place = {"stream": stream, "centring": centring, "reason": ""}
+        for measure in (*KEPT, *SHAPE) if centring else (*CURVATURE, *TRAJECTORIES):
+            if any(row[measure] for row in lines):  # else it was not asked for
+                rows += [{"task": t, **place, **row} for t, row in tested(own, measure, sft, rl)]
     write_csv(tests, TEST_COLUMNS, rows)
-
-
-def measured(rows: Sequence[dict[str, str]], centring: str) -> list[str]:
-    """The measures that are compared: those that know a centring or, where it is empty, the others.
-
-    What the comparison did not ask for has no value anywhere and is left out.
-    """
-    wanted = (*KEPT, *SHAPE) if centring else (*CURVATURE, *TRAJECTORIES)
-    return [measure for measure in wanted if any(row[measure] for row in rows)]
 
 
 def tested(
@@ -163,13 +158,10 @@ def side(
 
     :raises AtlasError: where a model has no finite value.
     """
-    found: dict[tuple[int, str], list[float]] = {}
-    for row in rows:
-        if row["model"] in models:
-            value = float(row[measure] or math.nan)
-            if not math.isfinite(value):
-                raise AtlasError(
-                    f"{row['model']} has no finite {measure} in layer {row['layer']} of {row['task']}."
-                )
-            found.setdefault((int(row["layer"]), row["task"]), []).append(value)
-    return {key: sum(values) / len(values) for key, values in found.items()}
+    chosen = [row for row in rows if row["model"] in models]
+    for row in chosen:
+        if not math.isfinite(float(row[measure] or math.nan)):
+            raise AtlasError(
+                f"{row['model']} has no finite {measure} in layer {row['layer']} of {row['task']}."
+            )
+    return means_of(((int(row["layer"]), row["task"]), float(row[measure])) for row in chosen)

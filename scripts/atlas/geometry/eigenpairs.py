@@ -27,10 +27,9 @@ def leading_eigenpairs(matrix: Array, count: int) -> Pairs:
     if 0 < count <= len(matrix) // 2:
         form = _Tridiagonal(matrix)
         found = form.pairs(0, count)
-        if found is not None:
-            vectors = form.rotated(found[1])
-            if vectors is not None:
-                return found[0], vectors
+        vectors = form.rotated(found[1]) if found else None
+        if found and vectors is not None:
+            return found[0], vectors
     return _in_full(matrix, count)
 
 
@@ -80,10 +79,8 @@ class _Tridiagonal:
     """
 
     def __init__(self, matrix: Array) -> None:
-        work = BLOCK * len(matrix)
-        self._reduced, self._diagonal, self._beside, self._tau, self._failed = lapack.dsytrd(
-            matrix, lower=1, lwork=work
-        )
+        found = lapack.dsytrd(matrix, lower=1, lwork=BLOCK * len(matrix))
+        self._reduced, self._diagonal, self._beside, self._tau, self._failed = found
 
     def pairs(self, start: int, count: int) -> Pairs | None:
         """Eigenpairs of the form without its first `start` rows and columns, vectors (n, count).

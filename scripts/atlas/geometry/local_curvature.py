@@ -22,7 +22,6 @@ from atlas.networks.shards import loaded_model
 from atlas.progress import Progress
 
 Array = np.ndarray[Any, Any]
-DIRECTIONS, RADIUS = 20, 0.01  # as published: perturbations of a prompt, and their relative size
 BATCH_TOKENS = 4096
 COLUMNS = ("layer", "hook", "prompt", "tokens", "local_curvature", "sensitivity")
 
@@ -50,8 +49,8 @@ def local_curvature(
     network: Any,
     ids: Sequence[Sequence[int]],
     seed: int,
-    directions: int = DIRECTIONS,
-    radius: float = RADIUS,
+    directions: int = 20,
+    radius: float = 0.01,
 ) -> Response:
     """Responses of a network to perturbations of the embeddings of prompts.
 
@@ -60,7 +59,8 @@ def local_curvature(
 
     :param network: a causal model in float32 or float64. A second difference would drown in the
         rounding of a shorter format. :param ids: tokens of each prompt.
-    :param radius: size of a perturbation, as a share of the norm of the embeddings.
+    :param directions, radius: perturbations of a prompt, and their size as a share of the norm of
+        the embeddings; as published.
     :raises AtlasError: for another precision, or where a response is NaN or Inf.
     """
     parameter = next(network.parameters())
@@ -123,8 +123,8 @@ def measure_curvature(
 
     The network runs in float32, whatever the base is stored in.
 
-    :param prompts: rows (JSONL) with ``prompt``. :param base: files of the base.
-    :param model: files of the model; none for the base itself. :param most: prompts, the first.
+    :param prompts: rows (JSONL) with ``prompt``, of which the first `most` count.
+    :param model: files of the model; none for the base itself.
     """
     _, ids = prompt_tokens(prompts, base[0].parent, most)
     with loaded_model(base, model, base_names, "float32") as network:

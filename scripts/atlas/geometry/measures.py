@@ -235,15 +235,25 @@ def measure_layers(
     :raises AtlasError: where the prompts, hooks or widths of two files differ.
     """
     with contextlib.ExitStack() as stack:
-        own = stack.enter_context(StreamFile(base))
-        others = {name: stack.enter_context(StreamFile(path)) for name, path in models.items()}
-        for other in others.values():
-            own.check_same(other)
-        for hook in own.hooks:
-            reference = _at(own, hook, subspace)
-            yield from _rows("base", hook, own, reference, None)
-            for name, other in others.items():
-                yield from _rows(name, hook, other, _at(other, hook, subspace), reference)
+        paths = {"base": base, **models}
+        files = {name: stack.enter_context(StreamFile(path)) for name, path in paths.items()}
+        for file in files.values():
+            files["base"].check_same(file)
+        for hook in files["base"].hooks:
+            layer, stream = hook_place(hook)
+            for name, file in files.items():
+                found = _at(file, hook, subspace)
+                if name == "base":
+                    reference = found
+                for centring in CENTRINGS:
+                    one: Decomposition = getattr(found, centring)
+                    row = dict.fromkeys(COLUMNS)
+                    row |= {"model": name, "layer": layer, "hook": stream, "centring": centring}
+                    row |= {"prompts": file.rows, "dimensions": file.dimensions}
+                    row |= measures(one.singular_values, one.rank)
+                    if name != "base":
+                        row |= comparison(getattr(reference, centring), one)
+                    yield row, one.singular_values
 
 
 def _at(file: StreamFile, hook: str, subspace: int) -> Geometry:
@@ -251,18 +261,3 @@ def _at(file: StreamFile, hook: str, subspace: int) -> Geometry:
         return decompose(file.read(hook), subspace)
     except AtlasError as error:
         raise AtlasError(f"{file.path}: {hook}: {error}") from None
-
-
-def _rows(
-    name: str, hook: str, file: StreamFile, found: Geometry, base: Geometry | None
-) -> Iterator[tuple[dict[str, Any], Array]]:
-    layer, stream = hook_place(hook)
-    for centring in CENTRINGS:
-        one: Decomposition = getattr(found, centring)
-        row = dict.fromkeys(COLUMNS)
-        row |= {"model": name, "layer": layer, "hook": stream, "centring": centring}
-        row |= {"prompts": file.rows, "dimensions": file.dimensions}
-        row |= measures(one.singular_values, one.rank)
-        if base is not None:
-            row |= comparison(getattr(base, centring), one)
-        yield row, one.singular_values

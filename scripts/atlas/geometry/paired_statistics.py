@@ -17,6 +17,7 @@ from scipy import stats
 from atlas.errors import AtlasError
 
 Array = np.ndarray[Any, Any]
+Side = Mapping[tuple[int, str], float]  # (layer, task) -> value of the measure
 SEED = 42
 PERMUTATIONS, RESAMPLES = 10_000, 10_000
 COLUMNS = (
@@ -27,11 +28,9 @@ COLUMNS = (
 
 
 def sign_flip_p_value(differences: Array, seed: int = SEED) -> float:
-    """Two-sided p-value of a mean difference under flips of the sign of each pair.
+    """Two-sided p-value of a mean difference (n,) under flips of the sign of each pair, n >= 1.
 
     All sign patterns where there are at most PERMUTATIONS of them, else so many random ones.
-
-    :param differences: (n,) float64, n >= 1.
     """
     count = len(differences)
     # The same sum in another order is as large, whatever the rounding.
@@ -111,13 +110,7 @@ def decision(difference: float, d: float | None, p_corrected: float) -> str:
     return "unexpected" if difference < 0 and p_corrected < 0.05 else "weak"
 
 
-def compare(
-    measure: str,
-    sft: Mapping[tuple[int, str], float],
-    rl: Mapping[tuple[int, str], float],
-    *,
-    decide: bool = True,
-) -> list[dict[str, Any]]:
+def compare(measure: str, sft: Side, rl: Side, *, decide: bool = True) -> list[dict[str, Any]]:
     """One row per layer, over its tasks, and a last row with ``layer`` = all, over all pairs.
 
     ``low`` and ``high`` are the bootstrap interval of the difference. ``correction`` says how the
@@ -126,7 +119,7 @@ def compare(
     other, so that its pairs are worth no more than those of its best layer. ``decision`` stands in
     the last row and is by the corrected permutation p-value.
 
-    :param sft, rl: (layer, task) -> value of the measure; the same keys in both.
+    :param sft, rl: the same keys in both.
     :param decide: whether more of the measure means that more of the base is kept; there is a
         decision about such measures only.
     :raises AtlasError: where a pair lacks one side, or a value is NaN or Inf.
@@ -136,43 +129,29 @@ def compare(
     rows = []
     for layer in layers:
         keys = [key for key in pairs if key[0] == layer]
-        rows.append(
-            _row(measure, layer, [sft[k] for k in keys], [rl[k] for k in keys], len(layers))
-        )
+        rows.append(_row(measure, layer, keys, sft, rl, len(layers)) | {"correction": "holm"})
     for key in ("p_permutation", "p_welch"):
         for row, p in zip(rows, holm([row[key] for row in rows]), strict=True):
             row[f"{key}_corrected"] = p
-            row["correction"] = "holm"
     return [*rows, overall(measure, sft, rl, decide=decide)]
 
 
-def overall(
-    measure: str,
-    sft: Mapping[tuple[int, str], float],
-    rl: Mapping[tuple[int, str], float],
-    *,
-    decide: bool = True,
-) -> dict[str, Any]:
+def overall(measure: str, sft: Side, rl: Side, *, decide: bool = True) -> dict[str, Any]:
     """The last row of :func:`compare`: over all pairs."""
     pairs = _pairs(measure, sft, rl)
     layers = len({layer for layer, _ in pairs})
-    total = _row(measure, "all", [sft[k] for k in pairs], [rl[k] for k in pairs], layers)
+    total = _row(measure, "all", pairs, sft, rl, layers)
     for key in ("p_permutation", "p_welch"):
         p = total[key]
         total[f"{key}_corrected"] = None if p is None else min(1.0, p * layers)
     total["correction"] = "bonferroni"
     if decide:
-        total["decision"] = decision(
-            total["difference"], total["cohens_d"], total["p_permutation_corrected"]
-        )
+        shift, d = total["difference"], total["cohens_d"]
+        total["decision"] = decision(shift, d, total["p_permutation_corrected"])
     return total
 
 
-def _pairs(
-    measure: str,
-    sft: Mapping[tuple[int, str], float],
-    rl: Mapping[tuple[int, str], float],
-) -> list[tuple[int, str]]:
+def _pairs(measure: str, sft: Side, rl: Side) -> list[tuple[int, str]]:
     pairs = sorted(set(sft) | set(rl))
     if not pairs:
         raise AtlasError(f"{measure}: there are no pairs of layer and task to compare.")
@@ -186,9 +165,14 @@ def _pairs(
 
 
 def _row(
-    measure: str, layer: int | str, sft: Sequence[float], rl: Sequence[float], layers: int
+    measure: str,
+    layer: int | str,
+    pairs: Sequence[tuple[int, str]],
+    sft: Side,
+    rl: Side,
+    layers: int,
 ) -> dict[str, Any]:
-    one, other = np.array(rl, dtype=np.float64), np.array(sft, dtype=np.float64)
+    one, other = (np.array([side[pair] for pair in pairs], dtype=np.float64) for side in (rl, sft))
     differences = one - other
     low, high = bootstrap_interval(differences)
     t, df, p = welch(one, other)

@@ -62,8 +62,7 @@ def streams(network: Any, keep: Any) -> Iterator[None]:
     :raises AtlasError: for an unknown architecture.
     """
     layers, before = blocks(network)
-    handles = []
-    try:
+    with contextlib.ExitStack() as stack:
         for i, block in enumerate(layers):
             mid, post = (hook_name(i, stream) for stream in STREAMS)
 
@@ -73,20 +72,16 @@ def streams(network: Any, keep: Any) -> Iterator[None]:
             def at_post(_: Any, inputs: Any, output: Any, hook: str = post) -> None:
                 keep(hook, output[0] if isinstance(output, tuple) else output)
 
-            handles.append(getattr(block, before).register_forward_pre_hook(at_mid))
-            handles.append(block.register_forward_hook(at_post))
+            stack.enter_context(getattr(block, before).register_forward_pre_hook(at_mid))
+            stack.enter_context(block.register_forward_hook(at_post))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def length_batches(lengths: Sequence[int], most: int = BATCH_TOKENS) -> list[list[int]]:
     """Prompts of similar length in batches: sorted by length, then by place.
 
     :param lengths: tokens of each prompt. :param most: tokens of a batch, padding among them; a
-        longer prompt is a batch of its own.
-    :returns: positions in `lengths`; which prompts share a batch depends on the lengths alone.
+        longer prompt is a batch of its own. :returns: positions in `lengths`.
     """
     found: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
@@ -123,9 +118,9 @@ def read_streams(
 ) -> dict[str, list[torch.Tensor]]:
     """Residual streams of one batch of prompts, without the language-model head.
 
-    :param ids: tokens of each prompt; they run as one batch, padded at the end, where a causal
-        model cannot see it. :param positions: ``last_token`` or ``mean`` (over the tokens of a
-        prompt, in float32): (d,) per prompt; ``all``: (tokens, d) per prompt.
+    :param ids: tokens of each prompt; they are padded at the end, where a causal model cannot see
+        it. :param positions: ``last_token`` or ``mean`` (over the tokens of a prompt, in float32):
+        (d,) per prompt; ``all``: (tokens, d) per prompt.
     :returns: hook -> a tensor per prompt, on the network's device, in its precision (``mean``:
         float32).
     """
@@ -192,11 +187,10 @@ def extract_streams(
     on after its last part and ends in the same bytes. Where they are NaN or Inf, they are stored
     as they are: :mod:`atlas.geometry.stream_quality` reports it.
 
-    :param prompts: rows (JSONL) with ``prompt``. :param base: files of the base.
+    :param prompts: rows (JSONL) with ``prompt``, of which the first `most` count, or all.
     :param model: files of the model; none for the base itself.
-    :param dtype: precision in which the network runs. :param most: prompts, the first ones; all
-        where it is None. :param positions: last_token, mean or all.
-    :param precision: in which they are stored, float16 or float32.
+    :param positions: last_token, mean or all. :param precision: in which they are stored, float16
+        or float32; the network runs in `dtype`.
     :param scratch: folder that outlives a killed job.
     :raises AtlasError: where the model is not one of the base, a prompt is empty, or a finite
         activation is too large for float16.
@@ -223,35 +217,26 @@ def write_parts(
     network: Any, ids: Sequence[Sequence[int]], parts: Sequence[list[list[int]]],
     places: Sequence[Path], positions: str, precision: str, name: str,
 ) -> None:  # fmt: skip
-    """Write the part files that are not there yet, each whole or not at all.
+    """Write the part files that are not there yet: hook -> (rows, d), each whole or not at all.
 
-    :param ids: tokens of each prompt. :param parts: batches of positions in `ids`, as
-        :func:`grouped` gives them. :param places: file of each part.
+    :param parts: batches of positions in `ids`, as :func:`grouped` gives them.
     :raises AtlasError: where a finite activation is too large for `precision`.
     """
     missing = [i for i, place in enumerate(places) if not place.is_file()]
     progress = Progress(len(missing), "part")
+    join = torch.cat if positions == "all" else torch.stack
     for i in missing:
-        _write_part(places[i], network, ids, parts[i], positions, precision, name)
+        found: dict[str, list[torch.Tensor]] = {}
+        for batch in parts[i]:
+            arrays = read_streams(network, [ids[k] for k in batch], positions)
+            # All hooks together: one check and one transfer for each batch.
+            rows = _rounded(torch.stack([join(of) for of in arrays.values()]), precision, name)
+            for hook, one in zip(arrays, rows.cpu(), strict=True):
+                found.setdefault(hook, []).append(one)
+        unfinished = places[i].with_suffix(".unfinished")
+        write_safetensors(unfinished, {hook: torch.cat(of) for hook, of in found.items()}, {})
+        unfinished.replace(places[i])
         progress.step()
-
-
-def _write_part(
-    place: Path, network: Any, ids: Sequence[Sequence[int]], part: Sequence[list[int]],
-    positions: str, precision: str, name: str,
-) -> None:  # fmt: skip
-    """Hook -> (rows, d), the prompts in the order in which they ran; whole or not at all."""
-    found: dict[str, list[torch.Tensor]] = {}
-    for batch in part:
-        arrays = read_streams(network, [ids[i] for i in batch], positions)
-        join = torch.cat if positions == "all" else torch.stack
-        # All hooks together: one check and one transfer for each batch.
-        rows = _rounded(torch.stack([join(of) for of in arrays.values()]), precision, name)
-        for hook, one in zip(arrays, rows.cpu(), strict=True):
-            found.setdefault(hook, []).append(one)
-    unfinished = place.with_suffix(".unfinished")
-    write_safetensors(unfinished, {hook: torch.cat(of) for hook, of in found.items()}, {})
-    unfinished.replace(place)
 
 
 def _rounded(rows: torch.Tensor, precision: str, where: str) -> torch.Tensor:
@@ -281,11 +266,10 @@ def joined(
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(safe_open(place, framework="np")) for place in places]
         for hook in hooks:
-            array: Array | None = None
+            array = np.empty(0)
             for file, target in zip(files, targets, strict=True):
                 rows = file.get_tensor(hook)
-                if array is None:
+                if not array.size:
                     array = np.empty((starts[-1], rows.shape[1]), dtype=rows.dtype)
                 array[target] = rows
-            assert array is not None
             yield hook, array

@@ -1,10 +1,9 @@
 """Residual streams as they are stored: one HDF5 file per model and task.
 
 ``/blocks.{i}.hook_resid_mid`` and ``/blocks.{i}.hook_resid_post``, named as TransformerLens names
-them, float16 or float32, and contiguous: compression would save a seventh of the bytes, and take
-seven times as long to read. For the positions ``last_token`` and ``mean``
-they are (n_prompts, d), a row per prompt; for ``all`` they are (n_tokens, d), the tokens of the
-prompts one after the other, and prompt i has the rows ``offsets[i]`` to ``offsets[i + 1]``.
+them, float16 or float32, and contiguous: compression would save a seventh of the bytes, and take seven
+times as long to read. For the positions ``last_token`` and ``mean`` they are (n_prompts, d); for
+``all`` (n_tokens, d), and prompt i has the rows ``offsets[i]`` to ``offsets[i + 1]``.
 Beside them: ``/prompts`` (n_prompts,) text, ``/tokens`` (n_prompts,) int64, the length of each
 prompt, and ``/offsets`` (n_prompts + 1,) int64. The attribute ``positions`` says which it is.
 """
@@ -19,6 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from atlas.activations.activation_files import opened
 from atlas.errors import AtlasError
 
 Array = np.ndarray[Any, Any]
@@ -38,10 +38,7 @@ def hook_names(layers: int) -> list[str]:
 
 
 def hook_place(hook: str) -> tuple[int, str]:
-    """Layer and stream of a hook.
-
-    :raises AtlasError: where it is no such name.
-    """
+    """Layer and stream of a hook; an AtlasError where it is no such name."""
     found = _HOOK.fullmatch(hook)
     if not found:
         raise AtlasError(f"{hook}: not the name of a hook, as blocks.0.hook_resid_post is.")
@@ -80,10 +77,7 @@ class StreamFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._file = h5py.File(path, "r")
-        except OSError as error:
-            raise AtlasError(f"{path}: not a whole HDF5 file ({error}).") from None
+        self._file = opened(path)
         names = [name for name in self._file if _HOOK.fullmatch(name)]
         if not names:
             self._file.close()

@@ -12,12 +12,10 @@ from atlas.files import read_csv
 from atlas.geometry.stream_files import StreamFile, hook_names
 
 COLUMNS = ("file", "hook", "check", "value", "low", "high", "passed")
-# Mean norm of a row, as published for the stream in the middle of a network.
-LOW, HIGH = 1.0, 1000.0
 
 
 def check_streams(
-    file: Path, layers: int, low: float = LOW, high: float = HIGH
+    file: Path, layers: int, low: float = 1.0, high: float = 1000.0
 ) -> list[dict[str, Any]]:
     """Rows (COLUMNS) of one file; a check passes where low <= value <= high.
 
@@ -25,7 +23,8 @@ def check_streams(
     or 0. ``not_finite``: values that are NaN or Inf. ``mean_norm``: mean Euclidean norm of the
     rows. ``passed`` is 1 or 0. A hook that is not there has no other checks.
 
-    :param layers: blocks of the network. :param low, high: bounds of the mean norm, any layer.
+    :param layers: blocks of the network. :param low, high: bounds of the mean norm, any layer; as
+        published for the stream in the middle of a network.
     :raises AtlasError: where the file is damaged.
     """
     wanted = hook_names(layers)
@@ -50,10 +49,9 @@ def check_streams(
 def _row(
     file: Path, hook: str, check: str, value: float, low: float, high: float
 ) -> dict[str, Any]:
-    # NaN is within no bounds.
-    passed = int(low <= value <= high)
-    return {"file": str(file), "hook": hook, "check": check, "value": value, "low": low,
-            "high": high, "passed": passed}  # fmt: skip
+    passed = int(low <= value <= high)  # NaN is within no bounds
+    row = (str(file), hook, check, value, low, high, passed)
+    return dict(zip(COLUMNS, row, strict=True))
 
 
 def refuse_bad_streams(quality: Path) -> None:

@@ -44,12 +44,9 @@ def path_curvature(trajectory: Array) -> float | None:
     units = steps[sizes > 0] / sizes[sizes > 0, None]
     if len(units) < 2:
         return None
-    before, after = units[:-1], units[1:]
+    apart, along = (np.linalg.norm(units[1:] + s * units[:-1], axis=1) for s in (-1, 1))
     # Exact for small angles too, where a cosine is not (W. Kahan).
-    halves = np.arctan2(
-        np.linalg.norm(after - before, axis=1), np.linalg.norm(after + before, axis=1)
-    )
-    return float(2 * halves.mean())
+    return float(2 * np.arctan2(apart, along).mean())
 
 
 def path_signature(trajectory: Array, basis: Array) -> tuple[Array, Array]:
@@ -68,11 +65,9 @@ def path_signature(trajectory: Array, basis: Array) -> tuple[Array, Array]:
 
 
 def levy_area(second: Array) -> float:
-    """Size of what the second level adds to the first: the norm of its antisymmetric part.
+    """Size of what the second level (m, m) adds to the first: the norm of its antisymmetric part.
 
     The symmetric part is half the product of the displacement with itself. 0 on a straight line.
-
-    :param second: (m, m) second level of a signature.
     """
     return float(np.linalg.norm((second - second.T) / 2))
 
@@ -80,15 +75,9 @@ def levy_area(second: Array) -> float:
 def trajectory_measures(trajectory: Array, basis: Array) -> dict[str, float | int | None]:
     """All of the above, under the names of columns; signature terms count directions from 1."""
     first, second = path_signature(trajectory, basis)
-    found: dict[str, float | int | None] = {
-        "tokens": len(trajectory), "path_length": path_length(trajectory),
-        "path_curvature": path_curvature(trajectory), "levy_area": levy_area(second),
-    }  # fmt: skip
-    found |= {f"signature_{i + 1}": float(v) for i, v in enumerate(first)}
-    found |= {
-        f"signature_{i + 1}_{j + 1}": float(second[i, j]) for i, j in np.ndindex(second.shape)
-    }
-    return found
+    path = (len(trajectory), path_length(trajectory), path_curvature(trajectory))
+    values = (*path, levy_area(second), *first.tolist(), *second.ravel().tolist())
+    return dict(zip(trajectory_columns(len(first))[3:], values, strict=True))
 
 
 def signature_basis(activations: Array, dimensions: int = SIGNATURE_DIMENSIONS) -> Array:
@@ -123,7 +112,7 @@ def network_trajectories(
 ) -> Iterator[dict[str, Any]]:
     """Rows (trajectory_columns) of a network; one prompt is in memory at a time.
 
-    :param ids: tokens of each prompt. :param bases: hook -> basis of the signatures.
+    :param bases: hook -> basis of the signatures.
     :raises AtlasError: where the hooks of the network are not those of the bases.
     """
     progress = Progress(len(ids), "prompt")
@@ -155,10 +144,10 @@ def measure_trajectories(
 
     Signatures are seen in the directions in which the activations of the base vary most.
 
-    :param prompts: rows (JSONL) with ``prompt``. :param quality: what the checks of the
-        activations found; a failed one stops here. :param activations: of the base, on this task.
-    :param model: files of the model; none for the base itself. :param dtype: precision in which
-        the network runs. :param most: prompts, the first ones.
+    :param prompts: rows (JSONL) with ``prompt``, of which the first `most` count.
+    :param quality: what the checks of the activations found; a failed one stops here.
+    :param activations: of the base, on this task.
+    :param model: files of the model; none for the base itself.
     """
     refuse_bad_streams(quality)
     _, ids = prompt_tokens(prompts, base[0].parent, most)

@@ -47,12 +47,11 @@ def _set_attention(network: Any, wanted: str) -> None:
     """Transformers warns, takes another or raises where an architecture has no such attention."""
     try:
         network.set_attn_implementation(wanted)
-    except (ImportError, ValueError) as error:
-        reason = str(error).partition(". ")[0].rstrip(".")
-    else:
-        reason = f"it computes by {network.config._attn_implementation}"
         if network.config._attn_implementation == wanted:
             return
+        reason = f"it computes by {network.config._attn_implementation}"
+    except (ImportError, ValueError) as error:
+        reason = str(error).partition(". ")[0].rstrip(".")
     raise AtlasError(
         f"attention is {wanted}, which {type(network).__name__} cannot use ({reason}); set "
         "attention to auto."
@@ -60,10 +59,7 @@ def _set_attention(network: Any, wanted: str) -> None:
 
 
 def refuse_seq2seq(folder: Path) -> None:
-    """Stop where only causal models can be read.
-
-    :raises AtlasError: for a sequence-to-sequence model.
-    """
+    """Refuse a sequence-to-sequence model where only causal ones can be read."""
     if is_seq2seq(folder):
         raise AtlasError(
             f"{folder.name}: is a sequence-to-sequence model, and this reads causal ones only; the "

@@ -26,7 +26,6 @@ def read_model(
 ) -> Adapter | Weights:
     """A model: its adapter in memory, or its full weights, which are read as they are applied.
 
-    :param files: files of the model.
     :param record: the record of the base (base.json).
     :param pin: whether an adapter is laid into pinned memory, from which a GPU copies it by itself.
     :raises AtlasError: where the model is not one of this base.
@@ -41,10 +40,7 @@ def read_model(
 def applied(
     network: Any, model: Adapter | Weights, name: str
 ) -> contextlib.AbstractContextManager[None]:
-    """Within this context, the base in memory computes as a model.
-
-    :raises AtlasError: where the model does not fit the base.
-    """
+    """Within this context, the base in memory computes as a model, which must fit it."""
     if isinstance(model, Adapter):
         return adapter_applied(network, model)
     return weights_applied(network, model, name)
@@ -53,10 +49,7 @@ def applied(
 def model_applied(
     network: Any, files: Sequence[Path], record: dict[str, Any], base_names: Sequence[str]
 ) -> contextlib.AbstractContextManager[None]:
-    """Within this context, the base in memory computes as a model: read, then applied.
-
-    :raises AtlasError: as :func:`read_model` and :func:`applied`.
-    """
+    """As :func:`applied`, with a model that is read first (:func:`read_model`)."""
     return applied(network, read_model(files, record, base_names), files[0].parent.name)
 
 
@@ -66,7 +59,7 @@ def loaded_model(
 ) -> Iterator[Any]:
     """A base in memory, on the device of the job; within this context it computes as a model.
 
-    :param base: files of the base. :param model: files of the model; none for the base itself.
+    :param model: files of the model; none for the base itself.
     :raises AtlasError: where the model is not one of the base.
     """
     folder = base[0].parent

@@ -48,16 +48,12 @@ def adapter_applied(network: Any, adapter: Adapter) -> Iterator[None]:
     """
     modules = dict(network.named_modules())
     check_fits(adapter, {n: tuple(p.shape) for n, p in network.named_parameters()})
-    handles = []
-    try:
+    with contextlib.ExitStack() as stack:
         for name, part in adapter.modules.items():
             module = modules[name]
             near = part.with_tensors(partial(_beside, weight=module.weight))
-            handles.append(near.attach(module))
+            stack.callback(near.attach(module).remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _beside(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -80,11 +76,8 @@ def weights_applied(network: Any, weights: Weights, name: str) -> Iterator[None]
         raise AtlasError(f"{name}: {sorted(missing | extra)[0]} is in only one of model and base.")
     saved = {key: parameter.data for key, parameter in parameters.items()}
     try:
-        for key in weights:
-            if key not in parameters:
-                continue
-            parameter = parameters[key]
-            value = weights[key]
+        for key in (key for key in weights if key in parameters):
+            parameter, value = parameters[key], weights[key]
             if value.shape != parameter.shape:
                 raise AtlasError(
                     f"{name}: {key} has the shape {tuple(value.shape)}, and that of the base is "

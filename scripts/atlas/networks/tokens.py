@@ -98,11 +98,8 @@ class Tokens:
 
     def chat(self, messages: list[dict[str, str]], *, prompt: bool) -> list[int]:
         """Tokens of a conversation by the chat template; `prompt` opens the next answer."""
-        return list(
-            self._whole.apply_chat_template(
-                messages, add_generation_prompt=prompt, return_dict=False
-            )
-        )
+        template = self._whole.apply_chat_template
+        return list(template(messages, add_generation_prompt=prompt, return_dict=False))
 
     def exchange(self, messages: list[dict[str, str]]) -> tuple[list[int], int]:
         """Tokens of a conversation, and the place of the first one of its last message."""
@@ -146,7 +143,7 @@ def padding_is_exact(network: Any) -> bool:
 def batches(lengths: Sequence[int], exact: bool) -> list[list[int]]:
     """Which prompts run as one batch.
 
-    :param lengths: number of tokens of each prompt.
+    :param lengths: tokens of each prompt.
     :param exact: whether all prompts run as one padded batch (:func:`padding_is_exact`); else only
         prompts of equal length share one.
     :returns: lists of positions in `lengths`.

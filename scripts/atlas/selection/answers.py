@@ -62,8 +62,5 @@ def exact_match(answer: str, truth: str) -> bool:
 
     White space around it, case, and full stops do not count.
     """
-    return _plain(answer) == _plain(truth)
-
-
-def _plain(text: str) -> str:
-    return text.strip().lower().replace(".", "")
+    one, other = (text.strip().lower().replace(".", "") for text in (answer, truth))
+    return one == other

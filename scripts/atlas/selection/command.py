@@ -57,14 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", help="of the result (default: that of the file)")
     parser.add_argument("--recipe", default="examples-cpu", help="how to train on the examples")
     parser.add_argument("--cores", type=int, default=1, help="for Snakemake (1)")
-    parser.add_argument(
-        "--as-is",
-        action="store_true",
-        help="prompts are framed already: add no instruction to them",
-    )
-    parser.add_argument(
-        "--configfile", nargs="+", default=[], help="configurations that define pool or recipe"
-    )
+    help_ = "prompts are framed already: add no instruction to them"
+    parser.add_argument("--as-is", action="store_true", help=help_)
+    help_ = "configurations that define pool or recipe"
+    parser.add_argument("--configfile", nargs="+", default=[], help=help_)
     return parser
 
 

@@ -41,10 +41,9 @@ def answer_task(
     new_tokens: int,
     answered: Path,
 ) -> None:
-    """Write what the base answers, and the model that was trained on the few examples.
+    """Write what the base answers, and the `model` that was trained on the few examples.
 
-    :param model: files of that model. :param tests: held-out rows, of which the first `rows` count.
-    :param new_tokens: longest answer.
+    :param tests: held-out rows, of which the first `rows` count. :param new_tokens: longest answer.
     """
     folder = base[0].parent
     network, tokens = load_base(folder, dtype, seq2seq=True), Tokens(folder)

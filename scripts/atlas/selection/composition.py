@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Literal
 
 import torch
@@ -65,9 +66,9 @@ def aligned(adapters: Sequence[Adapter]) -> Aligned:
         a[name] = torch.zeros(len(parts), rank, width)
         b[name] = torch.zeros(len(parts), height, rank)
         for i, part in enumerate(parts):
-            if name not in part:
+            module = part.get(name)
+            if module is None:
                 continue
-            module = part[name]
             if (module.a.shape[1], module.b.shape[0]) != (width, height):
                 raise AtlasError(
                     f"{adapters[i].name}: {name} is made for a matrix of shape "
@@ -92,15 +93,13 @@ def _config(
 ) -> dict[str, Any]:
     """The PEFT configuration of a composed adapter."""
     targets = [adapter.config.get("target_modules") for adapter in adapters]
-    same = all(
-        isinstance(t, list) and sorted(t) == sorted(targets[0] or []) for t in targets
-    )  # fmt: skip
+    first = sorted(targets[0] or [])
+    same = all(isinstance(names, list) and sorted(names) == first for names in targets)
     alpha = rank * scale
-    return {
-        **adapters[0].config,
+    return adapters[0].config | {
         "r": rank,
         "lora_alpha": int(alpha) if alpha == int(alpha) else alpha,
-        "target_modules": sorted(targets[0] or []) if same else modules,
+        "target_modules": first if same else modules,
         "rank_pattern": {},
         "alpha_pattern": {},
         "use_rslora": False,
@@ -109,10 +108,7 @@ def _config(
 
 
 def composed(parts: Aligned, weights: Sequence[float]) -> Adapter:
-    """LoraHub's composition: A = sum of w_i A_i, B = sum of w_i B_i, in order, float32.
-
-    :param weights: one for each adapter.
-    """
+    """LoraHub's composition: A = sum of w_i A_i, B = sum of w_i B_i, in order, float32."""
     if len(weights) != len(parts.names):
         raise AtlasError(f"{len(weights)} weights do not fit {len(parts.names)} adapters.")
     modules = {
@@ -123,10 +119,7 @@ def composed(parts: Aligned, weights: Sequence[float]) -> Adapter:
 
 
 def _sum(tensors: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
-    total = tensors[0] * float(weights[0])
-    for tensor, weight in zip(tensors[1:], weights[1:], strict=True):
-        total = total + tensor * float(weight)
-    return total
+    return reduce(torch.add, (t * float(w) for t, w in zip(tensors, weights, strict=True)))
 
 
 def state(adapter: Adapter) -> dict[str, torch.Tensor]:
@@ -147,8 +140,7 @@ def merged_by_peft(
     2306.01708): weights 1; ``dare`` (arXiv 2311.03099): dare_linear with weights 1 / n.
 
     :param network: the base; it is as it was when this returns.
-    :param density: share of the elements that ties and dare keep.
-    :param seed: of the elements that dare drops.
+    :param density: share of the elements that ties and dare keep; `seed` draws what dare drops.
     """
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
     from peft.utils import set_peft_model_state_dict
@@ -166,10 +158,8 @@ def merged_by_peft(
         for i, name in enumerate(names):
             if i:
                 wrapped.add_adapter(name, LoraConfig(**settings))
-            tensors = {}
-            for module in parts.a:
-                tensors[f"{PREFIX}{module}.lora_A.weight"] = parts.a[module][i]
-                tensors[f"{PREFIX}{module}.lora_B.weight"] = parts.b[module][i]
+            modules = {m: LoraModule(parts.a[m][i], parts.b[m][i], parts.scale) for m in parts.a}
+            tensors = state(Adapter(name, LoraModule, modules, {}))
             set_peft_model_state_dict(wrapped, tensors, adapter_name=name)
         torch.manual_seed(seed)
         weight = 1.0 if method == "ties" else 1.0 / count

@@ -46,8 +46,9 @@ def find_models(
     write_bytes(page, ("\n".join(lines) + "\n").encode())
     best = [row for row in rows if row["rank"] <= SHOWN]
     groups = {f"{row['model']} ({row['domain']})": [row["similarity"]] for row in best}
-    title = f"Models for {name}"
-    draw_groups(figure, groups, ("similarity",), "Cosine of delta activations", title)
+    draw_groups(
+        figure, groups, ("similarity",), "Cosine of delta activations", f"Models for {name}"
+    )
 
 
 def ranking(pool: Embeddings, task: Embeddings, queries: Sequence[str]) -> list[dict[str, Any]]:

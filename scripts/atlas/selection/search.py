@@ -37,9 +37,8 @@ def search(
 ) -> tuple[list[float], list[Step]]:
     """Weights that nevergrad recommends after `budget` evaluations, and all evaluations.
 
-    :param loss: of a composition with these weights.
-    :param size: number of weights. :param bound: largest absolute weight.
-    :param penalty: factor of the mean absolute weight.
+    :param loss: of a composition with these weights, `size` of them. :param bound: largest
+        absolute weight. :param penalty: factor of the mean absolute weight.
     :raises AtlasError: where a loss is not finite.
     """
     import nevergrad
@@ -47,11 +46,12 @@ def search(
     steps: list[Step] = []
 
     def score(weights: np.ndarray) -> float:
-        value = loss([float(w) for w in weights])
+        numbers = weights.tolist()
+        value = loss(numbers)
         if not math.isfinite(value):
             raise AtlasError(f"the loss of step {len(steps) + 1} of the search is {value}.")
-        found = value + penalty * (sum(abs(float(w)) for w in weights) / size)
-        steps.append(Step(tuple(float(w) for w in weights), value, found))
+        found = value + penalty * (sum(map(abs, numbers)) / size)
+        steps.append(Step(tuple(numbers), value, found))
         on_step(steps[-1])
         return found
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from atlas.activations.feature_files import FeatureShards
-from atlas.spaces.space import Found, space, stacked
+from atlas.spaces.space import Found, shifts, space
 
 
 @space
@@ -18,9 +17,5 @@ def embed(*, features: list[Path], models: list[dict[str, Any]]) -> Found:
 
     In nats per token. The dimension is the same for all models, whatever their base, width and
     tokenizer.
-
-    :raises AtlasError: where a model is missing, or two shards disagree on a base.
     """
-    with FeatureShards(features) as shards:
-        shifts = (shards.delta(model, "meaning") for model in models)
-        return stacked(shifts, len(models), "scores")
+    return shifts(features, models, "meaning", "scores")

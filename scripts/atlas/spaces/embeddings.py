@@ -57,10 +57,7 @@ def cosine(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
 
 
 def unit_vectors(vectors: np.ndarray[Any, Any], names: Sequence[str]) -> np.ndarray[Any, Any]:
-    """The rows at length 1, float64.
-
-    :raises AtlasError: where a row is zero.
-    """
+    """The rows at length 1, float64; an AtlasError where one is zero."""
     rows = np.asarray(vectors, dtype=np.float64)
     norms = np.linalg.norm(rows, axis=1)
     _refuse_zero(norms, names)
@@ -70,10 +67,7 @@ def unit_vectors(vectors: np.ndarray[Any, Any], names: Sequence[str]) -> np.ndar
 def unit_blocks(
     vectors: np.ndarray[Any, Any], names: Sequence[str]
 ) -> Iterator[tuple[slice, np.ndarray[Any, Any]]]:
-    """Some rows after others at length 1, float64, with their place.
-
-    :raises AtlasError: where a row is zero.
-    """
+    """Some rows after others, as :func:`unit_vectors` gives them, with their place."""
     for start in range(0, len(vectors), BLOCK):
         place = slice(start, min(start + BLOCK, len(vectors)))
         yield place, unit_vectors(vectors[place], names[place])
@@ -114,17 +108,9 @@ def _refuse_zero(norms: np.ndarray[Any, Any], names: Sequence[str]) -> None:
 
 
 def write_embeddings(path: Path, found: Embeddings) -> None:
-    """Write embeddings.npz.
-
-    :raises AtlasError: where a value is NaN or Inf.
-    """
-    arrays: dict[str, Any] = {
-        "model_names": np.array(found.model_names),
-        "domains": np.array(found.domains),
-        "base_model": np.array(found.base_model),
-        "space": np.array(found.space),
-        "dimension": np.array(found.dimension, dtype=np.int64),
-    }
+    """Write embeddings.npz; an AtlasError where a value is NaN or Inf."""
+    told = ("model_names", "domains", "base_model", "space", "dimension")
+    arrays: dict[str, Any] = {key: np.array(getattr(found, key)) for key in told}
     if found.embeddings is not None:
         arrays["embeddings"] = np.asarray(found.embeddings, dtype=np.float32)
     elif found.similarity is not None:
@@ -142,13 +128,6 @@ def write_embeddings(path: Path, found: Embeddings) -> None:
 def read_embeddings(path: Path) -> Embeddings:
     """Read embeddings.npz; pickled arrays are refused."""
     with np.load(path, allow_pickle=False) as data:
-        return Embeddings(
-            space=str(data["space"]),
-            model_names=[str(x) for x in data["model_names"]],
-            domains=[str(x) for x in data["domains"]],
-            base_model=[str(x) for x in data["base_model"]],
-            dimension=int(data["dimension"]),
-            embeddings=data["embeddings"] if "embeddings" in data else None,
-            similarity=data["similarity"] if "similarity" in data else None,
-            reason=str(data["reason"]) if "reason" in data else "",
-        )
+        found = {key: data[key].tolist() for key in data if key not in ("embeddings", "similarity")}
+        found |= {key: data[key] for key in ("embeddings", "similarity") if key in data}
+        return Embeddings(**found)

@@ -23,8 +23,8 @@ def embed(*, bases: list[Path], weights: list[Path], models: list[dict[str, Any]
     """Exact similarities, accumulated block by block in float64.
 
     Of an adapter all tensors count, as published; of full models, which share most of their base,
-    the differences from it. A pool whose models differ in the names or shapes of their tensors
-    (other ranks, other kinds) has no common dimension.
+    the differences from it. Models that differ in the names or shapes of their tensors have no
+    common dimension.
 
     :param bases: files of the bases, where all models are full ones.
     """
@@ -65,12 +65,11 @@ def inner_products(
     gram = np.zeros((len(names), len(names)))
     dimension = 0
     progress = Progress(len(keys), "tensor")
+    step = max(1, BLOCK // len(names))
     for key in keys:
-        size = int(np.prod(stores[names[0]].shape(key)))
-        dimension += size
         rows = [_row(stores[name], origins.get(name), key) for name in names]
-        step = max(1, BLOCK // len(names))
-        for start in range(0, size, step):
+        dimension += rows[0].size
+        for start in range(0, rows[0].size, step):
             block = np.stack([row[start : start + step] for row in rows]).astype(np.float64)
             gram += block @ block.T
         progress.step()

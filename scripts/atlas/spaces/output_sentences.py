@@ -35,12 +35,7 @@ def embed(*, sentences: list[Path], encoder: list[Path], models: list[dict[str, 
             raise AtlasError(f"{name}: no output sentences were generated.")
     if not any(text.strip() for written in texts.values() for text in written):
         return Nothing("no model of the pool writes anything to the probes")
-    encoded = (
-        network.encode(
-            written, batch_size=len(written), show_progress_bar=False, convert_to_numpy=True,
-            normalize_embeddings=False,
-        )
-        for written in texts.values()
-    )  # fmt: skip
+    how = {"show_progress_bar": False, "convert_to_numpy": True, "normalize_embeddings": False}
+    encoded = (network.encode(some, batch_size=len(some), **how) for some in texts.values())
     means = (np.asarray(found, dtype=np.float64).mean(axis=0) for found in encoded)
     return stacked(means, len(models), "sentences")

@@ -8,6 +8,7 @@ threshold are in, and a weight that did not change is never salient.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,7 @@ def embed(
         return Nothing(TOO_MANY)
     files = by_folder(weights)
     stores = {base: Weights(found) for base, found in by_folder(bases).items()}
-    layouts = {
-        base: [(name, store.shape(name)) for name in store] for base, store in stores.items()
-    }
+    layouts = {b: [(name, store.shape(name)) for name in store] for b, store in stores.items()}
     first = models[0]["base"]
     for model in models:
         if layouts[model["base"]] != layouts[first]:
@@ -97,12 +96,10 @@ class Largest:
         everything = torch.cat([values for *_, values in self._found])
         # The count-th largest is the (n - count + 1)-th smallest.
         self.limit = float(everything.kthvalue(everything.numel() - self.count + 1).values)
-        shrunk = []
-        for name, size, places, values in self._found:
+        for i, (name, size, places, values) in enumerate(self._found):
             kept = values >= self.limit
-            shrunk.append((name, size, places[kept], values[kept]))
-        self._found = shrunk
-        self._held = sum(values.numel() for *_, values in shrunk)
+            self._found[i] = (name, size, places[kept], values[kept])
+        self._held = sum(values.numel() for *_, values in self._found)
 
     def masks(self) -> dict[str, np.ndarray[Any, Any]]:
         """Masks of the matrices that have one of the largest, one bit per value."""
@@ -119,10 +116,9 @@ class Largest:
 def packed_mask(
     parts: Iterable[tuple[str, torch.Tensor]], count: int, where: str
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Salient weights of a model, one bit each, by matrix.
+    """The `count` salient weights of a model, one bit each, by matrix.
 
     :param parts: name and |dW| (flat) of each matrix.
-    :param count: number of salient weights.
     :raises AtlasError: where nothing differs from the base.
     """
     largest = Largest(count)
@@ -138,12 +134,8 @@ def mask_similarity(masks: Sequence[dict[str, np.ndarray[Any, Any]]]) -> np.ndar
     """Cosine of masks: shared ones over the geometric mean of their numbers, (n, n) float64."""
     sizes = [sum(int(np.bitwise_count(part).sum()) for part in mask.values()) for mask in masks]
     found = np.eye(len(masks))
-    for i, one in enumerate(masks):
-        for j in range(i):
-            shared = sum(
-                int(np.bitwise_count(part & masks[j][name]).sum())
-                for name, part in one.items()
-                if name in masks[j]
-            )
-            found[i, j] = found[j, i] = shared / np.sqrt(float(sizes[i]) * float(sizes[j]))
+    for (i, one), (j, two) in combinations(enumerate(masks), 2):
+        both = one.keys() & two.keys()
+        shared = sum(int(np.bitwise_count(one[name] & two[name]).sum()) for name in both)
+        found[i, j] = found[j, i] = shared / np.sqrt(float(sizes[i]) * float(sizes[j]))
     return found

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from atlas.activations.feature_files import FeatureShards
 from atlas.spaces.embeddings import Embeddings, write_embeddings
 
 Vectors = np.ndarray[Any, Any]  # (n, dim), written as float32
@@ -65,15 +66,14 @@ def space(embed: Callable[..., Found]) -> Space:
 
     @functools.wraps(embed)
     def write(*, models: list[dict[str, Any]], embeddings: Path, **read: Any) -> None:
-        found = embed(models=models, **read)
         result: dict[str, Any]
-        match found:
+        match embed(models=models, **read):
             case Nothing(reason):
                 result = {"dimension": 0, "reason": reason}
             case Similarity(cosines, dimension):
                 result = {"dimension": dimension, "similarity": cosines}
-            case _:
-                result = {"dimension": found.shape[1], "embeddings": found}
+            case vectors:
+                result = {"dimension": vectors.shape[1], "embeddings": vectors}
         names, domains, bases = ([m[key] for m in models] for key in ("name", "domain", "base"))
         write_embeddings(embeddings, Embeddings(name, names, domains, bases, **result))
 
@@ -97,6 +97,19 @@ def stacked(rows: Iterable[np.ndarray[Any, Any]], count: int, what: str) -> Vect
         if len(widths) == 1:
             vectors[place] = row
     return vectors if len(widths) == 1 else Nothing(different_widths(widths, what))
+
+
+def shifts(
+    features: list[Path], models: list[dict[str, Any]], feature: str, what: str
+) -> Vectors | Nothing:
+    """A feature of each model minus that of its base, (n, dim) float32: its mean over the probes.
+
+    :raises AtlasError: where a model is missing, or two shards disagree on a base.
+    """
+    with FeatureShards(features) as shards:
+        found = (shards.delta(model, feature) for model in models)
+        rows = (delta.mean(axis=0) if delta.ndim > 1 else delta for delta in found)
+        return stacked(rows, len(models), what)
 
 
 def different_widths(widths: set[int], what: str) -> str:

@@ -19,6 +19,15 @@ from atlas.weights.lora import LoraModule
 from atlas.weights.tensors import Weights, check_finite, write_safetensors
 
 FAMILIES: tuple[type[AdaptedModule], ...] = (LoraModule, Ia3Module)
+UNSUPPORTED = (
+    "use_dora",
+    "modules_to_save",
+    "fan_in_fan_out",
+    "trainable_token_indices",
+    "target_parameters",
+    "lora_bias",
+    "bias",
+)
 
 
 @dataclass(frozen=True)
@@ -62,23 +71,12 @@ def adapter_from(
     weights: Mapping[str, torch.Tensor],
     metadata: dict[str, str],
 ) -> Adapter:
-    """An adapter from its configuration and its tensors.
-
-    :param weights: as PEFT names them.
-    :raises AtlasError: as :func:`load_adapter`.
-    """
+    """An adapter from its configuration and its tensors, named as by PEFT (:func:`load_adapter`)."""
     method = str(config.get("peft_type", "")).upper()
-    unsupported = [
-        key for key in ("use_dora", "modules_to_save", "fan_in_fan_out", "trainable_token_indices",
-                        "target_parameters", "lora_bias")
-        if config.get(key)
-    ]  # fmt: skip
-    if config.get("bias", "none") != "none":
-        unsupported.append("bias")
-    if unsupported:
-        raise AtlasError(
-            f"{where}: adapters with {unsupported[0]} are not supported; merge it first."
-        )
+    settings = {**config, "bias": config.get("bias", "none") != "none"}
+    for key in UNSUPPORTED:
+        if settings.get(key):
+            raise AtlasError(f"{where}: adapters with {key} are not supported; merge it first.")
     for family in FAMILIES:
         if family.NAME.upper() == method:
             return Adapter(where, family, family.read_all(weights, config, where), config, metadata)

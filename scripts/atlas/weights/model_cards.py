@@ -29,14 +29,11 @@ def write_card(
 ) -> None:
     """Write README.md of a model.
 
-    :param base: the record of the base (base.json).
-    :param address: what the base is loaded by.
-    :param origin: how the model came about, in words.
+    :param base: the record of the base (base.json). :param address: what the base is loaded by.
+    :param origin: how the model came about, in words. :param settings: recipe and seed.
     :param datasets: datasets it was trained on, name (on a hub: repository) -> licence.
-    :param settings: recipe and seed.
     :param digests: what it is made of, name -> SHA-256.
     :param folder: where the model's own folder stands.
-    :param seq2seq: whether it is a sequence-to-sequence model.
     """
     loader = "AutoModelForSeq2SeqLM" if seq2seq else "AutoModelForCausalLM"
     head: dict[str, Any] = {
@@ -51,32 +48,23 @@ def write_card(
     if datasets:
         head["datasets"] = sorted(datasets)
     lines = ["---", yaml.safe_dump(head, sort_keys=True, allow_unicode=True).rstrip(), "---", ""]
-    lines += [f"# {name}", ""]
-    lines += [*([sentence, ""] if sentence else []), origin, ""]
+    lines += [f"# {name}", "", *([sentence, ""] if sentence else []), origin, "", "```python"]
+    load = [f"from transformers import {loader}", ""]
     if adapter:
-        lines += [
-            "```python", "from peft import PeftModel",
-            f"from transformers import {loader}", "",
-            f'base = {loader}.from_pretrained("{address}")',
-            f'model = PeftModel.from_pretrained(base, "{folder}/{name}")', "```", "",
-        ]  # fmt: skip
+        lines += ["from peft import PeftModel", *load]
+        lines += [f'base = {loader}.from_pretrained("{address}")']
+        lines += [f'model = PeftModel.from_pretrained(base, "{folder}/{name}")', "```", ""]
     else:
-        lines += [
-            "```python", f"from transformers import {loader}", "",
-            f'model = {loader}.from_pretrained("{folder}/{name}")', "```", "",
-        ]  # fmt: skip
-    if settings:
-        lines += ["## Training", "", "| key | value |", "|---|---|"]
-        lines += [f"| {key} | {value} |" for key, value in sorted(settings.items())] + [""]
-    if datasets:
-        lines += ["## Data", "", "| dataset | licence |", "|---|---|"]
-        lines += [f"| {key} | {value} |" for key, value in sorted(datasets.items())] + [""]
-    if digests:
-        lines += ["## Digests (SHA-256)", "", "| what | digest |", "|---|---|"]
-        lines += [f"| {key} | `{value}` |" for key, value in sorted(digests.items())] + [""]
-    file = "adapter_model.safetensors" if adapter else "config.json"
-    lines += [
-        "Where each of these came from: `python scripts/lineage.py trace "
-        f"{folder}/{name}/{file}`", "",
-    ]  # fmt: skip
-    write_bytes(path, "\n".join(lines).encode())
+        lines += [*load, f'model = {loader}.from_pretrained("{folder}/{name}")', "```", ""]
+    quoted = {key: f"`{value}`" for key, value in (digests or {}).items()}
+    for title, what, value, rows in (
+        ("Training", "key", "value", settings),
+        ("Data", "dataset", "licence", datasets),
+        ("Digests (SHA-256)", "what", "digest", quoted),
+    ):
+        if rows:
+            lines += [f"## {title}", "", f"| {what} | {value} |", "|---|---|"]
+            lines += [f"| {key} | {entry} |" for key, entry in sorted(rows.items())] + [""]
+    file = f"{folder}/{name}/{'adapter_model.safetensors' if adapter else 'config.json'}"
+    trace = f"`python scripts/lineage.py trace {file}`"
+    write_bytes(path, "\n".join([*lines, f"Where each of these came from: {trace}", ""]).encode())

@@ -40,25 +40,26 @@ class Digests(Protocol):
 
 
 class Buffers:
-    """Scratch tensors that are made once and used for every block."""
+    """Scratch tensors that are made once and used for every block, whatever was left in them."""
 
     def __init__(self) -> None:
         self._kept: dict[str, torch.Tensor] = {}
 
     def get(self, key: str, count: int, dtype: torch.dtype) -> torch.Tensor:
-        """A tensor (count,) with whatever was left in it."""
+        """A tensor (count,)."""
         size = count * dtype.itemsize
         kept = self._kept.get(key)
         if kept is None or kept.numel() < size:
             kept = self._kept[key] = torch.empty(max(size, BLOCK), dtype=torch.uint8)
         return kept[:size].view(dtype)
 
+    def single(self, key: str, values: torch.Tensor) -> torch.Tensor:
+        """A copy of values in float32."""
+        return self.get(key, values.numel(), torch.float32).view(values.shape).copy_(values)
+
 
 class FollowingDigest:
-    """SHA-256 of an open file, fed by those of its writes that come in the file's order.
-
-    What came out of order is read once more at the end.
-    """
+    """SHA-256 of an open file, fed by its writes; what came out of order is read at the end."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -90,11 +91,6 @@ class StoredTensor:
     shape: tuple[int, ...]
 
     @property
-    def rows(self) -> int:
-        """Rows of the tensor seen as a matrix: all but the last axis (each element where 1-D)."""
-        return rows_and_columns(self.shape)[0]
-
-    @property
     def columns(self) -> int:
         """Columns of the tensor seen as a matrix."""
         return rows_and_columns(self.shape)[1]
@@ -119,8 +115,7 @@ def row_blocks(shape: Sequence[int], block: int | None = None) -> Iterator[tuple
 class WeightStream:
     """Tensors of one model in one or several safetensors files, read in row blocks.
 
-    :param files: weights and index, under their final names.
-    :param what: how messages call the model.
+    :param files: weights and index, under their final names. :param what: how messages call it.
     :param digests: what knows the digests of these files, where it is not the files themselves.
     :raises AtlasError: for a pickle, a damaged file, an index that does not fit its files, tensors
         of integers.
@@ -131,8 +126,7 @@ class WeightStream:
         files = [f for f in files if ".safetensors" in f.name or f.suffix in PICKLES]
         if not any(f.name.endswith(".safetensors") or f.suffix in PICKLES for f in files):
             raise AtlasError(f"{what}: has no safetensors weights.")
-        checked = Weights(files)
-        self.metadata = checked.metadata
+        self.metadata = Weights(files).metadata
         self.tensors: dict[str, StoredTensor] = {}
         self._buffers = Buffers()
         self._descriptors: dict[Path, int] = {}
@@ -170,16 +164,14 @@ class WeightStream:
         :raises AtlasError: where the file became shorter.
         """
         tensor = self.tensors[name]
-        width = tensor.dtype.itemsize
         block = self._buffers.get(key, after - first, tensor.dtype)
         if not block.numel():
             return block
         view = memoryview(block.view(torch.uint8).numpy())
-        offset = tensor.offset + first * width
-        descriptor = self._descriptors[tensor.file]
+        offset = tensor.offset + first * tensor.dtype.itemsize
         done = 0
         while done < len(view):
-            count = os.preadv(descriptor, [view[done:]], offset + done)
+            count = os.preadv(self._descriptors[tensor.file], [view[done:]], offset + done)
             if not count:
                 raise AtlasError(f"{tensor.file}: became shorter while it was read.")
             done += count
@@ -204,16 +196,9 @@ class WeightStream:
 
     def tied_copies(self) -> dict[str, str]:
         """Output embeddings that are stored though they are the input embeddings, bit by bit."""
-        found = {}
-        for name in self.tensors:
-            if not name.endswith("lm_head.weight"):
-                continue
-            for other in self.tensors:
-                if other.endswith(("embed_tokens.weight", "wte.weight")) and self._equal(
-                    name, other
-                ):
-                    found[name] = other
-        return found
+        outputs = [name for name in self.tensors if name.endswith("lm_head.weight")]
+        inputs = [n for n in self.tensors if n.endswith(("embed_tokens.weight", "wte.weight"))]
+        return {one: two for one in outputs for two in inputs if self._equal(one, two)}
 
     def _equal(self, one: str, two: str) -> bool:
         a, b = self.tensors[one], self.tensors[two]
@@ -231,8 +216,7 @@ class StreamWriter:
 
     Writing and hashing are done beside the caller's own work. Used as a context.
 
-    :param tensors: name -> dtype and shape of all that will be written.
-    :param digests: what is told the digest.
+    :param tensors: of all that will be written. :param digests: what is told the digest.
     """
 
     def __init__(

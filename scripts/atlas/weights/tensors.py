@@ -29,10 +29,7 @@ NAMES = {
 def write_safetensors(
     path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write tensors in one canonical order (:func:`safetensors_header`).
-
-    Equal tensors and metadata give equal bytes.
-    """
+    """Write tensors in one canonical order: equal tensors and metadata give equal bytes."""
     start, places = safetensors_header(
         {name: (t.dtype, tuple(t.shape)) for name, t in tensors.items()}, metadata
     )
@@ -86,25 +83,19 @@ def write_shards(
 ) -> None:
     """Write weights in several files of about equal size and their index.
 
-    :param paths: where to write, the index last (or one path and no index).
-    :param names: final names of these files, as the index refers to them.
+    :param paths: where to write, the index last (or one path and no index), under these names
+        in the end.
     """
-    if len(paths) == 1:
-        write_safetensors(paths[0], tensors, {"format": "pt"})
-        return
-    groups = shard_groups({n: t.numel() * t.element_size() for n, t in tensors.items()},
-                          len(paths) - 1)  # fmt: skip
+    sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
+    groups = shard_groups(sizes, max(len(paths) - 1, 1))
     for path, group in zip(paths, groups, strict=False):
         write_safetensors(path, {name: tensors[name] for name in group}, {"format": "pt"})
-    total = sum(t.numel() * t.element_size() for t in tensors.values())
-    write_index(paths[-1], names, groups, total)
+    if len(paths) > 1:
+        write_index(paths[-1], names, groups, sum(sizes.values()))
 
 
 def shard_groups(sizes: Mapping[str, int], shards: int) -> list[list[str]]:
-    """Names of tensors in so many files of about equal size.
-
-    :param sizes: name -> bytes.
-    """
+    """Names of tensors in so many files of about equal size, from the bytes of each."""
     total = sum(sizes.values())
     groups: list[list[str]] = [[] for _ in range(shards)]
     done = 0
@@ -117,12 +108,7 @@ def shard_groups(sizes: Mapping[str, int], shards: int) -> list[list[str]]:
 def write_index(
     path: Path, names: Sequence[str], groups: Sequence[Sequence[str]], total: int
 ) -> None:
-    """Write the index of a model in several files.
-
-    :param names: final names of these files.
-    :param groups: names of the tensors in each.
-    :param total: bytes of all tensors.
-    """
+    """Write the index of a model in files of these names, `groups` of tensors, `total` bytes."""
     place = {tensor: file for file, group in zip(names, groups, strict=False) for tensor in group}
     write_json(path, {"metadata": {"total_size": total}, "weight_map": place})
 
@@ -140,9 +126,7 @@ class Weights(Mapping[str, torch.Tensor]):
         files = [f for f in files if ".safetensors" in f.name or f.suffix in PICKLES]
         index = [f for f in files if f.name.endswith(".index.json")]
         self.metadata: dict[str, str] = {}
-        for file in files:
-            if file in index:
-                continue
+        for file in (f for f in files if f not in index):
             refuse_pickle(file)
             try:
                 handle = safe_open(file, framework="pt")
@@ -199,8 +183,7 @@ def check_finite(tensors: Mapping[str, torch.Tensor], where: str) -> None:
 
     :raises AtlasError: naming the first tensor that is not finite.
     """
-    for name in tensors:
-        tensor = tensors[name]
+    for name, tensor in tensors.items():
         # A finite sum has finite terms; only where it is not (it may overflow) is each one looked at.
         if not tensor.is_floating_point() or math.isfinite(float(tensor.sum(dtype=torch.float32))):
             continue
