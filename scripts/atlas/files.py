@@ -1,7 +1,5 @@
 """Reading and writing the plain file formats, always whole and always the same bytes."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

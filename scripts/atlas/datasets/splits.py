@@ -1,7 +1,5 @@
 """From raw rows to splits: the published cuts, and rows as text."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The rows that a model is trained on: mixed, drawn, made to fit, as tokens."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ An attempt file is opened when a job starts and closed when it ends; one that wa
 the trace of a job that was killed. Nothing here is an input of a rule.
 """
 
-from __future__ import annotations
-
 import contextlib
 import getpass
 import hashlib

@@ -1,7 +1,5 @@
 """The batch system that a job runs under: what it was given there, and what still lives there."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Code closures: the modules and packages that a function hangs on."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import sys

@@ -4,8 +4,6 @@ Snakemake keeps no digest of what it made. It asks its records which outputs are
 make those again; here it is told of two more kinds.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

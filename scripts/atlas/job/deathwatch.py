@@ -1,7 +1,5 @@
 """A job must not outlive the run that started it, or it would write into the next one's results."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

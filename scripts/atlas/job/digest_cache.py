@@ -1,7 +1,5 @@
 """SHA-256 of files, computed once per run and node whatever the number of jobs that ask."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import hashlib

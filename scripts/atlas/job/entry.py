@@ -5,8 +5,6 @@ outputs and params as keyword arguments, and makes the outcome whole: every outp
 its place, hashed, attested, and renamed last.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import errno

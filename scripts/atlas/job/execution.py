@@ -1,7 +1,5 @@
 """One execution of a library function: its inputs hashed, its outputs staged, attested, renamed last."""
 
-from __future__ import annotations
-
 import contextlib
 import glob
 import hashlib

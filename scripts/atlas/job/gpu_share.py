@@ -1,7 +1,5 @@
 """One GPU for each job, on a machine that has several and no batch system to share them out."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import time

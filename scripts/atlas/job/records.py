@@ -1,7 +1,5 @@
 """The statements of a results folder, read and checked against their own digests."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -4,8 +4,6 @@ An in-toto Statement v1 (https://in-toto.io/Statement/v1) whose predicate is SLS
 (https://slsa.dev/provenance/v1).
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """What Snakemake would do now, asked of Snakemake itself."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

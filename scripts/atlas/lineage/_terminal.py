@@ -1,7 +1,5 @@
 """What lineage.py says on a terminal."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rich.console import Console

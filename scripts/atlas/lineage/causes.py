@@ -1,7 +1,5 @@
 """Why two executions of a job gave, or may give, different files."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

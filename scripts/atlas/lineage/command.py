@@ -1,7 +1,5 @@
 """python scripts/lineage.py: verify, trace, explain, diff, history, sign."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """The files of a crate: what its metadata and its seal say of them."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which artefacts of two runs differ, and why: the nearest causes, not their consequences."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest

@@ -1,7 +1,5 @@
 """Why an artefact would be made again, or was made again the last time."""
 
-from __future__ import annotations
-
 import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence

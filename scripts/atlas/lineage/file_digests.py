@@ -1,7 +1,5 @@
 """SHA-256 of files as they are now, each read once, on all cores."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor

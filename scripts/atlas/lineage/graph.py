@@ -1,7 +1,5 @@
 """The graph of jobs behind an artefact."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

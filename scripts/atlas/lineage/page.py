@@ -1,7 +1,5 @@
 """The graph of jobs behind an artefact as one page that needs no network."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """A signed manifest: what a forger with a chain of valid statements cannot make."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The way from a file, or a row of it, back to raw rows, base weights, recipe, seed and code."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Is every artefact what its attestation says, back to the sources?"""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Iterable

@@ -5,8 +5,6 @@ and the pool: a small block for what is seen first, and one block per embedding 
 which are unpacked when they are first looked at.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

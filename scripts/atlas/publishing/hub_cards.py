@@ -1,7 +1,5 @@
 """Model cards as a hub takes them: of models, fitted to their repository, and of deltas."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Uploads to a hub: what was verified, whole, with its card, and looked at again afterwards."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path

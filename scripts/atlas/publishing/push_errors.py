@@ -1,7 +1,5 @@
 """What goes wrong with an upload, in one sentence that says what to do and holds no secret."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

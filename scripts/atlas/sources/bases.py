@@ -1,7 +1,5 @@
 """Bases: whatever their source, the same files in the end, and a record of where they came from."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import math

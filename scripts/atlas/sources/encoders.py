@@ -1,7 +1,5 @@
 """Sentence encoders: sentence-transformers folders from a package file, a hub or a folder."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 from typing import Any

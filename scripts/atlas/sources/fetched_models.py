@@ -1,7 +1,5 @@
 """Models made elsewhere: fetched, checked against their base, kept as they stand."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

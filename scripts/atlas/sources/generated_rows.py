@@ -1,7 +1,5 @@
 """Problems that reasoning_gym generates, as raw rows."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterator
 from typing import Any

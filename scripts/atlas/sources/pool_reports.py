@@ -1,7 +1,5 @@
 """The report of a pool whose adapters are not kept, and the gate that reads it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

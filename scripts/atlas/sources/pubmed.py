@@ -1,7 +1,5 @@
 """Articles of a PubMed baseline file, as the National Library of Medicine publishes them."""
 
-from __future__ import annotations
-
 import gzip
 import re
 import xml.etree.ElementTree as ElementTree

@@ -1,7 +1,5 @@
 """Raw rows of a dataset, as published, duplicates dropped, one JSON object per line."""
 
-from __future__ import annotations
-
 import fnmatch
 import gzip
 import io

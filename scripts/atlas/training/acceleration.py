@@ -1,7 +1,5 @@
 """What makes a training faster and its result another one by rounding only: when it may be used."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any

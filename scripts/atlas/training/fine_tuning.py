@@ -1,7 +1,5 @@
 """Training with TRL and PEFT: the same bytes each time, also when killed and resumed."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Mapping

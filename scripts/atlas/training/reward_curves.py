@@ -1,7 +1,5 @@
 """Whether a reward rises in training: its slope over the steps, by least squares."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Rewards that a program verifies: what a model wrote, held against the problem's answer."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What belongs into a crate, and putting it there."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """The entities of a crate's metadata: files, bases, models, datasets, and where they came from."""
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import datetime

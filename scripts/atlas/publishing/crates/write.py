@@ -3,8 +3,6 @@
 https://w3id.org/ro/wfrun/provenance/0.5, on RO-Crate 1.1.
 """
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Any
