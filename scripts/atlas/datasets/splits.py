@@ -68,9 +68,8 @@ def split_rows(
     """Numbers of the rows of a split.
 
     The region is the first share of all rows (shares apply in turn, each rounded down), at most
-    `most` of them; its
-    parts are contiguous and equal, the last one takes what remains. ``rest`` is what follows
-    the region, or everything where the region is everything.
+    `most` of them; its parts are contiguous and equal, the last one takes what remains. ``rest``
+    is what follows the region, or everything where the region is everything.
 
     :raises AtlasError: where a part would have no row.
     """
@@ -85,12 +84,10 @@ def split_rows(
             f"{where}: {total} rows give a region of {end}, which is too few for the splits "
             f"{', '.join(parts)}; at least {len(parts)} rows are needed in the region."
         )
-    if split == "all":
-        return range(total)
-    if split == "region":
-        return range(end)
-    if split == "rest":
-        return range(total) if end == total else range(end, total)
+    rest = range(total) if end == total else range(end, total)
+    whole = {"all": range(total), "region": range(end), "rest": rest}
+    if split in whole:
+        return whole[split]
     index = list(parts).index(split)
     return range(index * size, end if index == len(parts) - 1 else (index + 1) * size)
 
@@ -126,8 +123,7 @@ def _renderer(
             raise AtlasError(f"{where}: the template {key!r} fails: {error}.") from None
 
     def prompt(values: dict[str, Any], where: str) -> str:
-        parts = {"task": put("task", values, where), "input": put("input", values, where)}
-        return put("frame", parts, where)
+        return put("frame", {key: put(key, values, where) for key in ("task", "input")}, where)
 
     def render(raw: dict[str, Any], where: str) -> dict[str, Any] | None:
         values = {name: lookup(raw, path, where) for name, path in columns.items()}
@@ -163,11 +159,8 @@ def _span(marked: Callable[[], str], plain: str) -> list[int] | None:
     except AtlasError:
         return None
     start, end = text.find(_OPEN), text.rfind(_CLOSE)
-    if start < 0 or end < start:
-        return None
-    if text[:start] + text[start + 1 : end] + text[end + 1 :] != plain:
-        return None
-    return [start, end - 1]
+    same = text[:start] + text[start + 1 : end] + text[end + 1 :] == plain
+    return [start, end - 1] if 0 <= start <= end and same else None
 
 
 def _first_exchange(messages: Any, where: str) -> dict[str, Any] | None:

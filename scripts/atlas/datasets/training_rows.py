@@ -51,9 +51,8 @@ def prepare_rows(
         name = f"{entry['dataset']}/{entry['split']}"
         fit = Fit(tokens, entry["max_tokens"], length["policy"])
         # Rows are tried in a random order until there are enough that fit.
-        order = source if size is None else draw.sample(source, len(source))
         picked: list[dict[str, Any]] = []
-        for row in order:
+        for row in source if size is None else draw.sample(source, len(source)):
             if len(picked) == size:
                 break
             where = f"{name}, row {row['row']}"

@@ -22,6 +22,7 @@ ENTRY = "entry"
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML", "huggingface_hub": "huggingface-hub",
                  "pypi_simple": "pypi-simple", "sentence_transformers": "sentence-transformers",
                  "markdown_it": "markdown-it-py", "faiss": "faiss-cpu"}  # fmt: skip
+DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _is_outside(module: str) -> bool:
@@ -31,10 +32,7 @@ def _is_outside(module: str) -> bool:
 
 def _module_file(module: str, root: Path) -> Path | None:
     base = root.joinpath(*module.split("."))
-    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
+    return next(filter(Path.is_file, (base.with_suffix(".py"), base / "__init__.py")), None)
 
 
 def _read_module(module: str, root: Path) -> tuple[str, tuple[str, ...]]:
@@ -64,26 +62,15 @@ def _parse(file: Path, root: Path, *_: int) -> tuple[str, tuple[str, ...]]:
                 for alias in node.names
                 if _module_file(f"{node.module}.{alias.name}", root)
             )
-        elif isinstance(node, ast.Call) and _called(node) == "import_module":
+        elif isinstance(node, ast.Call) and "import_module" in (
+            getattr(node.func, "id", ""),
+            getattr(node.func, "attr", ""),
+        ):
             imports.update(_pattern(n) for n in node.args if isinstance(n, ast.JoinedStr))
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
     return digest, tuple(sorted(imports))
-
-
-def _called(call: ast.Call) -> str:
-    """The last part of the name of what is called."""
-    match call.func:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
-    return ""
 
 
 def _pattern(text: ast.JoinedStr) -> str:
@@ -130,9 +117,8 @@ def closure(target: str) -> dict[str, Any]:
     """The code that makes an artefact.
 
     :param target: ``module:function``, the function that a script calls.
-    :returns: ``function``, ``modules`` (name -> digest of its syntax tree, for the module and
-        all that it imports of this library) and ``distributions`` (name -> installed version,
-        for the third-party packages that these modules import).
+    :returns: ``function``, ``modules`` (name -> digest of its syntax tree, also of all that it
+        imports of this library) and ``distributions`` that these import (name -> version).
     """
     modules, distributions = modules_behind(target)
     return {

@@ -19,9 +19,8 @@ def is_complete(name: str, mtime: float | None, root: Path = Path()) -> bool:
         has it is taken as it is, another is read (`lineage.py verify` reads them all).
     """
     records = Records(root)
-    pointer = records.mirror(name)
     place = records.path(name)
-    if not pointer.exists():
+    if not records.mirror(name).exists():
         return False
     if mtime is not None and place.stat().st_mtime == mtime:
         return True

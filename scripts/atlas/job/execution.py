@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError
-from atlas.files import STAGE_MARK
+from atlas.files import STAGE_MARK, sync
 from atlas.job import attempts, batch_system, closures, statements
 from atlas.job.attempts import slug
 from atlas.job.digest_cache import DigestCache
@@ -96,7 +96,7 @@ class Execution:
                 place.replace(path)
                 self.cache.put(Path(path), written[path])
             for folder in {Path(path).parent for path in stage}:
-                _sync(folder)
+                sync(folder)
         finally:
             for place in stage.values():
                 place.unlink(missing_ok=True)
@@ -244,11 +244,3 @@ def _device() -> dict[str, str]:
 
     attention = attention_used()
     return {"device": describe(), **({"attention": attention} if attention else {})}
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,8 +21,7 @@ class Explanation:
 
     :param again: whether Snakemake would make it again now.
     :param causes: of that; where it is up to date, of its last rebuilding.
-    :param rules: rule -> number of jobs that would run.
-    :param jobs: those jobs, with Snakemake's own reason.
+    :param rules, jobs: number of jobs that would run by rule, and each with Snakemake's own reason.
     :param previous: SHA-256 of the statement that the present one replaced.
     """
 

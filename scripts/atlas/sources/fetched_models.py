@@ -116,8 +116,7 @@ def fetch_full(
         found = Weights([folder / name for name in weight_names])
         check_finite(found, model)
         known = Weights(base)
-        differing = set(known) ^ set(found)
-        if differing:
+        if differing := set(known) ^ set(found):
             raise AtlasError(f"{model}: {sorted(differing)[0]} is in only one of model and base.")
         for name in known:
             if known.shape(name) != found.shape(name):

@@ -40,8 +40,7 @@ def resolve(repo: str, revision: str, kind: str = "model") -> str:
     except Exception as error:
         if known is not None and unreachable(error):
             return str(known)
-        told = failure(error, repo, revision)
-        raise told from None
+        raise failure(error, repo, revision) from None
     if known is not None and found != known:
         raise AtlasError(
             f"{repo}: the revision {revision!r} is now the commit {found} and was {known} when "
@@ -89,8 +88,7 @@ def fetch(repo: str, commit: str, name: str, cache: Path, kind: str = "model") -
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        told = failure(error, repo, commit, name)
-        raise told from None
+        raise failure(error, repo, commit, name) from None
     return path
 
 
@@ -104,8 +102,7 @@ def file_names(repo: str, commit: str, cache: Path, kind: str = "model") -> list
     try:
         names = sorted(HfApi().list_repo_files(repo, revision=commit, repo_type=kind))
     except Exception as error:
-        told = failure(error, repo, commit)
-        raise told from None
+        raise failure(error, repo, commit) from None
     _keep(record, names)
     return names
 
@@ -117,10 +114,9 @@ def unreachable(error: BaseException) -> bool:
     if isinstance(error, HfHubHTTPError):
         response: Any = getattr(error, "response", None)
         return response is not None and (response.status_code >= 500 or response.status_code == 429)
-    names = {cls.__name__ for cls in type(error).__mro__}
     network = {"ConnectError", "TimeoutException", "TransportError", "ConnectionError"}
-    return isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError) or bool(
-        names & network
+    return isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError) or any(
+        cls.__name__ in network for cls in type(error).__mro__
     )
 
 

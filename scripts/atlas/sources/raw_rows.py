@@ -133,11 +133,11 @@ def _read(
         return {"pypi": source["pypi"]}, FORMATS[form](taken)
     if "hub" in source:
         entry = source["hub"]
-        commit = hub.resolve(entry["repo"], entry["revision"], "dataset")
-        names = _expand(entry["files"], entry["repo"], commit, cache)
-        files = [hub.fetch(entry["repo"], commit, f, cache, "dataset") for f in names]
-        origin = {"repo": entry["repo"], "revision": entry["revision"], "commit": commit,
-                  "files": names}  # fmt: skip
+        repo, revision = entry["repo"], entry["revision"]
+        commit = hub.resolve(repo, revision, "dataset")
+        names = _expand(entry["files"], repo, commit, cache)
+        files = [hub.fetch(repo, commit, f, cache, "dataset") for f in names]
+        origin = {"repo": repo, "revision": revision, "commit": commit, "files": names}
         suffixes = [Path(f).suffix for f in names]
         return {"hub": origin}, _tables(name, files, suffixes, scratch)
     file = Path(source["local"]).expanduser()

@@ -1,7 +1,6 @@
 """Training with TRL and PEFT: the same bytes each time, also when killed and resumed."""
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +21,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from atlas import device as devices
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
-from atlas.files import by_name, read_json, read_jsonl, write_csv
+from atlas.files import by_name, read_json, read_jsonl, sync, write_csv
 from atlas.networks.architectures import is_seq2seq, load
 from atlas.networks.tokens import Tokens, load_tokenizer
 from atlas.progress import Progress, say
@@ -95,10 +94,9 @@ def train(
             f"{model}: the trainer kept {len(trainer.train_dataset)} of {len(data)} rows; a row "
             "may not be dropped in silence."
         )
-    resume = last_checkpoint(scratch)
-    if resume:
+    if resume := last_checkpoint(scratch):
         say(f"resumes from {resume.name}")
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    trainer.train(resume_from_checkpoint=resume and str(resume))
     write_csv(log, list(columns), _history(trainer.state.log_history, columns, model))
     digests = {"base": record["weights_sha256"], "training rows": sha256_file(rows)}
     metadata = {"base_sha256": digests["base"], "rows_sha256": digests["training rows"],
@@ -161,7 +159,6 @@ def trainer_arguments(
     recipe: dict[str, Any], seed: int, scratch: Path, device: torch.device, steps: int
 ) -> dict[str, Any]:
     """Arguments that all trainers take, of a training of so many steps."""
-    warmup = recipe["warmup_steps"] or math.ceil(recipe["warmup_ratio"] * steps)
     if recipe["optimizer"].startswith("paged") and find_spec("bitsandbytes") is None:
         raise AtlasError(
             f"the optimizer {recipe['optimizer']} needs bitsandbytes and a GPU; install it "
@@ -174,7 +171,7 @@ def trainer_arguments(
         "learning_rate": recipe["learning_rate"],
         "num_train_epochs": recipe["epochs"],
         "max_steps": recipe["max_steps"] or -1,
-        "warmup_steps": warmup,
+        "warmup_steps": recipe["warmup_steps"] or math.ceil(recipe["warmup_ratio"] * steps),
         "lr_scheduler_type": recipe["scheduler"],
         "optim": recipe["optimizer"],
         "weight_decay": recipe["weight_decay"],
@@ -340,15 +337,9 @@ class Watch(TrainerCallback):
         """Mark a checkpoint as whole once all of it is on the disk."""
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         for file in folder.iterdir():
-            _sync(file)
+            sync(file)
         (folder / COMPLETE).touch()
-        _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+        sync(folder)
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -81,8 +81,7 @@ def _as_crate(found: Entities, root: dict[str, Any]) -> dict[str, Any]:
     crate = ROCrate(version=VERSION)
     crate.metadata.extra_terms.update(TERMS)
     crate.metadata["conformsTo"] = ref(
-        f"https://w3id.org/ro/crate/{VERSION}",
-        "https://w3id.org/workflowhub/workflow-ro-crate/1.0",
+        f"https://w3id.org/ro/crate/{VERSION}", "https://w3id.org/workflowhub/workflow-ro-crate/1.0"
     )
     for name, value in root.items():
         crate.root_dataset[name] = value
