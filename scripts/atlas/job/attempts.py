@@ -102,8 +102,7 @@ class Attempt:
         """Note how it ended.
 
         :param outcome: finished or failed.
-        :param more: error (a sentence), or statement, replaced (path -> digests from, to),
-            working_s and attesting_s (seconds).
+        :param more: error (a sentence), or what :meth:`Execution.run` returns.
         """
         self.content |= {"ended": now(), "outcome": outcome, **more}
         # A full disk must not hide the error that is being reported.

@@ -13,9 +13,7 @@ class DigestCache:
     """Digests of one run on one node, keyed by what the file system says of a file.
 
     A file is taken as unchanged while its device, inode, size and both time stamps are; the
-    cache belongs to a run, so that a verification never trusts it.
-
-    :param path: the database; locks of files that are being read stand beside it.
+    cache belongs to a run, so that a verification never trusts it. Locks stand beside it.
     """
 
     def __init__(self, path: Path) -> None:

@@ -31,8 +31,7 @@ SCRATCH_DAYS = 14  # a job that was killed is taken up again within these days, 
 def run(snakemake: Any) -> None:
     """Run the function behind a rule as a job of the workflow.
 
-    :param snakemake: the object that Snakemake gives to scripts; of its params, ``code`` names the
-        function, and ``network`` is true where the job may reach a hub or a package index.
+    :param snakemake: the object that Snakemake gives to scripts.
     """
     deathwatch.watch()
     identity = os.environ.get(deathwatch.VARIABLE, f"{os.getpid()}")

@@ -26,9 +26,7 @@ def take(gpus: Sequence[str], folder: Path) -> str:
 
     Where all are taken, wait: `--resources gpu=N` allows more jobs than there are GPUs.
 
-    :param gpus: at least one.
     :param folder: where the locks are.
-    :returns: the GPU.
     """
     folder.mkdir(parents=True, exist_ok=True)
     while True:

@@ -148,8 +148,7 @@ class _Check:
         except (ModuleNotFoundError, SyntaxError, ValueError) as error:
             now = {}
             self.found.notes.append(str(error))
-        differing = changed(statement.code["modules"], now)
-        if not differing:
+        if not (differing := changed(statement.code["modules"], now)):
             return
         self.bad_jobs.add(statement.digest)
         module, (before, after) = next(iter(differing.items()))
@@ -179,9 +178,8 @@ class _Check:
         bad = (self._own(self.statements[digest]) for digest in self.bad_jobs)
         consequences = made_from(self.bad_files.union(*bad))
         for fault in self.found.faults:
-            made = self.made_by.get(fault.file)
             files = {fault.file}
-            if made is not None:
+            if made := self.made_by.get(fault.file):
                 fault.first = fault.file not in consequences
                 if made.digest in self.bad_jobs:
                     files = set(made.outputs)

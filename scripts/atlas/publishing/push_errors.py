@@ -17,8 +17,7 @@ def explain(error: BaseException, repo: str, token: str) -> str:
     """
     chain = _chain(error)
     said = " ".join(filter(None, (_words(e) for e in chain)))
-    statuses = [s for s in map(_status, chain) if s is not None]
-    status = statuses[-1] if statuses else None
+    status = next(filter(None, map(_status, reversed(chain))), None)
     return without_secrets(f"{repo}: {_sentence(chain, status, said)}", token)
 
 
@@ -35,7 +34,6 @@ def _sentence(chain: list[BaseException], status: int | None, said: str) -> str:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     gated = isinstance(chain[0], GatedRepoError)
-
     if status == 429:
         return "the hub was asked too often; wait some minutes and give the same command again."
     if status in (402, 413, 507) or QUOTA.search(said):

@@ -67,7 +67,6 @@ def train(
     :param address: what the card and the adapter call the base, and its revision.
     :param dtype: precision in which the base is loaded.
     :param rows: prepared rows (:mod:`atlas.datasets.training_rows`).
-    :param recipe: objective, parameters and hyperparameters.
     :param datasets: datasets behind the rows, name (on a hub: repository) -> licence.
     :param scratch: folder of checkpoints, found again by the same job after a kill.
     :param weights, config: adapter tensors and configuration, or full weights and config.json.
@@ -200,7 +199,6 @@ def make_trainer(
     """A trainer of the transformers library, ready to train.
 
     :param folder: where the base's config.json and tokenizer are.
-    :param data: prepared rows.
     :raises AtlasError: where the recipe has what the base or the device has not.
     """
     per_step = recipe["batch_size"] * recipe["accumulation"]

@@ -34,9 +34,8 @@ class Contents:
     :param target: path of the artefact that the crate is about.
     :param jobs: statements of all jobs behind it, each after those whose outputs it read.
     :param runs: identity of a run -> what its record says (command, configuration, user ...).
-    :param artefacts: path -> entry of each output and each input of these jobs.
-    :param workflow: entries of the workflow's own files.
-    :param records: entries of statements, and of what was typed.
+    :param artefacts: path -> entry of each output and each input of these jobs; so, too, of the
+        workflow's own files, and of statements and what was typed (records).
     """
 
     target: str
