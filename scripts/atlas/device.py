@@ -61,7 +61,6 @@ def attention(dtype: str, device: torch.device) -> str | None:
     """How a network is to compute attention, from the configuration's `attention`.
 
     :param dtype: precision in which its weights are loaded.
-    :param device: where it will compute.
     :returns: the name that transformers has for it; None: what transformers chooses.
     :raises AtlasError: where flash attention was asked for and cannot be had.
     """

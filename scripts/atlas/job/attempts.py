@@ -53,10 +53,7 @@ def _line(value: dict[str, Any]) -> bytes:
 
 
 def open_run(identity: str, configuration: dict[str, Any], configfiles: list[str]) -> None:
-    """Note what somebody typed, before the first job of a run.
-
-    :param configuration: the merged configuration.
-    """
+    """Note what somebody typed, before the first job of a run."""
     file = run_file(identity)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, _line({

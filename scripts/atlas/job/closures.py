@@ -90,7 +90,6 @@ def modules_behind(target: str, root: Path | None = None) -> tuple[dict[str, str
     """Modules of the library that a function hangs on, and the packages that they import.
 
     :param target: ``module:function``.
-    :param root: folder that holds the library; this one's by default.
     :returns: module -> digest of its syntax tree, sorted; names of distributions.
     :raises ModuleNotFoundError: where the target's module is not there.
     """

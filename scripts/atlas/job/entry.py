@@ -29,10 +29,7 @@ SCRATCH_DAYS = 14  # a job that was killed is taken up again within these days, 
 
 
 def run(snakemake: Any) -> None:
-    """Run the function behind a rule as a job of the workflow.
-
-    :param snakemake: the object that Snakemake gives to scripts.
-    """
+    """Run the function behind a rule as a job of the workflow."""
     deathwatch.watch()
     identity = os.environ.get(deathwatch.VARIABLE, f"{os.getpid()}")
     threads = str(max(1, snakemake.threads))

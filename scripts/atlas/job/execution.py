@@ -52,7 +52,6 @@ class Execution:
     def run(self, attempt: str) -> dict[str, Any]:
         """Do the work and make it whole.
 
-        :param attempt: what the statement calls the attempt.
         :returns: for the attempt: statement, what was replaced, seconds of work and attestation.
         :raises AtlasError: for code or inputs that are not those of the plan, and what the
             function refuses.

@@ -25,8 +25,6 @@ def take(gpus: Sequence[str], folder: Path) -> str:
     """Take the first GPU that no other job of this workflow has, and show torch no other.
 
     Where all are taken, wait: `--resources gpu=N` allows more jobs than there are GPUs.
-
-    :param folder: where the locks are.
     """
     folder.mkdir(parents=True, exist_ok=True)
     while True:

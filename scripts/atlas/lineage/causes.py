@@ -23,7 +23,6 @@ class Cause:
         processor, interpreter).
     :param name: path, dotted key, module or package.
     :param before, after: SHA-256, value, digest of a syntax tree or version; None where absent.
-    :param job: the job that it concerns.
     """
 
     kind: Kind
@@ -81,8 +80,6 @@ class Causes:
 
     An input that differs because the job that made it had a cause of its own is a consequence,
     and that cause is returned in its place.
-
-    :param find_before, find_after: the statement that made a file with a digest, or None.
     """
 
     def __init__(self, find_before: Find, find_after: Find) -> None:

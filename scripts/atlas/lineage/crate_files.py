@@ -31,7 +31,6 @@ class Entry:
 def crate_files(metadata: dict[str, Any]) -> list[Entry]:
     """Read the files back that a crate's metadata describe, in their order.
 
-    :param metadata: an ro-crate-metadata.json that :func:`write_crate` wrote.
     :returns: one that is not included stands there once for each path at which the workflow had it.
     :raises AtlasError: where the metadata lack the digest, size or path of a file.
     """

@@ -30,7 +30,6 @@ class Difference:
     """What differs between two runs, A and B.
 
     :param same: number of artefacts with the same bytes.
-    :param causes: the nearest causes.
     :param rows: rows of the datasets and sources at the root of the differences.
     """
 

@@ -37,7 +37,6 @@ class Explanation:
 def explain(records: Records, file: str, configfiles: Sequence[str]) -> Explanation:
     """Compare what Snakemake would do now with what was attested; else the last two attestations.
 
-    :param configfiles: configuration files to plan with, relative to the root.
     :raises AtlasError: for a file that no rule makes.
     """
     planned = planned_jobs(records.root, file, configfiles)
@@ -59,11 +58,7 @@ def explain(records: Records, file: str, configfiles: Sequence[str]) -> Explanat
 def _why(
     records: Records, job: Statement, coming: set[str], digests: FileDigests
 ) -> Iterator[Cause]:
-    """Causes of a job's own; what follows from a job before it has none.
-
-    :param job: as it would be attested, without digests.
-    :param coming: files that jobs before it would make anew.
-    """
+    """Causes of a job's own; what follows from `coming`, made anew by jobs before it, is none."""
     before = _attested(records, job)
     for path in job.outputs:
         found = digests.of(records.path(path))

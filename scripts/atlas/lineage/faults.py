@@ -14,9 +14,7 @@ class Fault:
     """One broken link.
 
     :param kind: what differs from its attestation, or is missing, has none, or was altered.
-    :param file: relative to the root.
     :param expected, found: SHA-256, or digest of a syntax tree for code.
-    :param job: the job that made it.
     :param first: no link before it on its chain is broken.
     :param behind: number of artefacts that stand on it.
     """

@@ -14,11 +14,9 @@ class Node:
     """A job, or a file that no job made.
 
     :param id: the statement's digest, or the file's path.
-    :param label: the job in words, or the path.
     :param stage: first word below results/ of what it makes (sources, datasets, models, …), or
         ``outside`` for a file that no job made.
     :param outputs: path -> SHA-256 (of a source: the file itself).
-    :param statement: the job's attestation; None for a file that no job made.
     """
 
     id: str

@@ -126,7 +126,6 @@ def used_rows(records: Records, path: str) -> dict[str, list[int]]:
 def trace_stranger(records: Records | None, place: Path, number: int | None = None) -> Trace:
     """Trace a file found anywhere, by its bytes.
 
-    :param records: of the results at hand, or None.
     :param number: a row of it, as for :func:`trace`.
     :raises AtlasError: where no statement knows it; the sentence says what the file says of itself.
     """

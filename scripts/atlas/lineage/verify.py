@@ -20,10 +20,7 @@ from atlas.lineage.file_digests import FileDigests
 def verify(
     records: Records, files: Iterable[str] | None = None, digests: FileDigests | None = None
 ) -> Verification:
-    """Check artefacts and all that stands behind them.
-
-    :param files: paths of artefacts; None for everything below results/, crates included.
-    """
+    """Check artefacts (None: everything below results/, crates included), and what is behind them."""
     check = _Check(records, digests or FileDigests())
     check.collect({*records.artefacts(), *records.attested()} if files is None else files)
     for name in sorted(check.names):

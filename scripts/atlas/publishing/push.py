@@ -11,7 +11,7 @@ from atlas.files import write_json
 from atlas.job.records import Records
 from atlas.lineage.file_digests import FileDigests
 from atlas.lineage.verify import verify
-from atlas.publishing.hub_cards import CARD, delta_card, fitted_card
+from atlas.publishing.hub_cards import CARD, Origins, delta_card, fitted_card
 from atlas.publishing.push_errors import explain, without_secrets
 
 
@@ -30,7 +30,6 @@ def push(
     :param files: files of the folder; its README.md is fitted, and a delta gets one.
     :param path: the folder below results/: ``deltas/…``, ``merged/…`` or ``models/…``.
     :param private: the visibility that the repository has, or is made with; it is never changed.
-    :param name: what the configuration calls the upload.
     :param origins: of a delta: ``base`` and ``instruct`` -> address, revision, licence.
     :raises AtlasError: where a file, or anything that it was made from, is not what its attestation
         says; where the repository has another visibility or holds other weights; where the hub
@@ -72,12 +71,7 @@ def _verified(files: Sequence[Path], path: str) -> dict[str, str]:
     return found
 
 
-def _card(
-    contents: Mapping[str, Path],
-    path: str,
-    repo: str,
-    origins: Mapping[str, Mapping[str, str | None]],
-) -> bytes:
+def _card(contents: Mapping[str, Path], path: str, repo: str, origins: Origins) -> bytes:
     """The README.md of the repository."""
     if CARD in contents:
         return fitted_card(contents[CARD].read_text(encoding="utf-8"), path, repo)

@@ -11,10 +11,7 @@ QUOTA = re.compile(
 
 
 def explain(error: BaseException, repo: str, token: str) -> str:
-    """One sentence for a failed upload.
-
-    :param token: what must not be in the sentence.
-    """
+    """One sentence for a failed upload."""
     chain = _chain(error)
     said = " ".join(filter(None, (_words(e) for e in chain)))
     status = next(filter(None, map(_status, reversed(chain))), None)

@@ -244,7 +244,6 @@ def base_from_model(
     """A model of the workflow as the base of another; adapters are merged in float32.
 
     :param base: files of the base of the model.
-    :param model: files of the model.
     :raises AtlasError: where the adapter does not fit its base.
     """
     from atlas.weights.adapters import load_adapter, merged

@@ -29,7 +29,6 @@ def fetch_adapter(
     """Bring an adapter into results/models.
 
     :param source: hub (repo, revision) or local (folder).
-    :param base: files of the base it belongs to.
     :raises AtlasError: for an adapter of another base (by recorded digest, then name, then
         shapes), a pickle, NaN or Inf.
     """

@@ -24,7 +24,6 @@ from atlas.progress import Progress
 def fetch_package(name: str, sha256: str, cache: Path) -> Path:
     """A package file from the cache, or from the index.
 
-    :param name: file name, wheel or sdist.
     :raises AtlasError: where the file cannot be had or has another digest.
     """
     from filelock import FileLock

@@ -12,10 +12,7 @@ FASTER = ("padding_free", "liger")
 
 
 def refuse_on_seq2seq(recipe: dict[str, Any]) -> None:
-    """Refuse what is for causal bases only.
-
-    :raises AtlasError: where the recipe has it.
-    """
+    """Refuse a recipe with what is for causal bases only."""
     for key in FASTER:
         if recipe[key]:
             raise AtlasError(

@@ -26,12 +26,7 @@ from atlas.networks.architectures import is_seq2seq, load
 from atlas.networks.tokens import Tokens, load_tokenizer
 from atlas.progress import Progress, say
 from atlas.sources.bases import own_tensors
-from atlas.training.acceleration import (
-    FASTER,
-    check_liger,
-    refuse_neighbours_seen,
-    refuse_on_seq2seq,
-)
+from atlas.training import acceleration
 from atlas.weights.adapters import write_adapter
 from atlas.weights.model_cards import write_card
 from atlas.weights.tensors import check_finite, write_safetensors
@@ -116,7 +111,7 @@ def train(
         origin=f"Trained by Delta Atlas from {record['name']} with {recipe['objective']} "
                f"({recipe['parameters']}) on {len(data)} rows.",
         settings={**{k: v for k, v in recipe.items()
-                     if k not in ("lora", "ia3", "grpo") and (v or k not in FASTER)},
+                     if k not in ("lora", "ia3", "grpo") and (v or k not in acceleration.FASTER)},
                   **recipe.get("grpo", {}),
                   **(recipe.get(recipe["parameters"]) or {}), "seed": seed},
         seq2seq=is_seq2seq(folder),
@@ -198,7 +193,6 @@ def make_trainer(
 ) -> Any:  # fmt: skip
     """A trainer of the transformers library, ready to train.
 
-    :param folder: where the base's config.json and tokenizer are.
     :raises AtlasError: where the recipe has what the base or the device has not.
     """
     per_step = recipe["batch_size"] * recipe["accumulation"]
@@ -213,7 +207,7 @@ def make_trainer(
     }
     say(f"{len(data)} rows, {steps} steps of {per_step} rows on {device}")
     if is_seq2seq(folder):
-        refuse_on_seq2seq(recipe)
+        acceleration.refuse_on_seq2seq(recipe)
         return _encoded_trainer(shared, folder, data, recipe, arguments)
     if recipe["objective"] == "dpo":
         keys = ("prompt_ids", "chosen_ids", "rejected_ids")
@@ -222,7 +216,7 @@ def make_trainer(
             args=DPOConfig(beta=recipe["beta"], **arguments), train_dataset=dataset, **shared
         )
     if recipe["liger"]:
-        check_liger(network, device)
+        acceleration.check_liger(network, device)
     settings = SFTConfig(
         packing=False, padding_free=recipe["padding_free"], use_liger_kernel=recipe["liger"],
         **arguments,
@@ -230,7 +224,7 @@ def make_trainer(
     dataset = Dataset.from_list([_labelled(row) for row in data])
     trainer = _Supervised(args=settings, train_dataset=dataset, **shared)
     if recipe["padding_free"]:
-        refuse_neighbours_seen(trainer)
+        acceleration.refuse_neighbours_seen(trainer)
     return trainer
 
 

@@ -12,7 +12,6 @@ NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 def reward(completion: str, entry: dict[str, Any], grader: str, answer: str, column: str) -> float:
     """What a completion earns, from 0 to 1.
 
-    :param entry: the raw row of the problem.
     :param grader: ``reasoning_gym``, the score that the task's own grader gives the answer;
         ``number``, 1 where the answer is the number that ends the reference, else 0 (GSM8K).
     :param answer: how the answer is taken from the completion (:func:`answer_of`).

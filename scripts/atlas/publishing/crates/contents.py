@@ -31,11 +31,10 @@ MERGED = f"{CONFIGURATION}/merged.json"
 class Contents:
     """All that a crate holds.
 
-    :param target: path of the artefact that the crate is about.
     :param jobs: statements of all jobs behind it, each after those whose outputs it read.
     :param runs: identity of a run -> what its record says (command, configuration, user ...).
-    :param artefacts: path -> entry of each output and each input of these jobs; so, too, of the
-        workflow's own files, and of statements and what was typed (records).
+    :param artefacts, workflow, records: path -> entry of each output and input of these jobs, of
+        each file of the workflow, and of each statement and of what was typed.
     """
 
     target: str
@@ -117,7 +116,6 @@ def gather(records: Records, target: str, companions: Iterable[str]) -> Contents
 def fill(records: Records, contents: Contents, source: Path, folder: Path) -> None:
     """Put everything into the crate's folder, and note the digest and size of each file.
 
-    :param source: folder of the Snakefile.
     :raises AtlasError: where a file is missing or is not what its statement says.
     """
 
@@ -155,10 +153,7 @@ def fill(records: Records, contents: Contents, source: Path, folder: Path) -> No
 
 
 def clear(folder: Path, keep: Path) -> None:
-    """Empty the folder of an earlier crate, so that nothing of it stays.
-
-    :param keep: the place of the metadata, where the job writes it.
-    """
+    """Empty the folder of an earlier crate, so that nothing of it stays."""
     for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

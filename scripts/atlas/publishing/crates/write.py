@@ -28,7 +28,6 @@ def write_crate(
     :param artefact: what the crate is about, relative to the working folder.
     :param target: its name in the path of the crate.
     :param companions: artefacts that belong to it and are not behind it (the figures of a table).
-    :param source: folder of the Snakefile.
     :raises AtlasError: where an artefact has no statement, is missing, or is not what its
         statement says.
     """
