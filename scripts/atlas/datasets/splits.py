@@ -1,6 +1,6 @@
 """From raw rows to splits: the published cuts, and rows as text."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from atlas.sources.raw_rows import lookup
 
 # Two private-use characters around the column that may be cut, taken out after rendering.
 _OPEN, _CLOSE = "\ue000", "\ue001"
+Row = dict[str, Any]
 ROLES = ("system", "user", "assistant")
 
 
@@ -42,8 +43,7 @@ def make_split(
     """
     source = read_jsonl(raw)
     chosen = split_rows(len(source), split, region, parts, dataset, most)
-    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-    render = _renderer(environment, dataset, kind, columns, template, variant, cut)
+    render = _renderer(dataset, kind, columns, template, variant, cut)
     written, refused = [], 0
     for number in chosen:
         row = render(source[number], f"{dataset}, row {number}")
@@ -93,14 +93,8 @@ def split_rows(
 
 
 def _renderer(
-    environment: SandboxedEnvironment,
-    dataset: str,
-    kind: str,
-    columns: Mapping[str, str],
-    template: Mapping[str, Any],
-    variant: str,
-    cut: str | None,
-) -> Callable[[dict[str, Any], str], dict[str, Any] | None]:
+    dataset: str, kind: str, columns: dict[str, str], template: Row, variant: str, cut: str | None
+) -> Callable[[Row, str], Row | None]:
     sources = {
         key: template[key]
         for key in ("task", "input", "completion", "chosen", "rejected", "text")
@@ -109,6 +103,7 @@ def _renderer(
     turns = template["messages"] if isinstance(template.get("messages"), dict) else {}
     sources |= {role: source for role, source in turns.items() if source is not None}
     sources["frame"] = template["variants"][variant]
+    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
     texts = {}
     for key, source in sources.items():
         try:

@@ -129,10 +129,6 @@ def closure(target: str) -> dict[str, Any]:
 
 def outside() -> dict[str, str]:
     """Digests of the modules that cannot alter a byte of an artefact: attested all the same."""
-    files = {
-        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for file in (ROOT / LIBRARY).rglob("*.py")
-    }
-    return {
-        module: _read_module(module, ROOT)[0][:16] for module in sorted(filter(_is_outside, files))
-    }
+    places = (f.relative_to(ROOT).with_suffix("") for f in (ROOT / LIBRARY).rglob("*.py"))
+    modules = {".".join(place.parts).removesuffix(".__init__") for place in places}
+    return {m: _read_module(m, ROOT)[0][:16] for m in sorted(filter(_is_outside, modules))}

@@ -1,7 +1,6 @@
 """What goes wrong with an upload, in one sentence that says what to do and holds no secret."""
 
 import re
-from typing import Any
 
 from atlas.sources.hub import unreachable
 
@@ -80,13 +79,10 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _status(error: BaseException) -> int | None:
-    response: Any = getattr(error, "response", None)
-    return getattr(response, "status_code", None)
+    return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _words(error: BaseException) -> str:
     """The hub's own words, where it said any."""
-    words = getattr(error, "server_message", None)
-    if not words and str(error).startswith("LFS batch API returned errors"):
-        words = str(error)
-    return str(words or "")
+    told = str(error) if str(error).startswith("LFS batch API returned errors") else ""
+    return str(getattr(error, "server_message", None) or told)

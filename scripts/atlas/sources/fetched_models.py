@@ -127,8 +127,8 @@ def fetch_full(
         for name, target in zip([*others, *weight_names], targets, strict=True):
             link(folder / name, target)
         record = read_json(by_name(base)["base.json"])
-        digests = {"base": record["weights_sha256"],
-                   "weights": weights_digest([folder / n for n in weight_names])}  # fmt: skip
+        own = weights_digest([folder / name for name in weight_names])
+        digests = {"base": record["weights_sha256"], "weights": own}
         write_card(card, name=model, base=record, address=str(address[0]), revision=address[1],
                    adapter=False, origin=origin, digests=digests, sentence=sentence)  # fmt: skip
 

@@ -141,11 +141,10 @@ def peft_config(recipe: dict[str, Any], *, seq2seq: bool = False) -> PeftConfig 
             target_modules=list(lora["targets"]), bias="none", task_type=task_type,
         )  # fmt: skip
     if recipe["parameters"] == "ia3":
-        ia3 = recipe["ia3"]
+        modules, feedforward = (list(recipe["ia3"][key]) for key in ("targets", "feedforward"))
         return IA3Config(
-            target_modules=list(ia3["targets"]), feedforward_modules=list(ia3["feedforward"]),
-            task_type=task_type,
-        )  # fmt: skip
+            target_modules=modules, feedforward_modules=feedforward, task_type=task_type
+        )
     return None
 
 
@@ -199,12 +198,8 @@ def make_trainer(
     per_epoch = math.ceil(math.ceil(len(data) / recipe["batch_size"]) / recipe["accumulation"])
     steps = recipe["max_steps"] or math.ceil(recipe["epochs"] * per_epoch)
     arguments = trainer_arguments(recipe, seed, scratch, device, steps) | {"max_length": None}
-    shared = {
-        "model": network,
-        "processing_class": load_tokenizer(folder),
-        "peft_config": peft_config(recipe),
-        "callbacks": [Watch(steps)],
-    }
+    shared = {"model": network, "processing_class": load_tokenizer(folder)}
+    shared |= {"peft_config": peft_config(recipe), "callbacks": [Watch(steps)]}
     say(f"{len(data)} rows, {steps} steps of {per_step} rows on {device}")
     if is_seq2seq(folder):
         acceleration.refuse_on_seq2seq(recipe)

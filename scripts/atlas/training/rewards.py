@@ -39,8 +39,7 @@ def answer_of(completion: str, how: str) -> str | None:
     if how == "text":
         return completion.strip() or None
     if how == "first_line":
-        lines = completion.strip().splitlines()
-        return lines[0].strip() if lines else None
+        return next((line.strip() for line in completion.strip().splitlines()), None)
     if how == "tag":
         tags = re.findall(r"<answer>(.*?)</answer>", completion, flags=re.DOTALL)
         return tags[-1].strip() if tags else None

@@ -200,6 +200,6 @@ def _configuration_files(run: dict[str, Any], root: Path) -> Iterator[tuple[str,
     for number, name in enumerate(run.get("configfiles", [])):
         file = root / Path(name).expanduser()
         if file.is_file():
-            inside = file.resolve().is_relative_to(root)
-            relative = file.resolve().relative_to(root).as_posix() if inside else ""
-            yield relative or f"{CONFIGURATION}/{number}-{file.name}", file
+            place = file.resolve()
+            inside = place.relative_to(root).as_posix() if place.is_relative_to(root) else ""
+            yield inside or f"{CONFIGURATION}/{number}-{file.name}", file

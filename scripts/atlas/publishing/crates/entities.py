@@ -7,9 +7,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from rocrate.model import ContextEntity, Dataset, File
-from rocrate.rocrate import ROCrate
-
 from atlas.job.statements import ATTESTATIONS, Statement
 from atlas.lineage.crate_files import Entry
 from atlas.publishing.crates.contents import README, Contents
@@ -70,6 +67,8 @@ class Entities:
     """Entities of a crate in the order in which they were added, in rocrate's own form."""
 
     def __init__(self, contents: Contents, folder: Path) -> None:
+        from rocrate.rocrate import ROCrate
+
         self.contents = contents
         self.folder = folder
         self.crate = ROCrate(version=VERSION)
@@ -85,6 +84,8 @@ class Entities:
 
     def add(self, identifier: str, kind: str | list[str], /, **properties: Any) -> str:
         """Add an entity once; what is None or empty is left out, a list of one is its element."""
+        from rocrate.model import ContextEntity, Dataset, File
+
         if identifier in self.known:
             return identifier
         self.known.add(identifier)
