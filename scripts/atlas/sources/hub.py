@@ -39,7 +39,8 @@ def resolve(repo: str, revision: str, kind: str = "model") -> str:
     except Exception as error:
         if known is not None and unreachable(error):
             return str(known)
-        raise failure(error, repo, revision) from None
+        told = failure(error, repo, revision)
+        raise told from None
     if known is not None and found != known:
         raise AtlasError(
             f"{repo}: the revision {revision!r} is now the commit {found} and was {known} when "
@@ -87,7 +88,8 @@ def fetch(repo: str, commit: str, name: str, cache: Path, kind: str = "model") -
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise failure(error, repo, commit, name) from None
+        told = failure(error, repo, commit, name)
+        raise told from None
     return path
 
 
@@ -101,7 +103,8 @@ def file_names(repo: str, commit: str, cache: Path, kind: str = "model") -> list
     try:
         names = sorted(HfApi().list_repo_files(repo, revision=commit, repo_type=kind))
     except Exception as error:
-        raise failure(error, repo, commit) from None
+        told = failure(error, repo, commit)
+        raise told from None
     _keep(record, names)
     return names
 
