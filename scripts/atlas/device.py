@@ -35,9 +35,7 @@ def choose() -> torch.device:
         raise AtlasError(
             "device is cuda, and torch sees no GPU; set device to auto, or install a CUDA build."
         )
-    if wanted != "cpu" and torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("cpu")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def prepare(seed: int = 0) -> torch.device:
@@ -63,7 +61,6 @@ def attention(dtype: str, device: torch.device) -> str | None:
     """How a network is to compute attention, from the configuration's `attention`.
 
     :param dtype: precision in which its weights are loaded.
-    :param device: where it will compute.
     :returns: the name that transformers has for it; None: what transformers chooses.
     :raises AtlasError: where flash attention was asked for and cannot be had.
     """
@@ -101,6 +98,4 @@ def describe() -> str:
     """The device in words."""
     import torch
 
-    if choose().type == "cuda":
-        return torch.cuda.get_device_name()
-    return "cpu"
+    return torch.cuda.get_device_name() if choose().type == "cuda" else "cpu"

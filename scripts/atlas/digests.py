@@ -1,7 +1,5 @@
 """SHA-256 of files and of weights."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Reading and writing the plain file formats, always whole and always the same bytes."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -130,8 +128,16 @@ def link(source: Path, target: Path) -> None:
 def copy(source: Path, target: Path) -> None:
     """A copy, brought to the disk: a file of the user's own may be changed in its place later."""
     shutil.copyfile(source, target)
-    with target.open("rb") as handle:
-        os.fsync(handle.fileno())
+    sync(target)
+
+
+def sync(path: Path) -> None:
+    """Bring a file or a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def by_folder(files: Sequence[Path]) -> dict[str, list[Path]]:

@@ -1,7 +1,5 @@
 """Items in their order, the next of which are worked on while the caller has one."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor

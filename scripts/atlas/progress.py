@@ -1,7 +1,5 @@
 """Progress of long work, on the terminal, a line every few seconds."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

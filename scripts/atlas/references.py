@@ -1,7 +1,5 @@
 """Names in a configuration: refused where nothing has them, with the nearest that does."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Collection
 

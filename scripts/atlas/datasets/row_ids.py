@@ -1,7 +1,5 @@
 """Which raw rows a line of a model's rows.jsonl comes from."""
 
-from __future__ import annotations
-
 from typing import Any
 
 

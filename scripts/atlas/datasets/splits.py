@@ -1,8 +1,6 @@
 """From raw rows to splits: the published cuts, and rows as text."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from atlas.sources.raw_rows import lookup
 
 # Two private-use characters around the column that may be cut, taken out after rendering.
 _OPEN, _CLOSE = "\ue000", "\ue001"
+Row = dict[str, Any]
 ROLES = ("system", "user", "assistant")
 
 
@@ -44,8 +43,7 @@ def make_split(
     """
     source = read_jsonl(raw)
     chosen = split_rows(len(source), split, region, parts, dataset, most)
-    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-    render = _renderer(environment, dataset, kind, columns, template, variant, cut)
+    render = _renderer(dataset, kind, columns, template, variant, cut)
     written, refused = [], 0
     for number in chosen:
         row = render(source[number], f"{dataset}, row {number}")
@@ -70,9 +68,8 @@ def split_rows(
     """Numbers of the rows of a split.
 
     The region is the first share of all rows (shares apply in turn, each rounded down), at most
-    `most` of them; its
-    parts are contiguous and equal, the last one takes what remains. ``rest`` is what follows
-    the region, or everything where the region is everything.
+    `most` of them; its parts are contiguous and equal, the last one takes what remains. ``rest``
+    is what follows the region, or everything where the region is everything.
 
     :raises AtlasError: where a part would have no row.
     """
@@ -87,25 +84,17 @@ def split_rows(
             f"{where}: {total} rows give a region of {end}, which is too few for the splits "
             f"{', '.join(parts)}; at least {len(parts)} rows are needed in the region."
         )
-    if split == "all":
-        return range(total)
-    if split == "region":
-        return range(end)
-    if split == "rest":
-        return range(total) if end == total else range(end, total)
+    rest = range(total) if end == total else range(end, total)
+    whole = {"all": range(total), "region": range(end), "rest": rest}
+    if split in whole:
+        return whole[split]
     index = list(parts).index(split)
     return range(index * size, end if index == len(parts) - 1 else (index + 1) * size)
 
 
 def _renderer(
-    environment: SandboxedEnvironment,
-    dataset: str,
-    kind: str,
-    columns: Mapping[str, str],
-    template: Mapping[str, Any],
-    variant: str,
-    cut: str | None,
-) -> Callable[[dict[str, Any], str], dict[str, Any] | None]:
+    dataset: str, kind: str, columns: dict[str, str], template: Row, variant: str, cut: str | None
+) -> Callable[[Row, str], Row | None]:
     sources = {
         key: template[key]
         for key in ("task", "input", "completion", "chosen", "rejected", "text")
@@ -114,6 +103,7 @@ def _renderer(
     turns = template["messages"] if isinstance(template.get("messages"), dict) else {}
     sources |= {role: source for role, source in turns.items() if source is not None}
     sources["frame"] = template["variants"][variant]
+    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
     texts = {}
     for key, source in sources.items():
         try:
@@ -128,8 +118,7 @@ def _renderer(
             raise AtlasError(f"{where}: the template {key!r} fails: {error}.") from None
 
     def prompt(values: dict[str, Any], where: str) -> str:
-        parts = {"task": put("task", values, where), "input": put("input", values, where)}
-        return put("frame", parts, where)
+        return put("frame", {key: put(key, values, where) for key in ("task", "input")}, where)
 
     def render(raw: dict[str, Any], where: str) -> dict[str, Any] | None:
         values = {name: lookup(raw, path, where) for name, path in columns.items()}
@@ -165,11 +154,8 @@ def _span(marked: Callable[[], str], plain: str) -> list[int] | None:
     except AtlasError:
         return None
     start, end = text.find(_OPEN), text.rfind(_CLOSE)
-    if start < 0 or end < start:
-        return None
-    if text[:start] + text[start + 1 : end] + text[end + 1 :] != plain:
-        return None
-    return [start, end - 1]
+    same = text[:start] + text[start + 1 : end] + text[end + 1 :] == plain
+    return [start, end - 1] if 0 <= start <= end and same else None
 
 
 def _first_exchange(messages: Any, where: str) -> dict[str, Any] | None:

@@ -1,7 +1,5 @@
 """The rows that a model is trained on: mixed, drawn, made to fit, as tokens."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +9,8 @@ from typing import Any
 from atlas.errors import AtlasError
 from atlas.files import read_jsonl, write_json, write_jsonl
 from atlas.networks.tokens import Tokens
+
+Row = dict[str, Any]
 
 
 def prepare_rows(
@@ -38,8 +38,7 @@ def prepare_rows(
     :param data: dataset, split, share, rows and max_tokens of each entry of the mixture.
     :param total: rows to draw from the mixture (None: as many as there are).
     :param length: ``policy`` for rows that are too long.
-    :param raw: for grpo: raw rows of each entry of the mixture.
-    :param room: for grpo: tokens that a completion may have.
+    :param raw, room: for grpo: raw rows of each entry, and tokens that a completion may have.
     :raises AtlasError: where rows are lacking, or a row is too long and the policy is refuse.
     """
     tokens = Tokens(tokenizer[0].parent)
@@ -53,9 +52,8 @@ def prepare_rows(
         name = f"{entry['dataset']}/{entry['split']}"
         fit = Fit(tokens, entry["max_tokens"], length["policy"])
         # Rows are tried in a random order until there are enough that fit.
-        order = source if size is None else draw.sample(source, len(source))
         picked: list[dict[str, Any]] = []
-        for row in order:
+        for row in source if size is None else draw.sample(source, len(source)):
             if len(picked) == size:
                 break
             where = f"{name}, row {row['row']}"
@@ -85,7 +83,7 @@ def prepare_rows(
 
 
 def amounts(
-    available: Sequence[int], data: Sequence[dict[str, Any]], total: int | None, where: str
+    available: Sequence[int], data: Sequence[Row], total: int | None, where: str
 ) -> list[int | None]:
     """How many rows each entry of a mixture gives; None for all that fit.
 
@@ -93,24 +91,21 @@ def amounts(
     as the scarcest entry allows, and each entry gives its share of them, rounded down.
     Otherwise what `total` leaves is spread in proportion to what there is.
 
-    :param available: rows in the split of each entry.
     :raises AtlasError: where an entry has fewer rows than it should give.
     """
     wanted: list[int | None]
+    pairs = list(zip(available, data, strict=True))
     if any(entry.get("share") is not None for entry in data):
-        limit = min(int(n / e["share"] + 1e-9) for n, e in zip(available, data, strict=True))
+        limit = min(int(n / e["share"] + 1e-9) for n, e in pairs)
         size = limit if total is None else total
         wanted = [int(size * e["share"] + 1e-9) for e in data]
     elif total is not None:
         fixed = sum(e.get("rows") or 0 for e in data)
-        room = sum(n for n, e in zip(available, data, strict=True) if not e.get("rows"))
-        wanted = [
-            e.get("rows") or max(total - fixed, 0) * n // room
-            for n, e in zip(available, data, strict=True)
-        ]
+        room = sum(n for n, e in pairs if not e.get("rows"))
+        wanted = [e.get("rows") or max(total - fixed, 0) * n // room for n, e in pairs]
     else:
         wanted = [e.get("rows") for e in data]
-    for need, there, entry in zip(wanted, available, data, strict=True):
+    for need, (there, entry) in zip(wanted, pairs, strict=True):
         if need is not None and (need > there or need == 0):
             raise AtlasError(
                 f"{where}: needs {max(need, 1)} rows of {entry['dataset']}/{entry['split']}, and "
@@ -137,7 +132,8 @@ class Fit:
         if "text" in row:
             return {"input_ids": self.tokens.text(row["text"], close=True)}
         if "messages" in row:
-            return self._messages(row, where)
+            whole, start = self.tokens.exchange(row["messages"])
+            return self._finish(whole[:start], {"completion": whole[start:]}, where)
         keys = ["completion"] if "completion" in row else ["chosen", "rejected"]
         answers = {key: self.tokens.text(row[key], close=True) for key in keys}
         room = self.max_tokens - max(len(ids) for ids in answers.values())
@@ -149,9 +145,7 @@ class Fit:
                 self.cut += 1
         return self._finish(prompt, answers, where)
 
-    def problem(
-        self, row: dict[str, Any], room: int, entry: dict[str, Any], where: str
-    ) -> dict[str, Any] | None:
+    def problem(self, row: Row, room: int, entry: Row, where: str) -> Row | None:
         """A prompt that leaves room for a completion, with its raw row, or None if dropped."""
         self.read += 1
         prompt = self.tokens.prompt(row["prompt"])
@@ -165,9 +159,7 @@ class Fit:
             return None
         return {"prompt": row["prompt"], "prompt_ids": prompt, "entry": entry}
 
-    def _finish(
-        self, prompt: list[int], answers: dict[str, list[int]], where: str
-    ) -> dict[str, Any] | None:
+    def _finish(self, prompt: list[int], answers: dict[str, list[int]], where: str) -> Row | None:
         longest = max(len(ids) for ids in answers.values())
         if len(prompt) + longest > self.max_tokens:
             if self.policy == "refuse":
@@ -186,10 +178,6 @@ class Fit:
             return {"input_ids": prompt + answers["completion"], "completion_start": len(prompt)}
         return {"prompt_ids": prompt, "chosen_ids": answers["chosen"],
                 "rejected_ids": answers["rejected"]}  # fmt: skip
-
-    def _messages(self, row: dict[str, Any], where: str) -> dict[str, Any] | None:
-        whole, start = self.tokens.exchange(row["messages"])
-        return self._finish(whole[:start], {"completion": whole[start:]}, where)
 
     def _shorten(self, prompt: str, span: list[int], room: int) -> list[int] | None:
         """Cut the end of a span of the prompt until the prompt has at most `room` tokens."""

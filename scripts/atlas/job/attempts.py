@@ -4,8 +4,6 @@ An attempt file is opened when a job starts and closed when it ends; one that wa
 the trace of a job that was killed. Nothing here is an input of a rule.
 """
 
-from __future__ import annotations
-
 import contextlib
 import getpass
 import hashlib
@@ -55,10 +53,7 @@ def _line(value: dict[str, Any]) -> bytes:
 
 
 def open_run(identity: str, configuration: dict[str, Any], configfiles: list[str]) -> None:
-    """Note what somebody typed, before the first job of a run.
-
-    :param configuration: the merged configuration.
-    """
+    """Note what somebody typed, before the first job of a run."""
     file = run_file(identity)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, _line({
@@ -104,8 +99,7 @@ class Attempt:
         """Note how it ended.
 
         :param outcome: finished or failed.
-        :param more: error (a sentence), or statement, replaced (path -> digests from, to),
-            working_s and attesting_s (seconds).
+        :param more: error (a sentence), or what :meth:`Execution.run` returns.
         """
         self.content |= {"ended": now(), "outcome": outcome, **more}
         # A full disk must not hide the error that is being reported.

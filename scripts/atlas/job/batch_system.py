@@ -1,7 +1,5 @@
 """The batch system that a job runs under: what it was given there, and what still lives there."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess
@@ -44,9 +42,8 @@ def job_fields(line: str) -> dict[str, str]:
 
 
 def refuse_living_jobs(folder: Path) -> None:
-    """Refuse to start where jobs of an earlier run still write to the same folder.
+    """Refuse to start where jobs of an earlier run still write to the same working folder.
 
-    :param folder: the working folder.
     :raises AtlasError: with the command that cancels them.
     """
     rows = [line.split("|") for line in _ask("squeue", "-h", "-o", "%A|%j|%Z").splitlines()]

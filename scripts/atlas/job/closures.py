@@ -1,7 +1,5 @@
 """Code closures: the modules and packages that a function hangs on."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import sys
@@ -24,6 +22,7 @@ ENTRY = "entry"
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML", "huggingface_hub": "huggingface-hub",
                  "pypi_simple": "pypi-simple", "sentence_transformers": "sentence-transformers",
                  "markdown_it": "markdown-it-py", "faiss": "faiss-cpu"}  # fmt: skip
+DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _is_outside(module: str) -> bool:
@@ -33,10 +32,7 @@ def _is_outside(module: str) -> bool:
 
 def _module_file(module: str, root: Path) -> Path | None:
     base = root.joinpath(*module.split("."))
-    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
+    return next(filter(Path.is_file, (base.with_suffix(".py"), base / "__init__.py")), None)
 
 
 def _read_module(module: str, root: Path) -> tuple[str, tuple[str, ...]]:
@@ -66,26 +62,15 @@ def _parse(file: Path, root: Path, *_: int) -> tuple[str, tuple[str, ...]]:
                 for alias in node.names
                 if _module_file(f"{node.module}.{alias.name}", root)
             )
-        elif isinstance(node, ast.Call) and _called(node) == "import_module":
+        elif isinstance(node, ast.Call) and "import_module" in (
+            getattr(node.func, "id", ""),
+            getattr(node.func, "attr", ""),
+        ):
             imports.update(_pattern(n) for n in node.args if isinstance(n, ast.JoinedStr))
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
     return digest, tuple(sorted(imports))
-
-
-def _called(call: ast.Call) -> str:
-    """The last part of the name of what is called."""
-    match call.func:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
-    return ""
 
 
 def _pattern(text: ast.JoinedStr) -> str:
@@ -105,7 +90,6 @@ def modules_behind(target: str, root: Path | None = None) -> tuple[dict[str, str
     """Modules of the library that a function hangs on, and the packages that they import.
 
     :param target: ``module:function``.
-    :param root: folder that holds the library; this one's by default.
     :returns: module -> digest of its syntax tree, sorted; names of distributions.
     :raises ModuleNotFoundError: where the target's module is not there.
     """
@@ -132,9 +116,8 @@ def closure(target: str) -> dict[str, Any]:
     """The code that makes an artefact.
 
     :param target: ``module:function``, the function that a script calls.
-    :returns: ``function``, ``modules`` (name -> digest of its syntax tree, for the module and
-        all that it imports of this library) and ``distributions`` (name -> installed version,
-        for the third-party packages that these modules import).
+    :returns: ``function``, ``modules`` (name -> digest of its syntax tree, also of all that it
+        imports of this library) and ``distributions`` that these import (name -> version).
     """
     modules, distributions = modules_behind(target)
     return {
@@ -146,10 +129,6 @@ def closure(target: str) -> dict[str, Any]:
 
 def outside() -> dict[str, str]:
     """Digests of the modules that cannot alter a byte of an artefact: attested all the same."""
-    files = {
-        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for file in (ROOT / LIBRARY).rglob("*.py")
-    }
-    return {
-        module: _read_module(module, ROOT)[0][:16] for module in sorted(filter(_is_outside, files))
-    }
+    places = (f.relative_to(ROOT).with_suffix("") for f in (ROOT / LIBRARY).rglob("*.py"))
+    modules = {".".join(place.parts).removesuffix(".__init__") for place in places}
+    return {m: _read_module(m, ROOT)[0][:16] for m in sorted(filter(_is_outside, modules))}

@@ -4,8 +4,6 @@ Snakemake keeps no digest of what it made. It asks its records which outputs are
 make those again; here it is told of two more kinds.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,8 @@ def is_complete(name: str, mtime: float | None, root: Path = Path()) -> bool:
         has it is taken as it is, another is read (`lineage.py verify` reads them all).
     """
     records = Records(root)
-    pointer = records.mirror(name)
     place = records.path(name)
-    if not pointer.exists():
+    if not records.mirror(name).exists():
         return False
     if mtime is not None and place.stat().st_mtime == mtime:
         return True

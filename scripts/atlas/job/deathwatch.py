@@ -1,7 +1,5 @@
 """A job must not outlive the run that started it, or it would write into the next one's results."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal
@@ -28,9 +26,11 @@ def announce() -> str:
 
     :returns: the identity of the run.
     """
-    known = os.environ.get(VARIABLE)
-    if known and not _is_stale(known):
-        return known
+    if known := os.environ.get(VARIABLE):
+        pid, start, node, _ = _parse(known)
+        # Started elsewhere, or here and still alive: an ancestor of ours.
+        if node != os.uname().nodename or start in ("0", start_time(pid)):
+            return known
     batch_job = os.environ.get("SLURM_JOB_ID", "")
     identity = f"{os.getpid()}.{start_time(os.getpid()) or 0}.{os.uname().nodename}.{batch_job}"
     os.environ[VARIABLE] = identity
@@ -41,12 +41,6 @@ def _parse(identity: str) -> tuple[int, str, str, str]:
     pid, start, rest = identity.split(".", 2)
     node, _, batch_job = rest.rpartition(".")
     return int(pid), start, node, batch_job
-
-
-def _is_stale(identity: str) -> bool:
-    """True when the run was started here and is no more, or is not an ancestor of ours."""
-    pid, start, node, _ = _parse(identity)
-    return node == os.uname().nodename and start not in ("0", start_time(pid))
 
 
 def is_alive(identity: str) -> bool:

@@ -1,13 +1,10 @@
 """SHA-256 of files, computed once per run and node whatever the number of jobs that ask."""
 
-from __future__ import annotations
-
-import contextlib
-import fcntl
 import hashlib
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
+
+from filelock import FileLock
 
 from atlas.digests import sha256_file
 
@@ -16,9 +13,7 @@ class DigestCache:
     """Digests of one run on one node, keyed by what the file system says of a file.
 
     A file is taken as unchanged while its device, inode, size and both time stamps are; the
-    cache belongs to a run, so that a verification never trusts it.
-
-    :param path: the database; locks of files that are being read stand beside it.
+    cache belongs to a run, so that a verification never trusts it. Locks stand beside it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,7 +27,8 @@ class DigestCache:
         key = self._key(path)
         if found := self._find(key):
             return found
-        with self._claim(key):
+        name = f"{self._path.name}.{hashlib.sha256(key.encode()).hexdigest()[:2]}.lock"
+        with FileLock(self._path.with_name(name)):
             if found := self._find(key):
                 return found
             digest = sha256_file(path)
@@ -49,13 +45,6 @@ class DigestCache:
 
     def _keep(self, key: str, digest: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?)", (key, digest))
-
-    @contextlib.contextmanager
-    def _claim(self, key: str) -> Iterator[None]:
-        name = hashlib.sha256(key.encode()).hexdigest()[:2]
-        with self._path.with_name(f"{self._path.name}.{name}.lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
 
     @staticmethod
     def _key(path: Path) -> str:

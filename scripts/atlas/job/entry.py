@@ -5,8 +5,6 @@ outputs and params as keyword arguments, and makes the outcome whole: every outp
 its place, hashed, attested, and renamed last.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import errno
@@ -31,11 +29,7 @@ SCRATCH_DAYS = 14  # a job that was killed is taken up again within these days, 
 
 
 def run(snakemake: Any) -> None:
-    """Run the function behind a rule as a job of the workflow.
-
-    :param snakemake: the object that Snakemake gives to scripts; of its params, ``code`` names the
-        function, and ``network`` is true where the job may reach a hub or a package index.
-    """
+    """Run the function behind a rule as a job of the workflow."""
     deathwatch.watch()
     identity = os.environ.get(deathwatch.VARIABLE, f"{os.getpid()}")
     threads = str(max(1, snakemake.threads))

@@ -1,7 +1,5 @@
 """One execution of a library function: its inputs hashed, its outputs staged, attested, renamed last."""
 
-from __future__ import annotations
-
 import contextlib
 import glob
 import hashlib
@@ -16,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError
-from atlas.files import STAGE_MARK
+from atlas.files import STAGE_MARK, sync
 from atlas.job import attempts, batch_system, closures, statements
 from atlas.job.attempts import slug
 from atlas.job.digest_cache import DigestCache
@@ -24,48 +22,37 @@ from atlas.job.records import BrokenRecordError, Records
 from atlas.job.statements import Statement, is_artefact
 
 WORK = Path(".snakemake/atlas")
-# Inputs that are not handed to the function. `companions` (the figures of a table) only have to be
-# there and are not attested; `local` (files of a user's own folder) are attested, and the function
-# finds them through its source.
+# Inputs that the function does not get: `companions` (figures of a table) only have to be there and
+# are not attested; `local` (files of a user's own folder) are, and are found through the source.
 COMPANIONS, LOCAL = "companions", "local"
-# A function that has an argument `gone` puts the files there that it made and deleted itself: path ->
-# SHA-256 and bytes. Their statement says so, and they may be absent.
-# A param that names the outputs which Snakemake deletes once they were read (temp()).
-TEMPORARY = "temporary"
-# A param of the rules whose jobs may reach a hub or a package index.
-NETWORK = "network"
+# Params: outputs that Snakemake deletes once they were read; whether a job may reach the network.
+TEMPORARY, NETWORK = "temporary", "network"
 
 Named = dict[str, Path | list[Path]]
 
 
 class Execution:
-    """A job between Snakemake and a library function.
-
-    :param snakemake: the object that Snakemake gives to scripts.
-    :param identity: the run.
-    """
+    """A job between Snakemake (its object for scripts) and a library function."""
 
     def __init__(self, snakemake: Any, identity: str) -> None:
         self.snakemake = snakemake
         self.target: str = snakemake.params.code["function"]
         self.identity = identity
-        self.cache = DigestCache(
-            WORK / "digests" / f"{slug(identity)}-{os.uname().nodename}.sqlite"
-        )
+        name = f"{slug(identity)}-{os.uname().nodename}.sqlite"
+        self.cache = DigestCache(WORK / "digests" / name)
         self.records = Records(Path())
         self.inputs = _named(snakemake.input)
         self.inputs.pop(COMPANIONS, None)
         self.outputs = _named(snakemake.output)
         self.input_names, self.output_names = _by_path(self.inputs), _by_path(self.outputs)
+        # What the function made and deleted itself, if it has an argument `gone`: SHA-256 and bytes.
         self.gone: dict[str, tuple[str, int]] = {}
         self.params = {name: v for name, v in snakemake.params.items() if name != "code"}
 
     def run(self, attempt: str) -> dict[str, Any]:
         """Do the work and make it whole.
 
-        :param attempt: what the statement calls the attempt.
-        :returns: for the attempt: digest of the statement, what was replaced by what, and the
-            seconds that the work and its attestation took.
+        :returns: for the attempt: statement, what was replaced, seconds of work and attestation.
         :raises AtlasError: for code or inputs that are not those of the plan, and what the
             function refuses.
         """
@@ -98,7 +85,7 @@ class Execution:
                 place.replace(path)
                 self.cache.put(Path(path), written[path])
             for folder in {Path(path).parent for path in stage}:
-                _sync(folder)
+                sync(folder)
         finally:
             for place in stage.values():
                 place.unlink(missing_ok=True)
@@ -246,11 +233,3 @@ def _device() -> dict[str, str]:
 
     attention = attention_used()
     return {"device": describe(), **({"attention": attention} if attention else {})}
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,5 @@
 """One GPU for each job, on a machine that has several and no batch system to share them out."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import time
@@ -27,10 +25,6 @@ def take(gpus: Sequence[str], folder: Path) -> str:
     """Take the first GPU that no other job of this workflow has, and show torch no other.
 
     Where all are taken, wait: `--resources gpu=N` allows more jobs than there are GPUs.
-
-    :param gpus: at least one.
-    :param folder: where the locks are.
-    :returns: the GPU.
     """
     folder.mkdir(parents=True, exist_ok=True)
     while True:

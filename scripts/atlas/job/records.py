@@ -1,7 +1,5 @@
 """The statements of a results folder, read and checked against their own digests."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json
@@ -11,16 +9,8 @@ from pathlib import Path
 
 from atlas.errors import AtlasError
 from atlas.files import STAGE_MARK
-from atlas.job.statements import (
-    ATTESTATIONS,
-    PROVENANCE,
-    RESULTS,
-    STATEMENTS,
-    Statement,
-    parse,
-    place_of,
-    pointer_to,
-)
+from atlas.job import statements
+from atlas.job.statements import ATTESTATIONS, PROVENANCE, RESULTS, STATEMENTS, Statement
 
 CRATES = f"{RESULTS}/crates"
 CRATE_FILE = "ro-crate-metadata.json"
@@ -48,7 +38,7 @@ class Records:
 
     def mirror(self, name: str) -> Path:
         """The pointer to the newest statement of an artefact."""
-        return self.root / pointer_to(name)
+        return self.root / statements.pointer_to(name)
 
     def statement(self, name: str) -> Statement | None:
         """The newest statement of an artefact, or None where it has none.
@@ -72,12 +62,12 @@ class Records:
         data = place.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
         named_otherwise = place.parent.parent.name == "statements" and place.stem != digest
-        if named_otherwise or not (self.root / place_of(digest)).is_file():
+        if named_otherwise or not (self.root / statements.place_of(digest)).is_file():
             raise BrokenRecordError(
                 f"{self._relative(place)}: the statement was altered: its SHA-256 is {digest[:12]}…"
             )
         try:
-            return parse(json.loads(data), digest)
+            return statements.parse(json.loads(data), digest)
         except (ValueError, KeyError, TypeError, AttributeError):
             where = self._relative(place)
             raise BrokenRecordError(f"{where}: is not an attestation of a job.") from None
@@ -105,7 +95,7 @@ class Records:
         """Stored statements whose bytes are not those of their name: (path, SHA-256 found)."""
         for place in sorted((self.root / STATEMENTS).glob("*/[!.]*")):
             digest = hashlib.sha256(place.read_bytes()).hexdigest()
-            if (name := self._relative(place)) != place_of(digest):
+            if (name := self._relative(place)) != statements.place_of(digest):
                 yield name, digest
 
     def artefacts(self) -> list[str]:

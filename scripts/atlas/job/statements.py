@@ -4,8 +4,6 @@ An in-toto Statement v1 (https://in-toto.io/Statement/v1) whose predicate is SLS
 (https://slsa.dev/provenance/v1).
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -45,17 +43,13 @@ def pointer_to(artefact: str) -> str:
 class Statement:
     """One job's attestation.
 
-    :param params: what the job read of the configuration.
-    :param code: function, modules and distributions behind the rule
-        (:func:`atlas.job.closures.closure`).
+    :param code: what is behind the rule (:func:`atlas.job.closures.closure`).
     :param outputs, inputs: path -> SHA-256 of each file that the job wrote, or read.
     :param output_names, input_names: path -> name under which the rule declares it.
     :param temporary: outputs that are deleted once they were read -> their size in bytes.
     :param packages: distribution -> version, all that were installed.
-    :param execution: what is true of this execution only: host, device, threads, interpreter, and
-        what a batch system gave to it.
+    :param execution: what is true of this execution only (host, device, batch system ...).
     :param started, finished: ISO 8601.
-    :param run: identity of the run.
     :param digest: SHA-256 of the statement, where it was read.
     """
 

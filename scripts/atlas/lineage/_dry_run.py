@@ -1,7 +1,5 @@
 """What Snakemake would do now, asked of Snakemake itself."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,12 +64,8 @@ def planned_jobs(
 def _statement(job: Any) -> Statement:
     params = dict(job.params.items())
     code = params.pop("code", {})
-    inputs = [
-        path
-        for name, value in job.input.items()
-        if name != "companions"
-        for path in ([value] if isinstance(value, str) else value)
-    ]
+    named = {name: value for name, value in job.input.items() if name != "companions"}
+    inputs = [p for v in named.values() for p in ([v] if isinstance(v, str) else v)]
     return Statement(
         rule=job.rule.name,
         wildcards={name: str(value) for name, value in job.wildcards.items()},

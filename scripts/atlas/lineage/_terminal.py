@@ -1,7 +1,5 @@
 """What lineage.py says on a terminal."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rich.console import Console
@@ -49,9 +47,8 @@ def show_trace(out: Console, found: Trace, records: Records) -> None:
         for name, value in found.row.items():
             cells.add(f"[cyan]{escape(name)}[/] {escape(_short(value))}")
     for raw in found.raw:
-        tree.add(
-            f"row {raw['row']} of {escape(raw['file'])}: [dim]{escape(_short(raw['content']))}[/]"
-        )
+        content = escape(_short(raw["content"]))
+        tree.add(f"row {raw['row']} of {escape(raw['file'])}: [dim]{content}[/]")
     seen: set[str] = set()
     for target in found.graph.targets:
         _branch(tree, found.graph, target, records, seen)
@@ -115,8 +112,7 @@ def show_difference(out: Console, found: Difference) -> None:
     for title, names in (("only in A", found.only_a), ("only in B", found.only_b)):
         for name in names[:MANY]:
             out.print(f"  [dim]{title}[/] {escape(name)}")
-        if len(names) > MANY:
-            out.print(f"  [dim]and {len(names) - MANY} more {title}[/]")
+        _more(out, len(names), title, "")
     if found.causes:
         out.print("nearest causes:")
         _causes(out, found.causes)
@@ -152,9 +148,9 @@ def show_history(out: Console, entries: list[dict[str, Any]]) -> None:
     out.print(table)
 
 
-def _more(out: Console, count: int, what: str) -> None:
+def _more(out: Console, count: int, what: str, where: str = "; --json lists them") -> None:
     if count > MANY:
-        out.print(f"  [dim]and {count - MANY} more {what}; --json lists them[/]")
+        out.print(f"  [dim]and {count - MANY} more {what}{where}[/]")
 
 
 def _short(value: Any, width: int = 100) -> str:

@@ -1,7 +1,5 @@
 """Why two executions of a job gave, or may give, different files."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +23,6 @@ class Cause:
         processor, interpreter).
     :param name: path, dotted key, module or package.
     :param before, after: SHA-256, value, digest of a syntax tree or version; None where absent.
-    :param job: the job that it concerns.
     """
 
     kind: Kind
@@ -53,33 +50,29 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Key -> (before, after) where two mappings differ; None stands for absent."""
+    pairs = {key: (before.get(key), after.get(key)) for key in sorted({*before, *after})}
+    # 1, 1.0 and true are three values to whoever reads them.
     return {
-        key: (before.get(key), after.get(key))
-        for key in sorted({*before, *after})
-        if key not in before or key not in after or not _same(before[key], after[key])
+        key: (a, b)
+        for key, (a, b) in pairs.items()
+        if type(a) is not type(b) or a != b or (key in before) != (key in after)
     }
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Equal and of one type: 1, 1.0 and true are three values to whoever reads them."""
-    return type(a) is type(b) and bool(a == b)
 
 
 def own_causes(before: Statement, after: Statement) -> list[Cause]:
     """Differences of two executions that are not differences of their inputs."""
-    job = after.job
-    found: list[Cause] = []
-    if (before.rule, before.code["function"]) != (after.rule, after.code["function"]):
-        found.append(Cause("rule", "rule", f"{before.rule} ({before.code['function']})",
-                           f"{after.rule} ({after.code['function']})", job))  # fmt: skip
+    rules = ({"rule": f"{made.rule} ({made.code['function']})"} for made in (before, after))
     kinds: list[tuple[Kind, dict[str, Any], dict[str, Any]]] = [
+        ("rule", *rules),
         ("parameter", flatten(before.params), flatten(after.params)),
         ("module", before.code["modules"], after.code["modules"]),
         ("package", before.code["distributions"], after.code["distributions"]),
     ]
-    for kind, old, new in kinds:
-        found += [Cause(kind, name, a, b, job) for name, (a, b) in changed(old, new).items()]
-    return found
+    return [
+        Cause(kind, name, a, b, after.job)
+        for kind, old, new in kinds
+        for name, (a, b) in changed(old, new).items()
+    ]
 
 
 class Causes:
@@ -87,8 +80,6 @@ class Causes:
 
     An input that differs because the job that made it had a cause of its own is a consequence,
     and that cause is returned in its place.
-
-    :param find_before, find_after: the statement that made a file with a digest, or None.
     """
 
     def __init__(self, find_before: Find, find_after: Find) -> None:
@@ -108,11 +99,10 @@ class Causes:
         inputs = changed(before.inputs, after.inputs)
         earlier: list[Cause] = []
         for path, (a, b) in inputs.items():
-            made = [
-                find(path, d) if d else None for find, d in zip(self._find, (a, b), strict=True)
-            ]
-            if made[0] and made[1]:
-                earlier += self.of(made[0], made[1])
+            finds = zip(self._find, (a, b), strict=True)
+            made, again = (find(path, digest) if digest else None for find, digest in finds)
+            if made and again:
+                earlier += self.of(made, again)
             elif (a and b) or not own:
                 # A file more or less, with a parameter that says so, is that parameter's doing.
                 own.append(Cause("input", path, a, b, after.job))
@@ -138,15 +128,16 @@ class Group:
 
 
 def group(found: Iterable[tuple[Cause, str]]) -> list[Group]:
-    """Causes that say the same of several jobs as one; those that reach most come first.
+    """Causes (each with the file that it reaches) that say the same of several jobs as one.
 
-    :param found: cause and the file that it reaches, in pairs.
+    Those that reach most come first.
     """
-    groups: dict[tuple[Any, ...], tuple[dict[str, None], dict[str, None]]] = {}
+    groups: dict[tuple[Any, ...], dict[tuple[str, str], None]] = {}
     for cause, file in found:
         key = (cause.kind, cause.name, cause.before, cause.after)
-        jobs, files = groups.setdefault(key, ({}, {}))
-        jobs[cause.job] = None
-        files[file] = None
-    made = [Group(*key, list(jobs), list(files)) for key, (jobs, files) in groups.items()]
+        groups.setdefault(key, {})[cause.job, file] = None
+    made = [
+        Group(*k, *(list(dict.fromkeys(c)) for c in zip(*g, strict=True)))
+        for k, g in groups.items()
+    ]
     return sorted(made, key=lambda g: (-len(g.files), g.kind, g.name))

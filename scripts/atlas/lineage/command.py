@@ -1,7 +1,5 @@
 """python scripts/lineage.py: verify, trace, explain, diff, history, sign."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
@@ -125,12 +123,10 @@ def _name(records: Records, text: str) -> str:
 def _verify(options: argparse.Namespace) -> Answer:
     start = time.perf_counter()
     digests = FileDigests()
-    checked: list[tuple[Records, Verification, bool]] = []  # and whether files were chosen
-    crates = [Path(f) for f in options.files if (Path(f) / CRATE_FILE).is_file()]
-    if not options.files and (options.root / CRATE_FILE).is_file():
-        crates.append(options.root)
-    for crate in crates:
-        checked.append((Records(crate), verify_crate(crate, digests), True))
+    places = [Path(f) for f in options.files] or [options.root]
+    crates = [place for place in places if (place / CRATE_FILE).is_file()]
+    # With each verification, whether files were chosen.
+    checked = [(Records(crate), verify_crate(crate, digests), True) for crate in crates]
     others = [f for f in options.files if Path(f) not in crates]
     if others or not crates:
         records = open_records(options.root)
@@ -144,11 +140,9 @@ def _verify(options: argparse.Namespace) -> Answer:
         found.add(part)
     found.bytes = digests.bytes
     seconds = time.perf_counter() - start
-    return (
-        BROKEN if found.faults else WHOLE,
-        lambda: {"whole": not found.faults, "seconds": seconds, **found.plain()},
-        lambda out: terminal.show_verification(out, found, seconds),
-    )
+    value = {"whole": not found.faults, "seconds": seconds, **found.plain()}
+    status = BROKEN if found.faults else WHOLE
+    return status, lambda: value, lambda out: terminal.show_verification(out, found, seconds)
 
 
 def _trace(options: argparse.Namespace) -> Answer:
@@ -188,11 +182,8 @@ def _explain(options: argparse.Namespace) -> Answer:
 
 def _diff(options: argparse.Namespace) -> Answer:
     found = differences.diff(open_records(options.a), open_records(options.b))
-    return (
-        WHOLE if found.identical else BROKEN,
-        lambda: {"identical": found.identical, **asdict(found)},
-        lambda out: terminal.show_difference(out, found),
-    )
+    status, value = WHOLE if found.identical else BROKEN, {"identical": found.identical}
+    return status, lambda: value | asdict(found), lambda out: terminal.show_difference(out, found)
 
 
 def _history(options: argparse.Namespace) -> Answer:

@@ -1,7 +1,5 @@
 """The files of a crate: what its metadata and its seal say of them."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,6 @@ class Entry:
 
     :param path: place below the crate, or, for one that is not included, below the root of the
         workflow (or its absolute path).
-    :param sha256: digest of its bytes.
     :param size: bytes.
     :param included: whether it is in the crate; else it is known by its address and digest only.
     """
@@ -34,9 +31,7 @@ class Entry:
 def crate_files(metadata: dict[str, Any]) -> list[Entry]:
     """Read the files back that a crate's metadata describe, in their order.
 
-    :param metadata: an ro-crate-metadata.json that :func:`write_crate` wrote.
-    :returns: path below the crate, digest and size of each file; one that is not included has
-        the path at which the workflow had it, once for each such path.
+    :returns: one that is not included stands there once for each path at which the workflow had it.
     :raises AtlasError: where the metadata lack the digest, size or path of a file.
     """
     found = []
@@ -59,10 +54,8 @@ def crate_files(metadata: dict[str, Any]) -> list[Entry]:
                 f"the crate's metadata: {identifier} is not in the crate and has no alternateName; "
                 "write the crate again."
             )
-        found += [
-            Entry(name, digest, size, included)
-            for name in (names if isinstance(names, list) else [names])
-        ]
+        names = names if isinstance(names, list) else [names]
+        found += [Entry(name, digest, size, included) for name in names]
     return found
 
 

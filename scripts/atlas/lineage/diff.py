@@ -1,7 +1,5 @@
 """Which artefacts of two runs differ, and why: the nearest causes, not their consequences."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -32,10 +30,6 @@ class Difference:
     """What differs between two runs, A and B.
 
     :param same: number of artefacts with the same bytes.
-    :param differing: artefacts with other bytes.
-    :param only_a, only_b: artefacts of one run only.
-    :param causes: the nearest causes, each with the jobs it concerns and the files it reaches.
-    :param cells: cells of tables that differ.
     :param rows: rows of the datasets and sources at the root of the differences.
     """
 
@@ -71,11 +65,11 @@ def diff(a: Records, b: Records) -> Difference:
     search = Causes(_finder(a), _finder(b))
     for name in result.differing:
         made_a, made_b = a.statement(name), b.statement(name)
-        causes = []
-        for made, found, where in ((made_a, found_a[name], "A"), (made_b, found_b[name], "B")):
-            attested = made.outputs[name] if made else None
-            if attested != found:
-                causes.append(Cause("input", f"{name} (altered in {where})", attested, found, name))
+        causes = [
+            Cause("input", f"{name} (altered in {where})", attested, found, name)
+            for made, found, where in ((made_a, found_a[name], "A"), (made_b, found_b[name], "B"))
+            if (attested := made.outputs[name] if made else None) != found
+        ]
         if made_a and made_b and not causes:
             causes = list(search.of(made_a, made_b))
         reached += [(cause, name) for cause in causes]
@@ -94,11 +88,10 @@ def _digests(records: Records, digests: FileDigests) -> dict[str, str]:
     digests.read(records.path(name) for name in names)
     found = {}
     for name in sorted(n for n in names if not n.startswith(f"{CRATES}/")):
-        digest = digests.of(records.path(name))
-        if digest is None and (made := records.statement(name)):
-            digest = made.outputs[name]
-        if digest is not None:
+        if digest := digests.of(records.path(name)):
             found[name] = digest
+        elif made := records.statement(name):
+            found[name] = made.outputs[name]
     return found
 
 

@@ -1,7 +1,5 @@
 """Why an artefact would be made again, or was made again the last time."""
 
-from __future__ import annotations
-
 import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -23,8 +21,7 @@ class Explanation:
 
     :param again: whether Snakemake would make it again now.
     :param causes: of that; where it is up to date, of its last rebuilding.
-    :param rules: rule -> number of jobs that would run.
-    :param jobs: those jobs, with Snakemake's own reason.
+    :param rules, jobs: number of jobs that would run by rule, and each with Snakemake's own reason.
     :param previous: SHA-256 of the statement that the present one replaced.
     """
 
@@ -40,7 +37,6 @@ class Explanation:
 def explain(records: Records, file: str, configfiles: Sequence[str]) -> Explanation:
     """Compare what Snakemake would do now with what was attested; else the last two attestations.
 
-    :param configfiles: configuration files to plan with, relative to the root.
     :raises AtlasError: for a file that no rule makes.
     """
     planned = planned_jobs(records.root, file, configfiles)
@@ -62,11 +58,7 @@ def explain(records: Records, file: str, configfiles: Sequence[str]) -> Explanat
 def _why(
     records: Records, job: Statement, coming: set[str], digests: FileDigests
 ) -> Iterator[Cause]:
-    """Causes of a job's own; what follows from a job before it has none.
-
-    :param job: as it would be attested, without digests.
-    :param coming: files that jobs before it would make anew.
-    """
+    """Causes of a job's own; what follows from `coming`, made anew by jobs before it, is none."""
     before = _attested(records, job)
     for path in job.outputs:
         found = digests.of(records.path(path))

@@ -13,12 +13,8 @@ Kind = Literal["artefact", "input", "code", "missing", "unattested", "statement"
 class Fault:
     """One broken link.
 
-    :param kind: what differs: the artefact from its attestation, an input from the one that was
-        read, the code from the one that was run; or a file is missing or has no attestation, or
-        a statement or the history was altered.
-    :param file: the file that is named, relative to the root.
+    :param kind: what differs from its attestation, or is missing, has none, or was altered.
     :param expected, found: SHA-256, or digest of a syntax tree for code.
-    :param job: the job that made it.
     :param first: no link before it on its chain is broken.
     :param behind: number of artefacts that stand on it.
     """

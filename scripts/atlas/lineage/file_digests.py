@@ -1,7 +1,5 @@
 """SHA-256 of files as they are now, each read once, on all cores."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,15 +17,14 @@ class FileDigests:
 
     def read(self, paths: Iterable[Path]) -> None:
         """Hash files, the largest first."""
-        new: dict[tuple[int, int], tuple[int, Path]] = {}
-        for path in paths:
-            if path.is_file() and (key := _inode(path)) not in self._known:
-                new[key] = (path.stat().st_size, path)
-        order = sorted(new, key=lambda key: -new[key][0])
+        there = {_inode(path): path for path in paths if path.is_file()}
+        new = {path: key for key, path in there.items() if key not in self._known}
+        sizes = {path: path.stat().st_size for path in new}
+        order = sorted(new, key=sizes.__getitem__, reverse=True)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            digests = pool.map(sha256_file, [new[key][1] for key in order])
-            self._known.update(zip(order, digests, strict=True))
-        self.bytes += sum(size for size, _ in new.values())
+            for path, digest in zip(order, pool.map(sha256_file, order), strict=True):
+                self._known[new[path]] = digest
+        self.bytes += sum(sizes.values())
 
     def of(self, path: Path) -> str | None:
         """SHA-256 of a file, or None where there is none."""

@@ -1,7 +1,5 @@
 """The graph of jobs behind an artefact."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +14,9 @@ class Node:
     """A job, or a file that no job made.
 
     :param id: the statement's digest, or the file's path.
-    :param label: the job in words (rule and wildcards), or the path.
     :param stage: first word below results/ of what it makes (sources, datasets, models, …), or
         ``outside`` for a file that no job made.
     :param outputs: path -> SHA-256 (of a source: the file itself).
-    :param statement: the job's attestation; None for a file that no job made.
     """
 
     id: str
@@ -95,8 +91,8 @@ def relevant(paths: list[str], values: set[str]) -> list[str]:
     for path in paths:
         parts = path.split("/")
         groups.setdefault((len(parts), *parts[:-2], parts[-1]), []).append(path)
-    found: list[str] = []
-    for group in groups.values():
-        named = [path for path in group if Path(path).parent.name in values]
-        found += named or group
-    return sorted(found)
+    return sorted(
+        path
+        for group in groups.values()
+        for path in [p for p in group if Path(p).parent.name in values] or group
+    )

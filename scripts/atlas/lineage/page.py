@@ -1,7 +1,5 @@
 """The graph of jobs behind an artefact as one page that needs no network."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter
@@ -44,9 +42,8 @@ class Box:
 
 
 def write_page(graph: Graph, path: Path, title: str) -> None:
-    """Write the page; the same graph and title give the same bytes.
+    """Write the page, titled with what was asked for: the same graph and title give the same bytes.
 
-    :param title: what was asked for, in the user's words.
     :raises AtlasError: where the page cannot be written.
     """
     env = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)

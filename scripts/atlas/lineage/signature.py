@@ -1,7 +1,5 @@
 """A signed manifest: what a forger with a chain of valid statements cannot make."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -39,8 +37,7 @@ def sign(records: Records, key: Path) -> tuple[Path, Path]:
     """
     from model_signing import signing
 
-    broken = verify(records).broken
-    if broken:
+    if broken := verify(records).broken:
         raise AtlasError(
             f"{broken[0].file} {broken[0].sentence}: what is broken is not signed; see "
             "lineage.py verify."
@@ -77,9 +74,8 @@ def _public_key(key: Path) -> Path:
     if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, curves):
         raise AtlasError(f"{key}: is not an EC key on the curve P-256, P-384 or P-521.")
     public = key.with_name(f"{key.name}.pub")
-    public.write_bytes(
-        private.public_key().public_bytes(pem, form.PublicFormat.SubjectPublicKeyInfo)
-    )
+    half = private.public_key().public_bytes(pem, form.PublicFormat.SubjectPublicKeyInfo)
+    public.write_bytes(half)
     return public
 
 
@@ -113,15 +109,11 @@ def check_signature(records: Records, key: Path, names: Iterable[str] | None) ->
             made = records.statement(name)
         except BrokenRecordError:
             continue  # said by the verification itself
-        digests: tuple[str, ...] = ()
         if entry is None:
-            sentence = "is not in the signed manifest"
+            found.append(Fault("signature", name, "is not in the signed manifest"))
         elif made is None:
-            sentence = "is signed, and has no attestation any more"
+            found.append(Fault("signature", name, "is signed, and has no attestation any more"))
         elif made.digest != entry["statement"]:
             sentence = "is attested by another statement than the signed one"
-            digests = (entry["statement"], made.digest)
-        else:
-            continue
-        found.append(Fault("signature", name, sentence, *digests))
+            found.append(Fault("signature", name, sentence, entry["statement"], made.digest))
     return found

@@ -1,7 +1,5 @@
 """The way from a file, or a row of it, back to raw rows, base weights, recipe, seed and code."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +23,6 @@ SOURCES = f"{RESULTS}/sources/datasets/"
 class Trace:
     """What is behind a file.
 
-    :param file: as the workflow calls it.
     :param row: the row that was asked for, column -> value.
     :param raw: for a row of training rows or of a split: the rows that it was made from, by file.
     :param known_as: how a file outside results/ was recognised.
@@ -60,16 +57,12 @@ def trace(records: Records, file: str, number: int | None = None) -> Trace:
 
 
 def _traced(
-    records: Records,
-    made: Statement,
-    file: str,
-    row: dict[str, Any] | None,
-    known_as: str | None = None,
+    records: Records, made: Statement, file: str, row: dict[str, Any] | None, known_as: str = ""
 ) -> Trace:
     texts = {name: value for name, value in (row or {}).items() if isinstance(value, str)}
     graph = build_graph(records, made, texts)
     raw = _raw(records, file, row) if row else []
-    return Trace(file, made.outputs[file], graph, row, raw, known_as)
+    return Trace(file, made.outputs[file], graph, row, raw, known_as or None)
 
 
 def _row(place: Path, file: str, number: int) -> dict[str, Any]:
@@ -95,9 +88,8 @@ def _raw(records: Records, file: str, row: dict[str, Any]) -> list[dict[str, Any
         for name, number in origins(row):
             stem = f"{DATASETS}{name}"
             split = next((p for p in inputs if p.startswith(f"{stem}+")), f"{stem}.jsonl")
-            for line in _lines(records.path(split)):
-                if line["row"] == number:
-                    found.append({"file": split, "row": number, "content": line})
+            lines = [line for line in _lines(records.path(split)) if line["row"] == number]
+            found += [{"file": split, "row": number, "content": line} for line in lines]
             found += _raw_row(records, split, number)
         return found
     if file.startswith(DATASETS) and "row" in row:
@@ -134,7 +126,6 @@ def used_rows(records: Records, path: str) -> dict[str, list[int]]:
 def trace_stranger(records: Records | None, place: Path, number: int | None = None) -> Trace:
     """Trace a file found anywhere, by its bytes.
 
-    :param records: of the results at hand, or None.
     :param number: a row of it, as for :func:`trace`.
     :raises AtlasError: where no statement knows it; the sentence says what the file says of itself.
     """
@@ -143,11 +134,9 @@ def trace_stranger(records: Records | None, place: Path, number: int | None = No
     digest = sha256_file(place)
     made = _maker(records, digest) if records else None
     if records is None or made is None:
-        where = (
-            "no results are at hand" if records is None else f"nothing in {RESULTS} has its bytes"
-        )
-        says = describe(place, records)
-        raise AtlasError(f"{place}: SHA-256 {digest}; {where}.{' ' + says if says else ''}")
+        where = f"nothing in {RESULTS} has its bytes" if records else "no results are at hand"
+        says = f" {describe(place, records)}".rstrip()
+        raise AtlasError(f"{place}: SHA-256 {digest}; {where}.{says}")
     name = next(path for path, found in made.outputs.items() if found == digest)
     row = None if number is None else _row(place, str(place), number)
     return _traced(records, made, name, row, f"{place} has the bytes of {name}")
@@ -193,13 +182,12 @@ def facts(records: Records, node: Node) -> list[tuple[str, str]]:
     """What people ask of a job: recipe, seed, rows, origin, licence, code; name and text."""
     if node.statement is None:
         return []
-    s, found = node.statement, []
-    params = s.params
+    s, params, found = node.statement, node.statement.params, []
     if isinstance(recipe := params.get("recipe"), dict):
         chosen = ("objective", "parameters", "learning_rate", "epochs", "max_steps", "batch_size",
                   "accumulation", "scheduler", "optimizer")  # fmt: skip
-        found.append(("recipe", ", ".join(f"{k} {recipe[k]}" for k in chosen
-                                          if recipe.get(k) is not None)))  # fmt: skip
+        known = (f"{k} {recipe[k]}" for k in chosen if recipe.get(k) is not None)
+        found.append(("recipe", ", ".join(known)))
     if "seed" in params:
         found.append(("seed", str(params["seed"])))
     for path in s.outputs:
@@ -208,9 +196,7 @@ def facts(records: Records, node: Node) -> list[tuple[str, str]]:
                       for split, rows in used_rows(records, path).items()]  # fmt: skip
         if node.stage == "sources" and path.endswith(".json"):
             found += _origin(records.path(path))
-    code = s.code
-    found.append(("code", f"{code['function']}, {len(code['modules'])} modules"))
-    return found
+    return [*found, ("code", f"{s.code['function']}, {len(s.code['modules'])} modules")]
 
 
 def _origin(record: Path) -> list[tuple[str, str]]:
@@ -220,12 +206,11 @@ def _origin(record: Path) -> list[tuple[str, str]]:
     value = json.loads(record.read_bytes())
     if not isinstance(value, dict) or "origin" not in value:
         return []
-    found = [("origin", text) for text in _addresses(value["origin"])]
-    if "licence" in value:
-        found.append(("licence", str(value["licence"])))
-    if "weights_sha256" in value:
-        found.append(("weights", f"SHA-256 {value['weights_sha256']}"))
-    return found
+    more = (("licence", "licence", ""), ("weights", "weights_sha256", "SHA-256 "))
+    return [
+        *(("origin", text) for text in _addresses(value["origin"])),
+        *((name, f"{before}{value[key]}") for name, key, before in more if key in value),
+    ]
 
 
 def _addresses(origin: dict[str, Any]) -> list[str]:

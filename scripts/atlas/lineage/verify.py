@@ -1,7 +1,5 @@
 """Is every artefact what its attestation says, back to the sources?"""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Iterable
@@ -22,10 +20,7 @@ from atlas.lineage.file_digests import FileDigests
 def verify(
     records: Records, files: Iterable[str] | None = None, digests: FileDigests | None = None
 ) -> Verification:
-    """Check artefacts and all that stands behind them.
-
-    :param files: paths of artefacts; None for everything below results/, crates included.
-    """
+    """Check artefacts (None: everything below results/, crates included), and what is behind them."""
     check = _Check(records, digests or FileDigests())
     check.collect({*records.artefacts(), *records.attested()} if files is None else files)
     for name in sorted(check.names):
@@ -150,8 +145,7 @@ class _Check:
         except (ModuleNotFoundError, SyntaxError, ValueError) as error:
             now = {}
             self.found.notes.append(str(error))
-        differing = changed(statement.code["modules"], now)
-        if not differing:
+        if not (differing := changed(statement.code["modules"], now)):
             return
         self.bad_jobs.add(statement.digest)
         module, (before, after) = next(iter(differing.items()))
@@ -181,9 +175,8 @@ class _Check:
         bad = (self._own(self.statements[digest]) for digest in self.bad_jobs)
         consequences = made_from(self.bad_files.union(*bad))
         for fault in self.found.faults:
-            made = self.made_by.get(fault.file)
             files = {fault.file}
-            if made is not None:
+            if made := self.made_by.get(fault.file):
                 fault.first = fault.file not in consequences
                 if made.digest in self.bad_jobs:
                     files = set(made.outputs)

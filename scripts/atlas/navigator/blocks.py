@@ -9,8 +9,6 @@ A block of a space is a row of little-endian arrays over its models, in the orde
   the others has than the one before.
 """
 
-from __future__ import annotations
-
 import base64
 import gzip
 import json

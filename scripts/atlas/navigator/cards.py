@@ -4,8 +4,6 @@ Cards of a pool differ in a few lines: in its name, which is replaced by a sign,
 such as digests. What is left is a template that many cards share.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any

@@ -5,8 +5,6 @@ and the pool: a small block for what is seen first, and one block per embedding 
 which are unpacked when they are first looked at.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,11 +61,8 @@ def write_navigator(
     :param models: models of the pool, sorted by name: name, base, domain, recipe (None where it was
         fetched), and of where it is from: seed, variant, data, origin, delta, file.
     :param datasets: those that the models were trained on, name -> domain, licence, source.
-    :param spaces: embedding spaces in the order in which they are offered.
     :param maps: map.csv of each space. :param neighbours: neighbours.csv of the pool.
     :param cards: README.md of each model; none where models are not kept.
-    :param report: report.csv of a pool whose models are not kept, in place of cards.
-    :param bases: base.json of each base.
     :raises AtlasError: where an input lacks a model, or a marker is unknown.
     """
     names = [model["name"] for model in models]

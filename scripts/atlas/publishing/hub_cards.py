@@ -1,7 +1,5 @@
 """Model cards as a hub takes them: of models, fitted to their repository, and of deltas."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,6 +26,7 @@ with torch.no_grad():
 ```
 """
 OTHERWISE = "`delta_meta.json` says of each tensor how it is stored.\n"
+Origins = Mapping[str, Mapping[str, str | None]]  # base, instruct -> address, revision, licence
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)?")
 
 
@@ -53,13 +52,8 @@ def fitted_card(text: str, path: str, repo: str) -> bytes:
     return _joined(head, parts[2].replace(f'"results/{path}"', f'"{repo}"').lstrip("\n"))
 
 
-def delta_card(
-    meta: Path, name: str, repo: str, origins: Mapping[str, Mapping[str, str | None]]
-) -> bytes:
-    """The card of an instruction delta, from its delta_meta.json.
-
-    :param origins: ``base`` and ``instruct`` -> address, revision, licence, as far as known.
-    """
+def delta_card(meta: Path, name: str, repo: str, origins: Origins) -> bytes:
+    """The card of an instruction delta, from its delta_meta.json and what is known of its origins."""
     known = read_json(meta)
     if not isinstance(known, dict):
         raise AtlasError(f"{meta}: is not a description of a delta.")
@@ -87,7 +81,7 @@ def delta_card(
     return _joined(_delta_head(origins), body)
 
 
-def _delta_head(origins: Mapping[str, Mapping[str, str | None]]) -> dict[str, Any]:
+def _delta_head(origins: Origins) -> dict[str, Any]:
     head: dict[str, Any] = {"tags": ["delta-atlas", "instruction-delta"]}
     addresses = [str(entry.get("address")) for entry in origins.values()]
     if bases := [address for address in addresses if _REPO.fullmatch(address) and "/" in address]:

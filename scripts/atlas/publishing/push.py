@@ -1,7 +1,5 @@
 """Uploads to a hub: what was verified, whole, with its card, and looked at again afterwards."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +11,7 @@ from atlas.files import write_json
 from atlas.job.records import Records
 from atlas.lineage.file_digests import FileDigests
 from atlas.lineage.verify import verify
-from atlas.publishing.hub_cards import CARD, delta_card, fitted_card
+from atlas.publishing.hub_cards import CARD, Origins, delta_card, fitted_card
 from atlas.publishing.push_errors import explain, without_secrets
 
 
@@ -29,11 +27,9 @@ def push(
 ) -> None:
     """Upload one folder below results/, in one commit, and write down what the hub then lists.
 
-    :param files: files of the folder; its README.md is fitted to the repository, and a delta,
-        which has none, gets one.
+    :param files: files of the folder; its README.md is fitted, and a delta gets one.
     :param path: the folder below results/: ``deltas/…``, ``merged/…`` or ``models/…``.
     :param private: the visibility that the repository has, or is made with; it is never changed.
-    :param name: what the configuration calls the upload.
     :param origins: of a delta: ``base`` and ``instruct`` -> address, revision, licence.
     :raises AtlasError: where a file, or anything that it was made from, is not what its attestation
         says; where the repository has another visibility or holds other weights; where the hub
@@ -75,12 +71,7 @@ def _verified(files: Sequence[Path], path: str) -> dict[str, str]:
     return found
 
 
-def _card(
-    contents: Mapping[str, Path],
-    path: str,
-    repo: str,
-    origins: Mapping[str, Mapping[str, str | None]],
-) -> bytes:
+def _card(contents: Mapping[str, Path], path: str, repo: str, origins: Origins) -> bytes:
     """The README.md of the repository."""
     if CARD in contents:
         return fitted_card(contents[CARD].read_text(encoding="utf-8"), path, repo)
@@ -128,10 +119,10 @@ def _upload(
     sent = {
         name: {
             "name": name,
-            "bytes": addition.upload_info.size,
-            "sha256": addition.upload_info.sha256.hex(),
+            "bytes": added.upload_info.size,
+            "sha256": added.upload_info.sha256.hex(),
         }
-        for name, addition in sorted(additions.items())
+        for name, added in sorted(additions.items())
     }
     _check_listed(api, repo, done.oid, sent, {**contents, CARD: card})
     _visibility(api, repo, private)
@@ -159,27 +150,20 @@ def _repository(api: Any, repo: str, private: bool) -> str:
 
 def _visibility(api: Any, repo: str, private: bool) -> str:
     info = api.repo_info(repo)
-    if info.private is False and private:
-        raise AtlasError(
-            f"{repo}: the repository is public, and private: true is asked for; make it private on "
-            "its page, name another, or set private: false."
-        )
     if info.private is not private:
+        there, wanted = ("public", "private") if private else ("private", "public")
         raise AtlasError(
-            f"{repo}: the repository is private, and private: false is asked for; make it public on "
-            "its page, name another, or set private: true."
+            f"{repo}: the repository is {there}, and private: {str(private).lower()} is asked for; "
+            f"make it {wanted} on its page, name another, or set private: {str(not private).lower()}."
         )
     return str(info.sha)
 
 
 def _refuse_other_weights(api: Any, repo: str, head: str, names: set[str]) -> None:
     """Refuse a repository that would hold two models afterwards: nothing of a user's is deleted."""
-    found = sorted(
-        file
-        for file in api.list_repo_files(repo, revision=head)
-        if file.endswith((".safetensors", ".safetensors.index.json")) and file not in names
-    )
-    if found:
+    kinds = (".safetensors", ".safetensors.index.json")
+    there = api.list_repo_files(repo, revision=head)
+    if found := sorted(f for f in there if f.endswith(kinds) and f not in names):
         raise AtlasError(
             f"{repo}: holds {found[0]}, which is not of this upload, and one would be loaded for "
             "the other; remove it there, or name another repository."

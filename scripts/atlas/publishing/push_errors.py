@@ -1,9 +1,6 @@
 """What goes wrong with an upload, in one sentence that says what to do and holds no secret."""
 
-from __future__ import annotations
-
 import re
-from typing import Any
 
 from atlas.sources.hub import unreachable
 
@@ -13,14 +10,10 @@ QUOTA = re.compile(
 
 
 def explain(error: BaseException, repo: str, token: str) -> str:
-    """One sentence for a failed upload.
-
-    :param token: what must not be in the sentence.
-    """
+    """One sentence for a failed upload."""
     chain = _chain(error)
     said = " ".join(filter(None, (_words(e) for e in chain)))
-    statuses = [s for s in map(_status, chain) if s is not None]
-    status = statuses[-1] if statuses else None
+    status = next(filter(None, map(_status, reversed(chain))), None)
     return without_secrets(f"{repo}: {_sentence(chain, status, said)}", token)
 
 
@@ -37,7 +30,6 @@ def _sentence(chain: list[BaseException], status: int | None, said: str) -> str:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     gated = isinstance(chain[0], GatedRepoError)
-
     if status == 429:
         return "the hub was asked too often; wait some minutes and give the same command again."
     if status in (402, 413, 507) or QUOTA.search(said):
@@ -87,13 +79,10 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _status(error: BaseException) -> int | None:
-    response: Any = getattr(error, "response", None)
-    return getattr(response, "status_code", None)
+    return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _words(error: BaseException) -> str:
     """The hub's own words, where it said any."""
-    words = getattr(error, "server_message", None)
-    if not words and str(error).startswith("LFS batch API returned errors"):
-        words = str(error)
-    return str(words or "")
+    told = str(error) if str(error).startswith("LFS batch API returned errors") else ""
+    return str(getattr(error, "server_message", None) or told)

@@ -1,7 +1,5 @@
 """Bases: whatever their source, the same files in the end, and a record of where they came from."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import math
@@ -59,25 +57,14 @@ def fetch_base(
         files = [place / final for final in weight_names]
         tensors = Weights(files)
         check_finite(tensors, name)
-        write_json(
-            record,
-            {
-                "name": name,
-                "weights_sha256": weights_digest(files),
-                "parameters": sum(math.prod(tensors.shape(key)) for key in tensors),
-                "dtype": dtype,
-                "licence": licence,
-                "origin": origin,
-                **_generation(name, place / GENERATION),
-            },
-        )
+        about = {"name": name, "dtype": dtype, "licence": licence, "origin": origin}
+        parameters = sum(math.prod(tensors.shape(key)) for key in tensors)
+        about |= {"weights_sha256": weights_digest(files), "parameters": parameters}
+        write_json(record, about | _generation(name, place / GENERATION))
 
 
 def _generation(name: str, file: Path) -> dict[str, Any]:
-    """How a base wants to generate (ends, sampling), for models that are made of it.
-
-    :raises AtlasError: for a file that holds something else.
-    """
+    """How a base wants to generate (ends, sampling), for models that are made of it."""
     if not file.is_file():
         return {}
     found = read_json(file)
@@ -155,17 +142,11 @@ def _write_model(model: Any, place: Path, names: list[str]) -> None:
 
 def own_tensors(model: Any) -> dict[str, torch.Tensor]:
     """State of a model without the names that are tied to another tensor."""
-    tensors: dict[str, torch.Tensor] = {}
-    seen: set[tuple[int, torch.Size]] = set()
-    state = model.state_dict()
+    found: dict[tuple[int, torch.Size], tuple[str, torch.Tensor]] = {}
     tied = set(getattr(model, "all_tied_weights_keys", None) or ())
-    for key in [k for k in state if k not in tied] + [k for k in state if k in tied]:
-        tensor = state[key]
-        mark = (tensor.data_ptr(), tensor.shape)
-        if mark not in seen:
-            seen.add(mark)
-            tensors[key] = tensor
-    return tensors
+    for key, tensor in sorted(model.state_dict().items(), key=lambda item: item[0] in tied):
+        found.setdefault((tensor.data_ptr(), tensor.shape), (key, tensor))
+    return dict(found.values())
 
 
 def _from_hub(
@@ -263,7 +244,6 @@ def base_from_model(
     """A model of the workflow as the base of another; adapters are merged in float32.
 
     :param base: files of the base of the model.
-    :param model: files of the model.
     :raises AtlasError: where the adapter does not fit its base.
     """
     from atlas.weights.adapters import load_adapter, merged
@@ -282,12 +262,7 @@ def base_from_model(
             link(source, target)
     if "generation" in known:
         ours, theirs = read_json(origin["config.json"]), read_json(files["config.json"])
-        changed = {k: theirs.get(k) for k in TOKEN_IDS if theirs.get(k) != ours.get(k)}
-        known["generation"] |= changed
-    digest = weights_digest(weights)
-    write_json(
-        record,
-        {**known, "name": name, "weights_sha256": digest,
-         "origin": {"model": name.removeprefix("model--"),
-                    "base_sha256": known["weights_sha256"]}},
-    )  # fmt: skip
+        known["generation"] |= {k: theirs.get(k) for k in TOKEN_IDS if theirs.get(k) != ours.get(k)}
+    origins = {"model": name.removeprefix("model--"), "base_sha256": known["weights_sha256"]}
+    known |= {"name": name, "weights_sha256": weights_digest(weights), "origin": origins}
+    write_json(record, known)

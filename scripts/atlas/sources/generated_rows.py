@@ -1,7 +1,5 @@
 """Problems that reasoning_gym generates, as raw rows."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterator
 from typing import Any
@@ -16,8 +14,6 @@ def generated_rows(
 ) -> Iterator[dict[str, Any]]:
     """Problems with ``question``, ``answer`` and ``metadata``, the same for the same arguments.
 
-    :param task: name of the generator, for instance basic_arithmetic.
-    :param config: its settings.
     :raises AtlasError: for a task that there is not, or settings that it does not take.
     """
     if task not in DATASETS:

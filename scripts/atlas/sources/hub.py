@@ -1,7 +1,5 @@
 """Files of a model hub, through huggingface_hub: resumable, by commit, safetensors only."""
 
-from __future__ import annotations
-
 import errno
 import re
 import tempfile
@@ -28,7 +26,6 @@ def beside(cache: str) -> tempfile.TemporaryDirectory[str]:
 def resolve(repo: str, revision: str, kind: str = "model") -> str:
     """The commit of a revision: recorded when first seen, and the same ever after.
 
-    :param kind: ``model`` or ``dataset``.
     :raises AtlasError: where the hub now has another commit, or cannot be asked.
     """
     from huggingface_hub import HfApi
@@ -119,10 +116,9 @@ def unreachable(error: BaseException) -> bool:
     if isinstance(error, HfHubHTTPError):
         response: Any = getattr(error, "response", None)
         return response is not None and (response.status_code >= 500 or response.status_code == 429)
-    names = {cls.__name__ for cls in type(error).__mro__}
     network = {"ConnectError", "TimeoutException", "TransportError", "ConnectionError"}
-    return isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError) or bool(
-        names & network
+    return isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError) or any(
+        cls.__name__ in network for cls in type(error).__mro__
     )
 
 
@@ -134,22 +130,17 @@ def failure(error: Exception, repo: str, revision: str, name: str = "") -> Atlas
 
 def explain(error: Exception, repo: str, revision: str, name: str = "") -> str:
     """One sentence for what went wrong with a hub, and what to do."""
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors
 
     what = f"{repo}{'/' + name if name else ''} at {revision}"
-    if isinstance(error, GatedRepoError):
+    if isinstance(error, errors.GatedRepoError):
         return (
             f"{what}: the repository is gated; accept its terms on its page and give a token "
             "(`hf auth login`, or the variable HF_TOKEN)."
         )
-    if isinstance(error, RevisionNotFoundError):
+    if isinstance(error, errors.RevisionNotFoundError):
         return f"{repo}: there is no revision {revision!r}."
-    if isinstance(error, RepositoryNotFoundError):
+    if isinstance(error, errors.RepositoryNotFoundError):
         return (
             f"{repo}: there is no such repository, or it is private; check the name, or give a "
             "token (`hf auth login`, or the variable HF_TOKEN)."
@@ -159,6 +150,6 @@ def explain(error: Exception, repo: str, revision: str, name: str = "") -> str:
             f"{what}: the hub cannot be reached, and the file is not in the cache; run once with "
             "a network, or give a local source."
         )
-    if isinstance(error, EntryNotFoundError):
+    if isinstance(error, errors.EntryNotFoundError):
         return f"{what}: there is no such file in the repository."
     return f"{what}: {type(error).__name__}: {error}"

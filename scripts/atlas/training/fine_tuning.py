@@ -1,9 +1,6 @@
 """Training with TRL and PEFT: the same bytes each time, also when killed and resumed."""
 
-from __future__ import annotations
-
 import math
-import os
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,17 +21,12 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from atlas import device as devices
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
-from atlas.files import by_name, read_json, read_jsonl, write_csv
+from atlas.files import by_name, read_json, read_jsonl, sync, write_csv
 from atlas.networks.architectures import is_seq2seq, load
 from atlas.networks.tokens import Tokens, load_tokenizer
 from atlas.progress import Progress, say
 from atlas.sources.bases import own_tensors
-from atlas.training.acceleration import (
-    FASTER,
-    check_liger,
-    refuse_neighbours_seen,
-    refuse_on_seq2seq,
-)
+from atlas.training import acceleration
 from atlas.weights.adapters import write_adapter
 from atlas.weights.model_cards import write_card
 from atlas.weights.tensors import check_finite, write_safetensors
@@ -70,7 +62,6 @@ def train(
     :param address: what the card and the adapter call the base, and its revision.
     :param dtype: precision in which the base is loaded.
     :param rows: prepared rows (:mod:`atlas.datasets.training_rows`).
-    :param recipe: objective, parameters and hyperparameters.
     :param datasets: datasets behind the rows, name (on a hub: repository) -> licence.
     :param scratch: folder of checkpoints, found again by the same job after a kill.
     :param weights, config: adapter tensors and configuration, or full weights and config.json.
@@ -97,10 +88,9 @@ def train(
             f"{model}: the trainer kept {len(trainer.train_dataset)} of {len(data)} rows; a row "
             "may not be dropped in silence."
         )
-    resume = last_checkpoint(scratch)
-    if resume:
+    if resume := last_checkpoint(scratch):
         say(f"resumes from {resume.name}")
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    trainer.train(resume_from_checkpoint=resume and str(resume))
     write_csv(log, list(columns), _history(trainer.state.log_history, columns, model))
     digests = {"base": record["weights_sha256"], "training rows": sha256_file(rows)}
     metadata = {"base_sha256": digests["base"], "rows_sha256": digests["training rows"],
@@ -121,7 +111,7 @@ def train(
         origin=f"Trained by Delta Atlas from {record['name']} with {recipe['objective']} "
                f"({recipe['parameters']}) on {len(data)} rows.",
         settings={**{k: v for k, v in recipe.items()
-                     if k not in ("lora", "ia3", "grpo") and (v or k not in FASTER)},
+                     if k not in ("lora", "ia3", "grpo") and (v or k not in acceleration.FASTER)},
                   **recipe.get("grpo", {}),
                   **(recipe.get(recipe["parameters"]) or {}), "seed": seed},
         seq2seq=is_seq2seq(folder),
@@ -151,11 +141,10 @@ def peft_config(recipe: dict[str, Any], *, seq2seq: bool = False) -> PeftConfig 
             target_modules=list(lora["targets"]), bias="none", task_type=task_type,
         )  # fmt: skip
     if recipe["parameters"] == "ia3":
-        ia3 = recipe["ia3"]
+        modules, feedforward = (list(recipe["ia3"][key]) for key in ("targets", "feedforward"))
         return IA3Config(
-            target_modules=list(ia3["targets"]), feedforward_modules=list(ia3["feedforward"]),
-            task_type=task_type,
-        )  # fmt: skip
+            target_modules=modules, feedforward_modules=feedforward, task_type=task_type
+        )
     return None
 
 
@@ -163,7 +152,6 @@ def trainer_arguments(
     recipe: dict[str, Any], seed: int, scratch: Path, device: torch.device, steps: int
 ) -> dict[str, Any]:
     """Arguments that all trainers take, of a training of so many steps."""
-    warmup = recipe["warmup_steps"] or math.ceil(recipe["warmup_ratio"] * steps)
     if recipe["optimizer"].startswith("paged") and find_spec("bitsandbytes") is None:
         raise AtlasError(
             f"the optimizer {recipe['optimizer']} needs bitsandbytes and a GPU; install it "
@@ -176,7 +164,7 @@ def trainer_arguments(
         "learning_rate": recipe["learning_rate"],
         "num_train_epochs": recipe["epochs"],
         "max_steps": recipe["max_steps"] or -1,
-        "warmup_steps": warmup,
+        "warmup_steps": recipe["warmup_steps"] or math.ceil(recipe["warmup_ratio"] * steps),
         "lr_scheduler_type": recipe["scheduler"],
         "optim": recipe["optimizer"],
         "weight_decay": recipe["weight_decay"],
@@ -204,23 +192,17 @@ def make_trainer(
 ) -> Any:  # fmt: skip
     """A trainer of the transformers library, ready to train.
 
-    :param folder: where the base's config.json and tokenizer are.
-    :param data: prepared rows.
     :raises AtlasError: where the recipe has what the base or the device has not.
     """
     per_step = recipe["batch_size"] * recipe["accumulation"]
     per_epoch = math.ceil(math.ceil(len(data) / recipe["batch_size"]) / recipe["accumulation"])
     steps = recipe["max_steps"] or math.ceil(recipe["epochs"] * per_epoch)
     arguments = trainer_arguments(recipe, seed, scratch, device, steps) | {"max_length": None}
-    shared = {
-        "model": network,
-        "processing_class": load_tokenizer(folder),
-        "peft_config": peft_config(recipe),
-        "callbacks": [Watch(steps)],
-    }
+    shared = {"model": network, "processing_class": load_tokenizer(folder)}
+    shared |= {"peft_config": peft_config(recipe), "callbacks": [Watch(steps)]}
     say(f"{len(data)} rows, {steps} steps of {per_step} rows on {device}")
     if is_seq2seq(folder):
-        refuse_on_seq2seq(recipe)
+        acceleration.refuse_on_seq2seq(recipe)
         return _encoded_trainer(shared, folder, data, recipe, arguments)
     if recipe["objective"] == "dpo":
         keys = ("prompt_ids", "chosen_ids", "rejected_ids")
@@ -229,7 +211,7 @@ def make_trainer(
             args=DPOConfig(beta=recipe["beta"], **arguments), train_dataset=dataset, **shared
         )
     if recipe["liger"]:
-        check_liger(network, device)
+        acceleration.check_liger(network, device)
     settings = SFTConfig(
         packing=False, padding_free=recipe["padding_free"], use_liger_kernel=recipe["liger"],
         **arguments,
@@ -237,7 +219,7 @@ def make_trainer(
     dataset = Dataset.from_list([_labelled(row) for row in data])
     trainer = _Supervised(args=settings, train_dataset=dataset, **shared)
     if recipe["padding_free"]:
-        refuse_neighbours_seen(trainer)
+        acceleration.refuse_neighbours_seen(trainer)
     return trainer
 
 
@@ -342,15 +324,9 @@ class Watch(TrainerCallback):
         """Mark a checkpoint as whole once all of it is on the disk."""
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         for file in folder.iterdir():
-            _sync(file)
+            sync(file)
         (folder / COMPLETE).touch()
-        _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+        sync(folder)
 
 
 def last_checkpoint(folder: Path) -> Path | None:

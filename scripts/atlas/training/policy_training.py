@@ -1,7 +1,5 @@
 """Group relative policy optimisation with TRL, on rewards that a program verifies."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

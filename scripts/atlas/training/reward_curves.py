@@ -1,7 +1,5 @@
 """Whether a reward rises in training: its slope over the steps, by least squares."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +27,6 @@ class Slope:
 def reward_curve(training: Path) -> list[tuple[int, float]]:
     """Step and mean reward of each step that was logged; none where nothing was rewarded.
 
-    :param training: training.csv of a model.
     :raises AtlasError: where a reward is no finite number, or a step stands twice.
     """
     rows = [row for row in read_csv(training) if row.get(REWARD)]

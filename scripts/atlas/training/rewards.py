@@ -1,7 +1,5 @@
 """Rewards that a program verifies: what a model wrote, held against the problem's answer."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -14,7 +12,6 @@ NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 def reward(completion: str, entry: dict[str, Any], grader: str, answer: str, column: str) -> float:
     """What a completion earns, from 0 to 1.
 
-    :param entry: the raw row of the problem.
     :param grader: ``reasoning_gym``, the score that the task's own grader gives the answer;
         ``number``, 1 where the answer is the number that ends the reference, else 0 (GSM8K).
     :param answer: how the answer is taken from the completion (:func:`answer_of`).
@@ -42,8 +39,7 @@ def answer_of(completion: str, how: str) -> str | None:
     if how == "text":
         return completion.strip() or None
     if how == "first_line":
-        lines = completion.strip().splitlines()
-        return lines[0].strip() if lines else None
+        return next((line.strip() for line in completion.strip().splitlines()), None)
     if how == "tag":
         tags = re.findall(r"<answer>(.*?)</answer>", completion, flags=re.DOTALL)
         return tags[-1].strip() if tags else None

@@ -1,7 +1,5 @@
 """What belongs into a crate, and putting it there."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -33,12 +31,10 @@ MERGED = f"{CONFIGURATION}/merged.json"
 class Contents:
     """All that a crate holds.
 
-    :param target: path of the artefact that the crate is about.
     :param jobs: statements of all jobs behind it, each after those whose outputs it read.
     :param runs: identity of a run -> what its record says (command, configuration, user ...).
-    :param artefacts: path -> entry of each output and each input of these jobs.
-    :param workflow: entries of the workflow's own files.
-    :param records: entries of statements, and of what was typed.
+    :param artefacts, workflow, records: path -> entry of each output and input of these jobs, of
+        each file of the workflow, and of each statement and of what was typed.
     """
 
     target: str
@@ -120,7 +116,6 @@ def gather(records: Records, target: str, companions: Iterable[str]) -> Contents
 def fill(records: Records, contents: Contents, source: Path, folder: Path) -> None:
     """Put everything into the crate's folder, and note the digest and size of each file.
 
-    :param source: folder of the Snakefile.
     :raises AtlasError: where a file is missing or is not what its statement says.
     """
 
@@ -158,10 +153,7 @@ def fill(records: Records, contents: Contents, source: Path, folder: Path) -> No
 
 
 def clear(folder: Path, keep: Path) -> None:
-    """Empty the folder of an earlier crate, so that nothing of it stays.
-
-    :param keep: the place of the metadata, where the job writes it.
-    """
+    """Empty the folder of an earlier crate, so that nothing of it stays."""
     for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -208,6 +200,6 @@ def _configuration_files(run: dict[str, Any], root: Path) -> Iterator[tuple[str,
     for number, name in enumerate(run.get("configfiles", [])):
         file = root / Path(name).expanduser()
         if file.is_file():
-            inside = file.resolve().is_relative_to(root)
-            relative = file.resolve().relative_to(root).as_posix() if inside else ""
-            yield relative or f"{CONFIGURATION}/{number}-{file.name}", file
+            place = file.resolve()
+            inside = place.relative_to(root).as_posix() if place.is_relative_to(root) else ""
+            yield inside or f"{CONFIGURATION}/{number}-{file.name}", file

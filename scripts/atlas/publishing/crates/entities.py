@@ -1,19 +1,19 @@
 """The entities of a crate's metadata: files, bases, models, datasets, and where they came from."""
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from atlas.job.statements import ATTESTATIONS, Statement
 from atlas.lineage.crate_files import Entry
 from atlas.publishing.crates.contents import README, Contents
 
 VERSION = "1.1"  # of RO-Crate: what Provenance Run Crate 0.5 builds on
+CRATE_PROFILE = f"https://w3id.org/ro/crate/{VERSION}"
+WORKFLOW_CRATE = "https://w3id.org/workflowhub/workflow-ro-crate/1.0"
 RUN_TERMS = "https://w3id.org/ro/terms/workflow-run#"
 # Terms that RO-Crate 1.1 does not have.
 TERMS = {
@@ -25,7 +25,7 @@ PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
     "https://w3id.org/ro/wfrun/workflow/0.5": ("Workflow Run Crate", "0.5"),
     "https://w3id.org/ro/wfrun/provenance/0.5": ("Provenance Run Crate", "0.5"),
-    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
+    WORKFLOW_CRATE: ("Workflow RO-Crate", "1.0"),
 }
 FORMATS = {
     ".csv": "text/csv", ".tsv": "text/tab-separated-values", ".md": "text/markdown",
@@ -64,12 +64,17 @@ def ref(*ids: str) -> Any:
 
 
 class Entities:
-    """Entities by their id, in the order in which they were added."""
+    """Entities of a crate in the order in which they were added, in rocrate's own form."""
 
     def __init__(self, contents: Contents, folder: Path) -> None:
+        from rocrate.rocrate import ROCrate
+
         self.contents = contents
         self.folder = folder
-        self.entities: dict[str, dict[str, Any]] = {}
+        self.crate = ROCrate(version=VERSION)
+        self.crate.metadata.extra_terms.update(TERMS)
+        self.crate.metadata["conformsTo"] = ref(CRATE_PROFILE, WORKFLOW_CRATE)
+        self.known: set[str] = set()
         self.examples: dict[str, list[str]] = {}  # path -> parameters that it was a value of
         # Artefacts come first; a source that is also a file of the workflow is one of them.
         artefacts = contents.artefacts
@@ -79,10 +84,22 @@ class Entities:
 
     def add(self, identifier: str, kind: str | list[str], /, **properties: Any) -> str:
         """Add an entity once; what is None or empty is left out, a list of one is its element."""
-        if identifier not in self.entities:
-            known = {k: v[0] if isinstance(v, list) and len(v) == 1 else v
-                     for k, v in properties.items() if v not in (None, [], "")}  # fmt: skip
-            self.entities[identifier] = {"@type": kind, **known}
+        from rocrate.model import ContextEntity, Dataset, File
+
+        if identifier in self.known:
+            return identifier
+        self.known.add(identifier)
+        known = {k: v[0] if isinstance(v, list) and len(v) == 1 else v
+                 for k, v in properties.items() if v not in (None, [], "")}  # fmt: skip
+        about = {"@type": kind, **known}
+        if "File" in ([kind] if isinstance(kind, str) else kind):
+            local = not urlsplit(identifier).scheme
+            place = {"dest_path": unquote(identifier)} if local else {"source": identifier}
+            self.crate.add(File(self.crate, **place, properties=about))
+        elif kind == "Dataset" and not identifier.startswith("#"):
+            self.crate.add(Dataset(self.crate, dest_path=identifier, properties=about))
+        else:
+            self.crate.add(ContextEntity(self.crate, identifier, properties=about))
         return identifier
 
     def add_files(self) -> None:
@@ -106,10 +123,7 @@ class Entities:
         )  # fmt: skip
 
     def file_properties(self, path: str, *others: str) -> dict[str, Any]:
-        """What is said of every file.
-
-        :param others: further names of it.
-        """
+        """What is said of every file, of any further names of it, too."""
         place, entry = PurePosixPath(path), self.files[path]
         kind = NAMED.get(place.name) or FORMATS.get(place.suffix.lower())
         return {
@@ -228,10 +242,7 @@ def _describe(kind: str, record: dict[str, Any]) -> str:
 def _project(file: str) -> tuple[str, str]:
     """Name and version of the project of a package file."""
     stem = re.sub(r"(\.whl|\.tar\.gz|\.zip)$", "", file)
-    if file.endswith(".whl"):
-        name, version = stem.split("-")[:2]
-    else:
-        name, _, version = stem.rpartition("-")
+    name, version = stem.split("-")[:2] if file.endswith(".whl") else stem.rsplit("-", 1)
     return re.sub(r"[-_.]+", "-", name).lower(), version
 
 

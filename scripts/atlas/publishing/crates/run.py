@@ -1,7 +1,5 @@
 """What ran, as entities of a crate: the workflow, its rules, each job, the engine, the people."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

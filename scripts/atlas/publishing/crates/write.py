@@ -3,18 +3,15 @@
 https://w3id.org/ro/wfrun/provenance/0.5, on RO-Crate 1.1.
 """
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from atlas.files import WORKFLOW_FOLDER, json_bytes, write_bytes
 from atlas.job.records import CRATE_FILE, Records
 from atlas.lineage.crate_files import seal
 from atlas.publishing.crates.contents import Contents, clear, fill, gather
-from atlas.publishing.crates.entities import PROFILES, TERMS, VERSION, Entities, moment, ref
+from atlas.publishing.crates.entities import PROFILES, Entities, moment, ref
 from atlas.publishing.crates.run import WORKFLOW, Run
 
 
@@ -31,7 +28,6 @@ def write_crate(
     :param artefact: what the crate is about, relative to the working folder.
     :param target: its name in the path of the crate.
     :param companions: artefacts that belong to it and are not behind it (the figures of a table).
-    :param source: folder of the Snakefile.
     :raises AtlasError: where an artefact has no statement, is missing, or is not what its
         statement says.
     """
@@ -59,6 +55,8 @@ def describe(contents: Contents, folder: Path, target: str) -> dict[str, Any]:
         "datasets are under the licences that their entities name; what was made from them is "
         "bound by these.",
     )  # fmt: skip
+    for identifier, (name, version) in PROFILES.items():
+        entities.add(identifier, "CreativeWork", name=name, version=version)
     root = {
         "name": f"Delta Atlas: {target}",
         "description": f"How {contents.target} came about: {len(contents.jobs)} jobs, what they "
@@ -70,32 +68,6 @@ def describe(contents: Contents, folder: Path, target: str) -> dict[str, Any]:
         "mainEntity": ref(WORKFLOW),
         "mentions": ref(*actions),
     }
-    for identifier, (name, version) in PROFILES.items():
-        entities.add(identifier, "CreativeWork", name=name, version=version)
-    return _as_crate(entities, root)
-
-
-def _as_crate(found: Entities, root: dict[str, Any]) -> dict[str, Any]:
-    """Hand the entities to the library that knows the format."""
-    from rocrate.model import ContextEntity, Dataset, File
-    from rocrate.rocrate import ROCrate
-
-    crate = ROCrate(version=VERSION)
-    crate.metadata.extra_terms.update(TERMS)
-    crate.metadata["conformsTo"] = ref(
-        f"https://w3id.org/ro/crate/{VERSION}",
-        "https://w3id.org/workflowhub/workflow-ro-crate/1.0",
-    )
     for name, value in root.items():
-        crate.root_dataset[name] = value
-    for identifier, properties in found.entities.items():
-        kinds = properties["@type"]
-        if "File" in (kinds if isinstance(kinds, list) else [kinds]):
-            local = not urlsplit(identifier).scheme
-            place = {"dest_path": unquote(identifier)} if local else {"source": identifier}
-            crate.add(File(crate, **place, properties=properties))
-        elif kinds == "Dataset" and not identifier.startswith("#"):
-            crate.add(Dataset(crate, dest_path=identifier, properties=properties))
-        else:
-            crate.add(ContextEntity(crate, identifier, properties=properties))
-    return dict(crate.metadata.generate())
+        entities.crate.root_dataset[name] = value
+    return dict(entities.crate.metadata.generate())
