@@ -13,9 +13,7 @@ use rule job as make_delta with:
     wildcard_constraints:
         delta=constraint(PLAN.config.deltas),
     resources:
-        mem_mb=memory(2000, base_size, 0.5),
-        runtime=minutes(30, base_size, 10),
-        gpu=0,
+        **on_cpu(memory(2000, base_size, 0.5), minutes(30, base_size, 10)),
     params:
         code=code("atlas.deltas.instruction_deltas:make_delta"),
         name="{delta}",
@@ -33,12 +31,8 @@ use rule job as delta_layers with:
         delta="results/deltas/{delta}/delta.safetensors",
         meta="results/deltas/{delta}/delta_meta.json",
     output:
-        table=shown(
-            "results/deltas/{delta}/layers.csv",
-            caption="delta_layers",
-            category="Tables",
-            subcategory="Instruction deltas",
-            labels={"table": "{delta}", "format": "raw CSV"},
+        table=other_table(
+            "results/deltas/{delta}/layers.csv", "delta_layers", "Instruction deltas", "{delta}"
         ),
         check="results/deltas/{delta}/identity.json",
     log:
@@ -48,9 +42,7 @@ use rule job as delta_layers with:
     wildcard_constraints:
         delta=constraint(PLAN.config.deltas),
     resources:
-        mem_mb=memory(2000, base_size, 0.5),
-        runtime=minutes(30, base_size, 10),
-        gpu=0,
+        **on_cpu(memory(2000, base_size, 0.5), minutes(30, base_size, 10)),
     params:
         code=code("atlas.deltas.layers:delta_layers"),
     message:
@@ -88,9 +80,7 @@ for shards in sorted({merged.shards for merged in PLAN.merged.values()}):
         conda:
             "../envs/atlas.yaml"
         resources:
-            mem_mb=memory(2000, base_size, 0.5),
-            runtime=minutes(30, base_size, 10),
-            gpu=0,
+            **on_cpu(memory(2000, base_size, 0.5), minutes(30, base_size, 10)),
         params:
             code=code("atlas.deltas.merged_models:apply_delta"),
             name="{merged}",

@@ -33,9 +33,7 @@ for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
         conda:
             "../envs/atlas.yaml"
         resources:
-            mem_mb=memory(2000, base_size, 2),
-            runtime=minutes(30, base_size, 15),
-            gpu=0,
+            **on_cpu(memory(2000, base_size, 2), minutes(30, base_size, 15)),
         params:
             code=code("atlas.sources.bases:fetch_base"),
             network=True,
@@ -69,9 +67,7 @@ use rule job as base_from_model with:
     wildcard_constraints:
         base=constraint(PLAN.implicit),
     resources:
-        mem_mb=memory(2000, base_size, 2),
-        runtime=minutes(30, base_size, 10),
-        gpu=0,
+        **on_cpu(memory(2000, base_size, 2), minutes(30, base_size, 10)),
     params:
         code=code("atlas.sources.bases:base_from_model"),
         name="{base}",
@@ -227,9 +223,7 @@ for shards in sorted({PLAN.models[m].shards for m in models_where(trained=False,
         conda:
             "../envs/atlas.yaml"
         resources:
-            mem_mb=memory(2000, base_size, 1),
-            runtime=minutes(30, base_size, 15),
-            gpu=0,
+            **on_cpu(memory(2000, base_size, 1), minutes(30, base_size, 15)),
         params:
             code=code("atlas.sources.fetched_models:fetch_full"),
             network=True,
