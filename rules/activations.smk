@@ -111,10 +111,9 @@ use rule job as sample_continuations with:
     resources:
         **on_gpu(memory(2500, base_size, 2), minutes(60, base_size, 5)),
     params:
+        **said_of(lambda w: pool_of(w).settings.continuations, "per_probe", "new_tokens"),
         code=code("atlas.activations.continuations:sample_continuations"),
         dtype=base_dtype,
-        per_probe=lambda w: pool_of(w).settings.continuations.per_probe,
-        new_tokens=lambda w: pool_of(w).settings.continuations.new_tokens,
         seed=PLAN.config.seeds[0],
     message:
         "sample continuations of the probes for {wildcards.pool}"

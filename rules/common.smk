@@ -113,6 +113,14 @@ def pool_report(wildcards):
     return [] if kept else [f"results/pools/{wildcards.pool}/report.csv"]
 
 
+def said_of(entry, *keys):
+    """Params that are keys of what the configuration says of a thing.
+
+    :param entry: wildcards -> the entry of the configuration.
+    """
+    return {key: lambda w, key=key: getattr(entry(w), key) for key in keys}
+
+
 def delta_activations(pool):
     return f"results/pools/{pool}/delta_activations/embeddings.npz"
 

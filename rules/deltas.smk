@@ -15,11 +15,9 @@ use rule job as make_delta with:
     resources:
         **on_cpu(memory(2000, base_size, 0.5), minutes(30, base_size, 10)),
     params:
+        **said_of(delta_of, "dtype", "keep", "rank"),
         code=code("atlas.deltas.instruction_deltas:make_delta"),
         name="{delta}",
-        dtype=lambda w: delta_of(w).dtype,
-        keep=lambda w: delta_of(w).keep,
-        rank=lambda w: delta_of(w).rank,
     message:
         "take the base from the instruct model of {wildcards.delta}"
 

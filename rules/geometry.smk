@@ -16,12 +16,11 @@ use rule job as extract_streams with:
     resources:
         **on_gpu(memory(4000, base_size, 2), minutes(60, base_size, 20)),
     params:
+        **said_of(comparison_of, "positions", "precision"),
         code=code("atlas.geometry.residual_streams:extract_streams"),
         base_names=base_names,
         dtype=base_dtype,
         most=lambda w: comparison_of(w).prompts,
-        positions=lambda w: comparison_of(w).positions,
-        precision=lambda w: comparison_of(w).precision,
     message:
         "read the residual streams of {wildcards.model} on {wildcards.task}"
 
@@ -43,11 +42,10 @@ use rule job as measure_curvature with:
     resources:
         **on_gpu(memory(2500, base_size, 2), minutes(30, base_size, 15)),
     params:
+        **said_of(lambda w: comparison_of(w).curvature, "directions", "radius"),
         code=code("atlas.geometry.local_curvature:measure_curvature"),
         base_names=base_names,
         most=lambda w: comparison_of(w).curvature.prompts,
-        directions=lambda w: comparison_of(w).curvature.directions,
-        radius=lambda w: comparison_of(w).curvature.radius,
         seed=PLAN.config.seeds[0],
     message:
         "measure the local curvature of {wildcards.model} on {wildcards.task}"

@@ -75,11 +75,10 @@ use rule job as answer_task with:
     resources:
         **on_gpu(memory(2500, base_size, 2), minutes(30, base_size, 20)),
     params:
+        **said_of(selection_of, "rows", "new_tokens"),
         code=code("atlas.selection.composed_models:answer_task"),
         base_names=base_names,
         dtype=base_dtype,
-        rows=lambda w: selection_of(w).rows,
-        new_tokens=lambda w: selection_of(w).new_tokens,
     message:
         "let the base answer {wildcards.task}"
 
@@ -109,6 +108,7 @@ use rule job as compose_models with:
     resources:
         **on_gpu(memory(4000, base_size, 2), minutes(60, base_size, 60)),
     params:
+        **said_of(selection_of, "merges", "density", "rows", "new_tokens"),
         code=code("atlas.selection.composed_models:compose"),
         name="{task}/{strategy}-{seed}",
         address=base_address,
@@ -118,9 +118,5 @@ use rule job as compose_models with:
         size=lambda w: selection_of(w).size,
         seed=lambda w: int(w.seed),
         search_settings=lambda w: selection_of(w).model_dump(include={"budget", "bound", "penalty"}),
-        merges=lambda w: selection_of(w).merges,
-        density=lambda w: selection_of(w).density,
-        rows=lambda w: selection_of(w).rows,
-        new_tokens=lambda w: selection_of(w).new_tokens,
     message:
         "compose models for {wildcards.task} ({wildcards.strategy}, {wildcards.seed})"
