@@ -13,9 +13,7 @@ use rule job as compute_shard with:
     wildcard_constraints:
         pool=constraint(name for name, pool in PLAN.pools.items() if pool.settings.keep_weights),
     resources:
-        **ON_GPU,
-        mem_mb=memory(2500, largest_base, 2),
-        runtime=minutes(30, base_of_each_model, 0.1),
+        **on_gpu(memory(2500, largest_base, 2), minutes(30, base_of_each_model, 0.1)),
     params:
         code=code("atlas.activations.last_tokens:compute_shard"),
         models=lambda w: members.told(models_of(w), "name", "base"),
@@ -41,9 +39,7 @@ use rule job as compute_fetched_shard with:
     wildcard_constraints:
         pool=constraint(name for name, pool in PLAN.pools.items() if not pool.settings.keep_weights),
     resources:
-        **ON_GPU,
-        mem_mb=memory(2500, largest_base, 2),
-        runtime=minutes(120, base_of_each_model, 0.1),
+        **on_gpu(memory(2500, largest_base, 2), minutes(120, base_of_each_model, 0.1)),
     params:
         code=code("atlas.activations.fetched_shards:compute_fetched_shard"),
         network=True,
@@ -93,9 +89,7 @@ use rule job as assemble_activations with:
     group:
         packed("pool")
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30, pool_vectors, 10),
-        gpu=0,
+        **on_cpu(memory(2000), minutes(30, pool_vectors, 10)),
     params:
         code=code("atlas.activations.activation_files:assemble"),
         models=lambda w: [model.name for model in pool_of(w).models],
@@ -115,14 +109,11 @@ use rule job as sample_continuations with:
     benchmark:
         "benchmarks/sample_continuations/{pool}.tsv"
     resources:
-        **ON_GPU,
-        mem_mb=memory(2500, base_size, 2),
-        runtime=minutes(60, base_size, 5),
+        **on_gpu(memory(2500, base_size, 2), minutes(60, base_size, 5)),
     params:
+        **said_of(lambda w: pool_of(w).settings.continuations, "per_probe", "new_tokens"),
         code=code("atlas.activations.continuations:sample_continuations"),
         dtype=base_dtype,
-        per_probe=lambda w: pool_of(w).settings.continuations.per_probe,
-        new_tokens=lambda w: pool_of(w).settings.continuations.new_tokens,
         seed=PLAN.config.seeds[0],
     message:
         "sample continuations of the probes for {wildcards.pool}"
@@ -141,9 +132,7 @@ use rule job as compute_features with:
     benchmark:
         "benchmarks/compute_features/{pool}-{shard}.tsv"
     resources:
-        **ON_GPU,
-        mem_mb=memory(2500, largest_base, 2),
-        runtime=minutes(60, base_of_each_model, 1),
+        **on_gpu(memory(2500, largest_base, 2), minutes(60, base_of_each_model, 1)),
     params:
         code=code("atlas.activations.features:compute_features"),
         models=lambda w: members.told(models_of(w), "name", "base"),
@@ -153,7 +142,7 @@ use rule job as compute_features with:
         "read the features of shard {wildcards.shard} of {wildcards.pool}"
 
 
-use rule job as generate_shard with:
+use rule compute_features as generate_shard with:
     input:
         probes="resources/probes.txt",
         bases=files_of_bases,
@@ -164,15 +153,8 @@ use rule job as generate_shard with:
         "logs/generate_shard/{pool}-{shard}.log",
     benchmark:
         "benchmarks/generate_shard/{pool}-{shard}.tsv"
-    resources:
-        **ON_GPU,
-        mem_mb=memory(2500, largest_base, 2),
-        runtime=minutes(60, base_of_each_model, 1),
     params:
         code=code("atlas.activations.generation:generate_shard"),
-        models=lambda w: members.told(models_of(w), "name", "base"),
-        dtypes=dtypes_of_bases,
-        base_names=names_of_bases,
         new_tokens=lambda w: pool_of(w).settings.new_tokens,
     message:
         "let the models of shard {wildcards.shard} of {wildcards.pool} write"

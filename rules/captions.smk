@@ -28,6 +28,24 @@ def table_file(kind, path="results/tables/{table}.csv", form="raw CSV"):
     return shown(path, f"{kind}_table", "Tables", subcategory, table_labels(format=form))
 
 
+def table_files(kind, *others):
+    """A table of a kind and its page, and its figure where that is asked for as well."""
+    page = "results/tables/{table}.md"
+    figures = {"figure": table_figure(kind)} if "figure" in others else {}
+    return {"table": table_file(kind), "page": page, **figures}
+
+
+def other_table(path, caption, subcategory, table, form="raw CSV"):
+    """A table of another place than results/tables."""
+    return shown(path, caption, "Tables", subcategory, {"table": table, "format": form})
+
+
+def summary_file(path, form):
+    """The summary, to be read one way or another."""
+    labels = {"what": "Summary", "format": form}
+    return shown(path, caption="summary", category="Findings", subcategory="Summary", labels=labels)
+
+
 def table_figure(kind):
     """The figure of an experiment."""
     category, labels = "Figures of experiments", table_labels(figure="summary")

@@ -11,9 +11,7 @@ use rule job as silhouettes with:
     group:
         packed("pool")
     resources:
-        mem_mb=memory(2000, pool_vectors, 3),
-        runtime=minutes(30, pool_vectors, 60),
-        gpu=0,
+        **on_cpu(memory(2000, pool_vectors, 3), minutes(30, pool_vectors, 60)),
     params:
         code=code("atlas.clusters.silhouettes:silhouettes"),
     message:
@@ -33,9 +31,7 @@ use rule job as neighbours with:
         packed("pool")
     threads: pool_threads
     resources:
-        mem_mb=memory(2000, pool_vectors, 4),
-        runtime=minutes(30, pool_vectors, 60),
-        gpu=0,
+        **on_cpu(memory(2000, pool_vectors, 4), minutes(30, pool_vectors, 60)),
     params:
         code=code("atlas.clusters.silhouettes:neighbours"),
         search=lambda w: pool_of(w).settings.neighbours,
@@ -55,9 +51,7 @@ use rule job as map_models with:
     group:
         packed("pool")
     resources:
-        mem_mb=memory(2000, pool_vectors, 3),
-        runtime=minutes(60, pool_vectors, 120),
-        gpu=0,
+        **on_cpu(memory(2000, pool_vectors, 3), minutes(60, pool_vectors, 120)),
     params:
         code=code("atlas.clusters.maps:map_models"),
     message:
@@ -76,9 +70,7 @@ use rule job as layer_curves with:
     group:
         packed("pool")
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(30),
-        gpu=0,
+        **on_cpu(memory(4000), minutes(30)),
     params:
         code=code("atlas.clusters.layer_curves:write_layer_curves"),
         models=pool_models,

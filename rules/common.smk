@@ -67,26 +67,12 @@ def models_where(**wanted):
     ]
 
 
-# Of a job, by its wildcards: its base and model, or the models of its shard or pool, and what rules
-# ask of them.
-def base_of(wildcards):
-    return jobs.base_of(PLAN, dict(wildcards))
-
-
-def base_files(wildcards):
-    return PLAN.base_files(base_of(wildcards))
-
-
-def base_names(wildcards):
-    return PLAN.base_names(base_of(wildcards))
-
-
-def base_address(wildcards):
-    return list(PLAN.base_address(base_of(wildcards)))
-
-
-def base_dtype(wildcards):
-    return PLAN.pretrained(base_of(wildcards)).dtype
+# Of a job, by its wildcards (w): its base, and what rules ask of it.
+base_of = lambda w: jobs.base_of(PLAN, dict(w))
+base_files = lambda w: PLAN.base_files(base_of(w))
+base_names = lambda w: PLAN.base_names(base_of(w))
+base_address = lambda w: list(PLAN.base_address(base_of(w)))
+base_dtype = lambda w: PLAN.pretrained(base_of(w)).dtype
 
 
 def model_files(wildcards):
@@ -95,59 +81,25 @@ def model_files(wildcards):
     return model.files() if model else []
 
 
-def models_of(wildcards):
-    """Models of a shard, or of a pool where no shard is named."""
-    return jobs.models_of(PLAN, dict(wildcards))
+# Models of a shard, or of a pool where no shard is named, and their bases.
+models_of = lambda w: jobs.models_of(PLAN, dict(w))
+bases_of = lambda w: sorted({model.base for model in models_of(w)})
+files_of_bases = lambda w: [file for base in bases_of(w) for file in PLAN.base_files(base)]
+names_of_bases = lambda w: {base: PLAN.base_names(base) for base in bases_of(w)}
+dtypes_of_bases = lambda w: {base: PLAN.pretrained(base).dtype for base in bases_of(w)}
+files_of_models = lambda w: [file for model in models_of(w) for file in model.files()]
 
+# Entries of the configuration; the delta of a merged model, too.
+dataset_of = lambda w: PLAN.config.datasets[w.dataset]
+comparison_of = lambda w: PLAN.config.comparisons[w.comparison]
+delta_of = lambda w: PLAN.config.deltas[w.get("delta") or PLAN.merged[w.merged].delta]
+selection_of = lambda w: PLAN.config.selections[task_selection(PLAN.config, w.task)]
+table_of = lambda w: PLAN.config.tables[w.table]
 
-def bases_of(wildcards):
-    return sorted({model.base for model in models_of(wildcards)})
-
-
-def files_of_bases(wildcards):
-    return [file for base in bases_of(wildcards) for file in PLAN.base_files(base)]
-
-
-def names_of_bases(wildcards):
-    return {base: PLAN.base_names(base) for base in bases_of(wildcards)}
-
-
-def dtypes_of_bases(wildcards):
-    return {base: PLAN.pretrained(base).dtype for base in bases_of(wildcards)}
-
-
-def files_of_models(wildcards):
-    return [file for model in models_of(wildcards) for file in model.files()]
-
-
-def dataset_of(wildcards):
-    return PLAN.config.datasets[wildcards.dataset]
-
-
-def comparison_of(wildcards):
-    return PLAN.config.comparisons[wildcards.comparison]
-
-
-def delta_of(wildcards):
-    """A delta, or that of a merged model."""
-    return PLAN.config.deltas[wildcards.get("delta") or PLAN.merged[wildcards.merged].delta]
-
-
-def selection_of(wildcards):
-    return PLAN.config.selections[task_selection(PLAN.config, wildcards.task)]
-
-
-def pool_of(wildcards):
-    return PLAN.pools[wildcards.pool]
-
-
-def reported_of(wildcards):
-    """Adapters made elsewhere of a shard, those that are left out among them."""
-    return pool_of(wildcards).reported[wildcards.shard]
-
-
-def pool_models(wildcards):
-    return members.told(pool_of(wildcards).models, "name", "base", "domain")
+pool_of = lambda w: PLAN.pools[w.pool]
+pool_models = lambda w: members.told(pool_of(w).models, "name", "base", "domain")
+# Adapters made elsewhere of a shard, those that are left out among them.
+reported_of = lambda w: pool_of(w).reported[w.shard]
 
 
 def pool_files(wildcards):
@@ -159,6 +111,14 @@ def pool_report(wildcards):
     """report.csv of a pool whose adapters are not kept."""
     kept = pool_of(wildcards).settings.keep_weights
     return [] if kept else [f"results/pools/{wildcards.pool}/report.csv"]
+
+
+def said_of(entry, *keys):
+    """Params that are keys of what the configuration says of a thing.
+
+    :param entry: wildcards -> the entry of the configuration.
+    """
+    return {key: lambda w, key=key: getattr(entry(w), key) for key in keys}
 
 
 def delta_activations(pool):
@@ -175,18 +135,13 @@ def of_shards(suffix):
     return lambda w: [f"results/pools/{w.pool}/shards/{s}{suffix}" for s in pool_of(w).shards]
 
 
-def table_of(wildcards):
-    return PLAN.config.tables[wildcards.table]
-
-
-def repeated_pools(wildcards):
-    """Pool, seed and folder of each pool of a table."""
-    return [list(entry) for entry in PLAN.repeated_pools(wildcards.table)]
-
-
 def of_pools(name, **queries):
     """One file per pool and seed of a table, or per pool of its queries."""
     return lambda w: tables.pool_files(PLAN, w.table, name, **queries)
+
+
+# Pool, seed and folder of each pool of a table.
+repeated_pools = lambda w: [list(entry) for entry in PLAN.repeated_pools(w.table)]
 
 
 def of_comparison(name, measured=None):

@@ -12,6 +12,7 @@ use rule job as make_split with:
     group:
         packed("datasets")
     params:
+        **said_of(lambda w: dataset_of(w).splits, "region", "parts", "most"),
         code=code("atlas.datasets.splits:make_split"),
         dataset="{dataset}",
         split="{split}",
@@ -19,9 +20,6 @@ use rule job as make_split with:
         kind=lambda w: dataset_of(w).template.kind(),
         columns=lambda w: dataset_of(w).columns,
         template=lambda w: dataset_of(w).template.model_dump(),
-        region=lambda w: dataset_of(w).splits.region,
-        parts=lambda w: dataset_of(w).splits.parts,
-        most=lambda w: dataset_of(w).splits.most,
         cut=lambda w: dataset_of(w).cut,
     message:
         "cut {wildcards.dataset} into {wildcards.split}{wildcards.variant}"

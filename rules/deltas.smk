@@ -13,15 +13,11 @@ use rule job as make_delta with:
     wildcard_constraints:
         delta=constraint(PLAN.config.deltas),
     resources:
-        mem_mb=memory(2000, base_size, 0.5),
-        runtime=minutes(30, base_size, 10),
-        gpu=0,
+        **on_cpu(memory(2000, base_size, 0.5), minutes(30, base_size, 10)),
     params:
+        **said_of(delta_of, "dtype", "keep", "rank"),
         code=code("atlas.deltas.instruction_deltas:make_delta"),
         name="{delta}",
-        dtype=lambda w: delta_of(w).dtype,
-        keep=lambda w: delta_of(w).keep,
-        rank=lambda w: delta_of(w).rank,
     message:
         "take the base from the instruct model of {wildcards.delta}"
 
@@ -33,12 +29,8 @@ use rule job as delta_layers with:
         delta="results/deltas/{delta}/delta.safetensors",
         meta="results/deltas/{delta}/delta_meta.json",
     output:
-        table=shown(
-            "results/deltas/{delta}/layers.csv",
-            caption="delta_layers",
-            category="Tables",
-            subcategory="Instruction deltas",
-            labels={"table": "{delta}", "format": "raw CSV"},
+        table=other_table(
+            "results/deltas/{delta}/layers.csv", "delta_layers", "Instruction deltas", "{delta}"
         ),
         check="results/deltas/{delta}/identity.json",
     log:
@@ -48,9 +40,7 @@ use rule job as delta_layers with:
     wildcard_constraints:
         delta=constraint(PLAN.config.deltas),
     resources:
-        mem_mb=memory(2000, base_size, 0.5),
-        runtime=minutes(30, base_size, 10),
-        gpu=0,
+        **on_cpu(memory(2000, base_size, 0.5), minutes(30, base_size, 10)),
     params:
         code=code("atlas.deltas.layers:delta_layers"),
     message:
@@ -88,9 +78,7 @@ for shards in sorted({merged.shards for merged in PLAN.merged.values()}):
         conda:
             "../envs/atlas.yaml"
         resources:
-            mem_mb=memory(2000, base_size, 0.5),
-            runtime=minutes(30, base_size, 10),
-            gpu=0,
+            **on_cpu(memory(2000, base_size, 0.5), minutes(30, base_size, 10)),
         params:
             code=code("atlas.deltas.merged_models:apply_delta"),
             name="{merged}",

@@ -8,12 +8,11 @@ use rule job as perplexity with:
             f"results/datasets/{d.dataset}/rest.jsonl" for d in PLAN.models[w.model].data
         ],
     output:
-        table=shown(
+        table=other_table(
             "results/models/{model}/perplexity.csv",
-            caption="perplexity",
-            category="Tables",
-            subcategory="Perplexity on held-out text",
-            labels={"table": "{model}", "format": "raw CSV"},
+            "perplexity",
+            "Perplexity on held-out text",
+            "{model}",
         ),
     log:
         "logs/perplexity/{model}.log",
@@ -22,9 +21,7 @@ use rule job as perplexity with:
     wildcard_constraints:
         model=constraint(PLAN.trained_on_text),
     resources:
-        **ON_GPU,
-        mem_mb=memory(2500, base_size, 2),
-        runtime=minutes(60, base_size, 10),
+        **on_gpu(memory(2500, base_size, 2), minutes(60, base_size, 10)),
     params:
         code=code("atlas.evaluation.perplexity:held_out_perplexity"),
         name="{model}",
@@ -36,7 +33,7 @@ use rule job as perplexity with:
         "measure the perplexity of {wildcards.model} on held-out text"
 
 
-use rule job as evaluate with:
+use rule perplexity as evaluate with:
     input:
         base=base_files,
         model=model_files,
@@ -53,16 +50,10 @@ use rule job as evaluate with:
         table=constraint(table for table in PLAN.config.tables if PLAN.checkpoints(table)),
         checkpoint=constraint(PLAN.evaluated),
     resources:
-        **ON_GPU,
-        mem_mb=memory(2500, base_size, 2),
-        runtime=minutes(60, base_size, 20),
+        **on_gpu(memory(2500, base_size, 2), minutes(60, base_size, 20)),
     params:
         code=code("atlas.evaluation.checkpoints:evaluate"),
         name="{checkpoint}",
-        base_names=base_names,
-        dtype=base_dtype,
-        documents=PLAN.config.perplexity.documents,
-        max_tokens=PLAN.config.perplexity.max_tokens,
         new_tokens=lambda w: table_of(w).new_tokens,
     message:
         "evaluate {wildcards.checkpoint} for {wildcards.table}"

@@ -9,8 +9,7 @@ use rule job as main_table with:
         # Drawn with the table, not read by it: a new colour leaves the table as it is.
         companions=ancient(lambda w: tables.companions(PLAN, w.table)),
     output:
-        table=table_file("main"),
-        page="results/tables/{table}.md",
+        **table_files("main"),
     log:
         "logs/main_table/{table}.log",
     benchmark:
@@ -32,9 +31,7 @@ use rule job as silhouettes_table with:
         perplexities=lambda w: tables.perplexities(PLAN, w.table),
         published="resources/published_experiments.csv",
     output:
-        table=table_file("silhouettes"),
-        page="results/tables/{table}.md",
-        figure=table_figure("silhouettes"),
+        **table_files("silhouettes", "figure"),
     log:
         "logs/silhouettes_table/{table}.log",
     benchmark:
@@ -56,9 +53,7 @@ use rule job as additive_table with:
         embeddings=of_pools("delta_activations/embeddings.npz"),
         published="resources/published_experiments.csv",
     output:
-        table=table_file("additive"),
-        page="results/tables/{table}.md",
-        figure=table_figure("additive"),
+        **table_files("additive", "figure"),
     log:
         "logs/additive_table/{table}.log",
     benchmark:
@@ -79,9 +74,7 @@ use rule job as retrieval_table with:
         queries=of_pools("delta_activations/embeddings.npz", queries=True),
         published="resources/published_experiments.csv",
     output:
-        table=table_file("retrieval"),
-        page="results/tables/{table}.md",
-        figure=table_figure("retrieval"),
+        **table_files("retrieval", "figure"),
     log:
         "logs/retrieval_table/{table}.log",
     benchmark:
@@ -101,8 +94,7 @@ use rule job as outputs_table with:
     input:
         sentences=lambda w: tables.sentences(PLAN, w.table),
     output:
-        table=table_file("outputs"),
-        page="results/tables/{table}.md",
+        **table_files("outputs"),
     log:
         "logs/outputs_table/{table}.log",
     benchmark:
@@ -121,9 +113,7 @@ use rule job as spaces_table with:
         silhouettes=of_pools("silhouette.csv"),
         curves=of_pools("curves.csv"),
     output:
-        table=table_file("spaces"),
-        page="results/tables/{table}.md",
-        figure=table_figure("spaces"),
+        **table_files("spaces", "figure"),
     log:
         "logs/spaces_table/{table}.log",
     benchmark:
@@ -141,8 +131,7 @@ use rule job as instruct_table with:
     input:
         evaluations=lambda w: tables.evaluations(PLAN, w.table),
     output:
-        table=table_file("instruct"),
-        page="results/tables/{table}.md",
+        **table_files("instruct"),
     log:
         "logs/instruct_table/{table}.log",
     benchmark:
@@ -192,9 +181,7 @@ use rule job as selection_table with:
         answers=lambda w: tables.answers(PLAN, w.table),
         published="resources/published_experiments.csv",
     output:
-        table=table_file("selection"),
-        page="results/tables/{table}.md",
-        figure=table_figure("selection"),
+        **table_files("selection", "figure"),
     log:
         "logs/selection_table/{table}.log",
     benchmark:
@@ -222,9 +209,7 @@ use rule job as geometry_table with:
         # Drawn with the table, not read by it.
         companions=ancient(lambda w: tables.companions(PLAN, w.table)),
     output:
-        table=table_file("geometry"),
-        page="results/tables/{table}.md",
-        figure=table_figure("geometry"),
+        **table_files("geometry", "figure"),
     log:
         "logs/geometry_table/{table}.log",
     benchmark:

@@ -14,9 +14,7 @@ use rule job as draw_figures with:
     group:
         packed("pool")
     resources:
-        mem_mb=memory(2000, pool_vectors, 3),
-        runtime=minutes(30, pool_vectors, 10),
-        gpu=0,
+        **on_cpu(memory(2000, pool_vectors, 3), minutes(30, pool_vectors, 10)),
     params:
         code=code("atlas.figures.pools:draw"),
         pool="{pool}",

@@ -14,16 +14,13 @@ use rule job as extract_streams with:
         model=constraint(["base", *PLAN.compared]),
         task=constraint(PLAN.config.datasets),
     resources:
-        **ON_GPU,
-        mem_mb=memory(4000, base_size, 2),
-        runtime=minutes(60, base_size, 20),
+        **on_gpu(memory(4000, base_size, 2), minutes(60, base_size, 20)),
     params:
+        **said_of(comparison_of, "positions", "precision"),
         code=code("atlas.geometry.residual_streams:extract_streams"),
         base_names=base_names,
         dtype=base_dtype,
         most=lambda w: comparison_of(w).prompts,
-        positions=lambda w: comparison_of(w).positions,
-        precision=lambda w: comparison_of(w).precision,
     message:
         "read the residual streams of {wildcards.model} on {wildcards.task}"
 
@@ -43,15 +40,12 @@ use rule job as measure_curvature with:
         model=constraint(["base", *PLAN.compared]),
         task=constraint(PLAN.config.datasets),
     resources:
-        **ON_GPU,
-        mem_mb=memory(2500, base_size, 2),
-        runtime=minutes(30, base_size, 15),
+        **on_gpu(memory(2500, base_size, 2), minutes(30, base_size, 15)),
     params:
+        **said_of(lambda w: comparison_of(w).curvature, "directions", "radius"),
         code=code("atlas.geometry.local_curvature:measure_curvature"),
         base_names=base_names,
         most=lambda w: comparison_of(w).curvature.prompts,
-        directions=lambda w: comparison_of(w).curvature.directions,
-        radius=lambda w: comparison_of(w).curvature.radius,
         seed=PLAN.config.seeds[0],
     message:
         "measure the local curvature of {wildcards.model} on {wildcards.task}"
@@ -74,9 +68,7 @@ use rule job as measure_trajectories with:
         model=constraint(["base", *PLAN.compared]),
         task=constraint(PLAN.config.datasets),
     resources:
-        **ON_GPU,
-        mem_mb=memory(2500, base_size, 2),
-        runtime=minutes(30, base_size, 15),
+        **on_gpu(memory(2500, base_size, 2), minutes(30, base_size, 15)),
     params:
         code=code("atlas.geometry.trajectories:measure_trajectories"),
         base_names=base_names,
@@ -123,9 +115,7 @@ use rule job as comparison_layers with:
     group:
         packed("comparison")
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(60),
-        gpu=0,
+        **on_cpu(memory(4000), minutes(60)),
     params:
         code=code("atlas.geometry.comparisons:comparison_layers"),
         entries=lambda w: jobs.compared(PLAN, w.comparison),

@@ -39,12 +39,10 @@ use rule job as push with:
     resources:
         **small(240),
     params:
+        **said_of(lambda w: PLAN.config.pushes[w.push], "path", "repo", "private"),
         code=code("atlas.publishing.push:push"),
         network=True,
         name="{push}",
-        path=lambda w: PLAN.config.pushes[w.push].path,
-        repo=lambda w: PLAN.config.pushes[w.push].repo,
-        private=lambda w: PLAN.config.pushes[w.push].private,
         origins=lambda w: publishing.push_origins(PLAN, w.push),
     message:
         "push {wildcards.push} to a hub"

@@ -32,12 +32,12 @@ use rule job as show_retrieval with:
         text="results/retrieval/{retrieval}/models.md",
         template="resources/pages/page.html.jinja",
     output:
-        page=shown(
+        page=other_table(
             "results/retrieval/{retrieval}/models.html",
-            caption="retrieve_models",
-            category="Tables",
-            subcategory="Models for a task",
-            labels={"table": "{retrieval}", "format": "HTML page"},
+            "retrieve_models",
+            "Models for a task",
+            "{retrieval}",
+            "HTML page",
         ),
     log:
         "logs/show_retrieval/{retrieval}.log",
@@ -60,13 +60,7 @@ use rule job as write_summary with:
         # Made with the summary, not read by it: a report of it has the tables as pages.
         companions=ancient([f"results/tables/{table}.html" for table in PLAN.summary]),
     output:
-        page=shown(
-            "results/summary.md",
-            caption="summary",
-            category="Findings",
-            subcategory="Summary",
-            labels={"what": "Summary", "format": "Markdown"},
-        ),
+        page=summary_file("results/summary.md", "Markdown"),
     log:
         "logs/write_summary.log",
     benchmark:
@@ -82,25 +76,15 @@ use rule job as write_summary with:
         "write what the tables say"
 
 
-use rule job as show_summary with:
+use rule show_retrieval as show_summary with:
     input:
         text="results/summary.md",
         template="resources/pages/page.html.jinja",
     output:
-        page=shown(
-            "results/summary.html",
-            caption="summary",
-            category="Findings",
-            subcategory="Summary",
-            labels={"what": "Summary", "format": "HTML page"},
-        ),
+        page=summary_file("results/summary.html", "HTML page"),
     log:
         "logs/show_summary.log",
     benchmark:
         "benchmarks/show_summary.tsv"
-    resources:
-        **small(10),
-    params:
-        code=code("atlas.report.pages:write_page"),
     message:
         "show the summary as a page"

@@ -15,12 +15,12 @@ def clusters_own(name):
     return None if value is None else str(value).strip("'\"")
 
 
-def on_gpu(resource):
+def gpu_resource(name):
     """A resource that the profile names for rules with a GPU (gpu_partition, …), by its own name."""
 
     def value(wildcards):
-        default = None if resource == "gpu_model" else clusters_own(resource)
-        return clusters_own(GPU_RESOURCES[resource]) or default if gpu() else default
+        default = None if name == "gpu_model" else clusters_own(name)
+        return clusters_own(GPU_RESOURCES[name]) or default if gpu() else default
 
     return value
 
@@ -31,8 +31,17 @@ GPU_RESOURCES = {
     "slurm_partition": "gpu_partition",
     "constraint": "gpu_constraint",
 }
-# Resources of every rule that uses a GPU.
-ON_GPU = {"gpu": gpu, **{resource: on_gpu(resource) for resource in GPU_RESOURCES}}
+
+
+def on_gpu(memory, runtime):
+    """Resources of a job that uses a GPU."""
+    own = {name: gpu_resource(name) for name in GPU_RESOURCES}
+    return {"gpu": gpu, **own, "mem_mb": memory, "runtime": runtime}
+
+
+def on_cpu(memory, runtime):
+    """Resources of a job that uses none."""
+    return {"mem_mb": memory, "runtime": runtime, "gpu": 0}
 
 
 def refuse_gpu_jobs_without_gpu():
@@ -61,7 +70,7 @@ def minutes(fixed, size=None, per_gigabyte=0):
 
 def small(limit):
     """Resources of a small job that may take so many minutes."""
-    return {"mem_mb": memory(2000), "runtime": minutes(limit), "gpu": 0}
+    return on_cpu(memory(2000), minutes(limit))
 
 
 @functools.cache
@@ -72,33 +81,15 @@ def base_bytes(base):
     return job_sizes.weight_bytes(entry.billions, entry.dtype, files)
 
 
-def base_size(wildcards):
-    return base_bytes(base_of(wildcards))
-
-
-def largest_base(wildcards):
-    """Bytes of the largest base of a shard or pool: one is in memory at a time."""
-    return max(map(base_bytes, bases_of(wildcards)))
-
-
-def largest_full_base(wildcards):
-    """The same of a pool, where all of its models are full ones."""
-    return max(map(base_bytes, pool_of(wildcards).full_bases), default=0)
-
-
-def base_of_each_model(wildcards):
-    """Bytes of a base for each model of a shard or pool, added up."""
-    return sum(base_bytes(model.base) for model in models_of(wildcards))
-
-
-def pool_vectors(wildcards):
-    """Bytes of the embeddings of a pool of many models, of 4,096 dimensions."""
-    return len(pool_of(wildcards).models) * 4096 * 4
-
-
-def pool_threads(wildcards):
-    """Threads where all pairs of a large pool are compared: they alter no result."""
-    return 2 if len(pool_of(wildcards).models) > ALL_PAIRS else 1
+base_size = lambda w: base_bytes(base_of(w))
+# Of a shard or pool: of its bases one is in memory at a time, or each model has one.
+largest_base = lambda w: max(map(base_bytes, bases_of(w)))
+largest_full_base = lambda w: max(map(base_bytes, pool_of(w).full_bases), default=0)
+base_of_each_model = lambda w: sum(base_bytes(model.base) for model in models_of(w))
+# The embeddings of a pool of many models, of 4,096 dimensions.
+pool_vectors = lambda w: len(pool_of(w).models) * 4096 * 4
+# Threads where all pairs of a large pool are compared: they alter no result.
+pool_threads = lambda w: 2 if len(pool_of(w).models) > ALL_PAIRS else 1
 
 
 def packed(group):

@@ -7,12 +7,11 @@ use rule job as rank_models with:
         pool=lambda w: delta_activations(selection_of(w).pool),
         task=lambda w: delta_activations(selection_pool(task_selection(PLAN.config, w.task))),
     output:
-        models=shown(
+        models=other_table(
             "results/selection/{task}/models.csv",
-            caption="rank_models",
-            category="Tables",
-            subcategory="Models ranked for selection",
-            labels={"table": "{task}", "format": "raw CSV"},
+            "rank_models",
+            "Models ranked for selection",
+            "{task}",
         ),
     log:
         "logs/rank_models/{task}.log",
@@ -32,12 +31,11 @@ use rule job as retrieve_models with:
         pool=lambda w: delta_activations(PLAN.config.retrievals[w.retrieval].pool),
         task=lambda w: delta_activations(retrieval_pool(w.retrieval)),
     output:
-        models=shown(
+        models=other_table(
             "results/retrieval/{retrieval}/models.csv",
-            caption="retrieve_models",
-            category="Tables",
-            subcategory="Models for a task",
-            labels={"table": "{retrieval}", "format": "raw CSV"},
+            "retrieve_models",
+            "Models for a task",
+            "{retrieval}",
         ),
         page="results/retrieval/{retrieval}/models.md",
         figure=figure(
@@ -75,15 +73,12 @@ use rule job as answer_task with:
     wildcard_constraints:
         task=TASKS,
     resources:
-        **ON_GPU,
-        mem_mb=memory(2500, base_size, 2),
-        runtime=minutes(30, base_size, 20),
+        **on_gpu(memory(2500, base_size, 2), minutes(30, base_size, 20)),
     params:
+        **said_of(selection_of, "rows", "new_tokens"),
         code=code("atlas.selection.composed_models:answer_task"),
         base_names=base_names,
         dtype=base_dtype,
-        rows=lambda w: selection_of(w).rows,
-        new_tokens=lambda w: selection_of(w).new_tokens,
     message:
         "let the base answer {wildcards.task}"
 
@@ -111,10 +106,9 @@ use rule job as compose_models with:
         strategy=constraint(["random", "similar", "similar+random"]),
         seed=r"\d+",
     resources:
-        **ON_GPU,
-        mem_mb=memory(4000, base_size, 2),
-        runtime=minutes(60, base_size, 60),
+        **on_gpu(memory(4000, base_size, 2), minutes(60, base_size, 60)),
     params:
+        **said_of(selection_of, "merges", "density", "rows", "new_tokens"),
         code=code("atlas.selection.composed_models:compose"),
         name="{task}/{strategy}-{seed}",
         address=base_address,
@@ -124,9 +118,5 @@ use rule job as compose_models with:
         size=lambda w: selection_of(w).size,
         seed=lambda w: int(w.seed),
         search_settings=lambda w: selection_of(w).model_dump(include={"budget", "bound", "penalty"}),
-        merges=lambda w: selection_of(w).merges,
-        density=lambda w: selection_of(w).density,
-        rows=lambda w: selection_of(w).rows,
-        new_tokens=lambda w: selection_of(w).new_tokens,
     message:
         "compose models for {wildcards.task} ({wildcards.strategy}, {wildcards.seed})"

@@ -33,17 +33,13 @@ for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
         conda:
             "../envs/atlas.yaml"
         resources:
-            mem_mb=memory(2000, base_size, 2),
-            runtime=minutes(30, base_size, 15),
-            gpu=0,
+            **on_cpu(memory(2000, base_size, 2), minutes(30, base_size, 15)),
         params:
+            **said_of(lambda w: PLAN.config.bases[w.base], "dtype", "licence", "chat_template"),
             code=code("atlas.sources.bases:fetch_base"),
             network=True,
             name="{base}",
             source=lambda w: source_params(PLAN.config.bases[w.base].source),
-            dtype=lambda w: PLAN.config.bases[w.base].dtype,
-            licence=lambda w: PLAN.config.bases[w.base].licence,
-            chat_template=lambda w: PLAN.config.bases[w.base].chat_template,
             weight_names=weight_names(shards),
             cache=PLAN.config.cache,
         message:
@@ -69,9 +65,7 @@ use rule job as base_from_model with:
     wildcard_constraints:
         base=constraint(PLAN.implicit),
     resources:
-        mem_mb=memory(2000, base_size, 2),
-        runtime=minutes(30, base_size, 10),
-        gpu=0,
+        **on_cpu(memory(2000, base_size, 2), minutes(30, base_size, 10)),
     params:
         code=code("atlas.sources.bases:base_from_model"),
         name="{base}",
@@ -117,14 +111,11 @@ use rule job as fetch_rows with:
     resources:
         **small(60),
     params:
+        **said_of(dataset_of, "where", "between", "unique", "licence"),
         code=code("atlas.sources.raw_rows:fetch_rows"),
         network=True,
         name="{dataset}",
         source=lambda w: source_params(dataset_of(w).source),
-        where=lambda w: dataset_of(w).where,
-        between=lambda w: dataset_of(w).between,
-        unique=lambda w: dataset_of(w).unique,
-        licence=lambda w: dataset_of(w).licence,
         cache=PLAN.config.cache,
     message:
         "fetch the raw rows of {wildcards.dataset}"
@@ -227,9 +218,7 @@ for shards in sorted({PLAN.models[m].shards for m in models_where(trained=False,
         conda:
             "../envs/atlas.yaml"
         resources:
-            mem_mb=memory(2000, base_size, 1),
-            runtime=minutes(30, base_size, 15),
-            gpu=0,
+            **on_cpu(memory(2000, base_size, 1), minutes(30, base_size, 15)),
         params:
             code=code("atlas.sources.fetched_models:fetch_full"),
             network=True,

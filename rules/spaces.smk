@@ -11,9 +11,7 @@ use rule job as embed_delta_activations with:
     group:
         packed("pool")
     resources:
-        mem_mb=memory(2000, pool_vectors, 2),
-        runtime=minutes(30, pool_vectors, 10),
-        gpu=0,
+        **on_cpu(memory(2000, pool_vectors, 2), minutes(30, pool_vectors, 10)),
     params:
         code=code("atlas.spaces.delta_activations:embed"),
         models=pool_models,
@@ -21,7 +19,7 @@ use rule job as embed_delta_activations with:
         "embed {wildcards.pool} by delta activations"
 
 
-use rule job as embed_flattened_weights with:
+use rule embed_delta_activations as embed_flattened_weights with:
     input:
         bases=lambda w: [f for base in pool_of(w).full_bases for f in PLAN.base_files(base)],
         weights=pool_files,
@@ -31,20 +29,15 @@ use rule job as embed_flattened_weights with:
         "logs/embed_flattened_weights/{pool}.log",
     benchmark:
         "benchmarks/embed_flattened_weights/{pool}.tsv"
-    group:
-        packed("pool")
     resources:
-        mem_mb=memory(4000, largest_full_base, 2),
-        runtime=minutes(60),
-        gpu=0,
+        **on_cpu(memory(4000, largest_full_base, 2), minutes(60)),
     params:
         code=code("atlas.spaces.flattened_weights:embed"),
-        models=pool_models,
     message:
         "embed {wildcards.pool} by flattened weights"
 
 
-use rule job as embed_salient_mask with:
+use rule embed_delta_activations as embed_salient_mask with:
     input:
         bases=files_of_bases,
         weights=pool_files,
@@ -54,15 +47,10 @@ use rule job as embed_salient_mask with:
         "logs/embed_salient_mask/{pool}.log",
     benchmark:
         "benchmarks/embed_salient_mask/{pool}.tsv"
-    group:
-        packed("pool")
     resources:
-        mem_mb=memory(2500, largest_base, 1),
-        runtime=minutes(30, base_of_each_model, 0.2),
-        gpu=0,
+        **on_cpu(memory(2500, largest_base, 1), minutes(30, base_of_each_model, 0.2)),
     params:
         code=code("atlas.spaces.salient_mask:embed"),
-        models=pool_models,
         share=lambda w: pool_of(w).settings.salient_share,
     message:
         "embed {wildcards.pool} by salient masks"
@@ -82,9 +70,7 @@ use rule job as embed_output_sentences with:
     benchmark:
         "benchmarks/embed_output_sentences/{pool}.tsv"
     resources:
-        **ON_GPU,
-        mem_mb=memory(2000),
-        runtime=minutes(60),
+        **on_gpu(memory(2000), minutes(60)),
     params:
         code=code("atlas.spaces.output_sentences:embed"),
         models=pool_models,
@@ -92,7 +78,7 @@ use rule job as embed_output_sentences with:
         "embed {wildcards.pool} by output sentences"
 
 
-use rule job as embed_delta_logits with:
+use rule embed_delta_activations as embed_delta_logits with:
     input:
         features=of_shards(".features.h5"),
     output:
@@ -101,15 +87,10 @@ use rule job as embed_delta_logits with:
         "logs/embed_delta_logits/{pool}.log",
     benchmark:
         "benchmarks/embed_delta_logits/{pool}.tsv"
-    group:
-        packed("pool")
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(30),
-        gpu=0,
+        **on_cpu(memory(4000), minutes(30)),
     params:
         code=code("atlas.spaces.delta_logits:embed"),
-        models=pool_models,
     message:
         "embed {wildcards.pool} by delta logits"
 

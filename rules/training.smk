@@ -18,9 +18,7 @@ use rule job as train_adapter with:
             among=PLAN.models,
         ),
     resources:
-        **ON_GPU,
-        mem_mb=memory(2500, base_size, 3),
-        runtime=minutes(60, base_size, 60),
+        **on_gpu(memory(2500, base_size, 3), minutes(60, base_size, 60)),
     params:
         code=code("atlas.training.fine_tuning:train"),
         model="{model}",
@@ -42,9 +40,7 @@ use rule train_adapter as train_policy with:
     wildcard_constraints:
         model=constraint(models_where(objective="grpo")),
     resources:
-        **ON_GPU,
-        mem_mb=memory(4000, base_size, 3),
-        runtime=minutes(60, base_size, 60),
+        **on_gpu(memory(4000, base_size, 3), minutes(60, base_size, 60)),
     params:
         code=code("atlas.training.policy_training:train_policy"),
     message:
@@ -67,9 +63,7 @@ use rule train_adapter as train_full with:
             models_where(trained=True, adapter=False, keep_weights=True), among=PLAN.models
         ),
     resources:
-        **ON_GPU,
-        mem_mb=memory(2500, base_size, 6),
-        runtime=minutes(120, base_size, 120),
+        **on_gpu(memory(2500, base_size, 6), minutes(120, base_size, 120)),
     message:
         "train all weights of {wildcards.model}"
 

@@ -89,8 +89,9 @@ def test_published_figures_are_told_of_pools_of_the_table_only():
 
 
 def test_every_caption_is_used_and_every_file_that_is_reported_has_one():
-    kinds = set(re.findall(r'table_(?:file|figure)\(\s*"(\w+)"', RULES))
+    kinds = set(re.findall(r'table_(?:files?|figure)\(\s*"(\w+)"', RULES))
     named = set(re.findall(r'caption="(\w+)"', RULES)) | {f"{kind}_table" for kind in kinds}
+    named |= set(re.findall(r'other_table\(\s*"[^"]+",\s*"(\w+)"', RULES))
     named |= set(re.findall(r'(?:pool|comparison)_figure\("(\w+)"', RULES))
     named |= set(re.findall(r'pool_table\(\s*"\w+", "[\w ]+", "(\w+)"', RULES))
     named |= set(re.findall(r'pool_table\(\s*"(\w+)", "[\w ]+"\s*\)', RULES))

@@ -150,7 +150,7 @@ def test_what_jobs_ask_for_is_what_the_rules_say():
             assert runtime_minutes(1, int(least), weights * models, each) / 60 == pytest.approx(
                 float(hours), abs=0.06
             ), rule
-            assert ("**ON_GPU" in resources(rule)) == (gpu == "yes"), rule
+            assert ("**on_gpu(" in resources(rule)) == (gpu == "yes"), rule
 
 
 def test_sizes_at_eight_billion():

@@ -26,16 +26,14 @@ class Base(Entry):
         "(default: the size of its files once they are there, before that 5 GB per weight file).",
     )
     chat_template: str | None = Field(
-        default=None,
-        description="Jinja template of conversations, for a tokenizer that has none.",
+        default=None, description="Jinja template of conversations, for a tokenizer that has none."
     )
     aliases: list[str] = Field(
         default=[], description="Other names under which adapters may record this base."
     )
     licence: str = Field(default="unknown", description="Licence, written into model cards.")
     stages: list[str] = Field(
-        default=[],
-        description="What it was trained by, first to last, for the table of geometry.",
+        default=[], description="What it was trained by, first to last, for the table of geometry."
     )
 
 

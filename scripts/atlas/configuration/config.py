@@ -23,6 +23,9 @@ from atlas.configuration.selections import Retrieval, Selection
 from atlas.configuration.tables import Tables
 from atlas.grammar import Entry, Name
 
+OKABE_ITO = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442",
+             "#000000"]  # fmt: skip
+
 
 class Perplexity(Entry):
     """How perplexity is measured on text that a model was not trained on."""
@@ -48,16 +51,7 @@ class Figures(Entry):
     """How figures look."""
 
     palette: list[Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]] = Field(
-        default=[
-            "#0072B2",
-            "#E69F00",
-            "#009E73",
-            "#CC79A7",
-            "#56B4E9",
-            "#D55E00",
-            "#F0E442",
-            "#000000",
-        ],
+        default=OKABE_ITO,
         min_length=1,
         description="Colours of the domains, in alphabetical order (default: Okabe and Ito's).",
     )

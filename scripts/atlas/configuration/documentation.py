@@ -18,7 +18,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from atlas.configuration.config import Config
 from atlas.configuration.tables import TABLE_KINDS
@@ -51,15 +50,13 @@ def tables() -> str:
     paths = _paths()
     parts = []
     for entry in entries():
+        place = f"`{paths[entry]}`. " if entry in paths else ""
         about = " ".join((entry.__doc__ or "").split())
-        parts += [f"### {title(entry)}", ""]
-        if entry in paths:
-            parts += [f"`{paths[entry]}`. {about}", ""]
-        else:
-            parts += [about, ""]
-        parts += ["| key | type | default | description |", "|---|---|---|---|"]
+        parts += [f"### {title(entry)}", "", f"{place}{about}", "",
+                  "| key | type | default | description |", "|---|---|---|---|"]  # fmt: skip
         for name, field in entry.model_fields.items():
-            cells = [f"`{name}`", kind(field), _default(field), field.description or ""]
+            words = _words(field.annotation, field.metadata)
+            cells = [f"`{name}`", words, _default(field), field.description or ""]
             parts.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
         parts.append("")
     return "\n".join(parts)
@@ -101,12 +98,8 @@ def _places(annotation: Any, suffix: str = "") -> Iterator[tuple[type[BaseModel]
             yield from _places(argument, suffix)
 
 
-def kind(field: FieldInfo) -> str:
-    """The type of a key in words, with its limits."""
-    return _words(field.annotation, field.metadata)
-
-
 def _words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+    """The type of a key in words, with its limits."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     limits = _limits(metadata)
     if origin is Annotated:
@@ -146,16 +139,13 @@ def _limits(metadata: Sequence[Any]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "**required**"
-    value = field.default
-    if value is PydanticUndefined and field.default_factory is not None:
-        value = field.default_factory()  # type: ignore[call-arg]
-    if value is None:
+    if field.default is None:
         return "none"
-    if isinstance(value, BaseModel):
+    if isinstance(field.default, BaseModel):
         return "its defaults"
-    if value in ("", {}, []):
+    if field.default in ("", {}, []):
         return "empty"
-    return f"`{json.dumps(value, ensure_ascii=False)}`"
+    return f"`{json.dumps(field.default, ensure_ascii=False)}`"
 
 
 def _cell(text: str) -> str:
@@ -190,19 +180,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     readme = options.config / "README.md"
     if not readme.is_file():
         raise SystemExit(f"{readme}: there is no such page; its text is written by hand.")
-    wanted = {
-        options.config / "schema.json": schema(),
-        readme: page(readme.read_text(encoding="utf-8")),
-    }
-    differing = [
-        path
-        for path, text in wanted.items()
-        if not path.is_file() or path.read_text(encoding="utf-8") != text
-    ]
-    for path in differing:
+    current = readme.read_text(encoding="utf-8")
+    stale = False
+    for path, text in ((options.config / "schema.json", schema()), (readme, page(current))):
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale = True
         if options.check:
             print(f"{path} differs; run: python scripts/document_config.py", file=sys.stderr)
         else:
-            path.write_text(wanted[path], encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
             print(f"{path} written")
-    return int(options.check and bool(differing))
+    return int(options.check and stale)

@@ -34,8 +34,7 @@ class Pool(Entry):
         "of the default only where none of yours matches; a name may be that of any model.",
     )
     sheet: str | None = Field(
-        default=None,
-        description="A TSV of models made elsewhere: model, source, base, domain.",
+        default=None, description="A TSV of models made elsewhere: model, source, base, domain."
     )
     excluded: list[Name] = Field(
         default=[], description="Models that are left out, for instance adapters that are damaged."

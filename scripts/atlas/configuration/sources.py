@@ -95,13 +95,8 @@ class Source(Entry):
     def _one(self, info: Any) -> Source:
         given = [key for key in type(self).model_fields if getattr(self, key) is not None]
         if is_whole(info) and len(given) != 1:
-            raise PydanticCustomError(
-                "source",
-                "a source has exactly one of "
-                + ", ".join(type(self).model_fields)
-                + ", not "
-                + (" and ".join(given) if given else "none of them"),
-            )
+            keys, found = ", ".join(type(self).model_fields), " and ".join(given) or "none of them"
+            raise PydanticCustomError("source", f"a source has exactly one of {keys}, not {found}")
         return self
 
 

@@ -7,6 +7,7 @@ answer_plain and answer_chat (on: a question; in the column text).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,12 +69,8 @@ def checkpoint_page(rows: Sequence[dict[str, Any]]) -> list[str]:
         for on in dict.fromkeys(row["on"] for row in texts):
             lines += [f"**{on}**", ""]
             for row in (r for r in texts if r["on"] == on and r["measure"] == "answer_chat"):
-                lines.append(f"* {row['role']}: {_one_line(row['text'])}")
+                flat = " ".join(row["text"].split()) or "(nothing)"
+                shown = re.sub(r"[\\`*_\[\]<>#|]", r"\\\g<0>", flat)
+                lines.append(f"* {row['role']}: {shown}")
             lines.append("")
     return lines
-
-
-def _one_line(text: str) -> str:
-    """A text that Markdown shows as it is."""
-    flat = " ".join(text.split()) or "(nothing)"
-    return "".join(f"\\{c}" if c in "\\`*_[]<>#|" else c for c in flat)

@@ -7,7 +7,6 @@ from atlas.experiments.wording import (
     SURE,
     Row,
     against,
-    includes,
     interval,
     number,
     optional,
@@ -26,7 +25,7 @@ def doubt(row: Row) -> str:
     """
     low, high, p = (optional(row.get(key)) for key in ("low", "high", "p_value"))
     reasons = []
-    if low is not None and high is not None and includes(low, high):
+    if low is not None and high is not None and low <= 0 <= high:
         reasons.append("the interval includes 0")
     if p is not None and p >= SURE:
         reasons.append(f"random labels do as well in {percent(p)} of the cases")

@@ -43,14 +43,9 @@ def listed(items: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def includes(low: float, high: float, value: float = 0.0) -> bool:
-    """Whether a value lies within an interval."""
-    return low <= value <= high
-
-
 def interval(low: float, high: float, digits: int = 2) -> str:
     """A 95 % interval, and whether 0 is in it."""
-    zero = "which includes 0" if includes(low, high) else "which excludes 0"
+    zero = "which includes 0" if low <= 0 <= high else "which excludes 0"
     return f"95 % interval {number(low, digits)} to {number(high, digits)}, {zero}"
 
 

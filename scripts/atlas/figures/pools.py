@@ -47,10 +47,7 @@ def draw(
 
 
 def tsne_figure(
-    found: Embeddings,
-    points: np.ndarray[Any, Any],
-    title: str,
-    look: dict[str, tuple[str, str]],
+    found: Embeddings, points: np.ndarray[Any, Any], title: str, look: dict[str, tuple[str, str]]
 ) -> Figure:
     """The map of a pool (n, 2); colour and marker are the domain."""
     if reason := no_map(found):

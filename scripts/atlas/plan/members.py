@@ -27,27 +27,20 @@ def navigator_models(plan: Plan, pool: str) -> list[dict[str, Any]]:
     """Models of a pool with what the navigator says of where they are from."""
     models = plan.pools[pool].models
     rows = told(models, "name", "base", "domain", "recipe", "variant", "delta")
-    return [
-        row
-        | {
-            "seed": m.seed if m.trained else None,
-            "data": [d.model_dump() for d in m.data],
-            "origin": m.origin or described(m.source),
-            "file": m.files()[0],
-        }
-        for row, m in zip(rows, models, strict=True)
-    ]
+    for row, m in zip(rows, models, strict=True):
+        row["seed"] = m.seed if m.trained else None
+        row["data"] = [d.model_dump() for d in m.data]
+        row["origin"] = m.origin or described(m.source)
+        row["file"] = m.files()[0]
+    return rows
 
 
 def navigator_datasets(plan: Plan, pool: str) -> dict[str, dict[str, str]]:
     """Datasets that models of a pool were trained on: domain, licence, where they are from."""
     used = {d.dataset for m in plan.pools[pool].models for d in m.data}
-    entries = {name: plan.config.datasets[name] for name in sorted(used)}
-    return {
-        name: {
-            "domain": entry.domain,
-            "licence": entry.licence,
-            "source": described(source_params(entry.source)),
-        }
-        for name, entry in entries.items()
-    }
+    found = {}
+    for name in sorted(used):
+        entry = plan.config.datasets[name]
+        source = described(source_params(entry.source))
+        found[name] = {"domain": entry.domain, "licence": entry.licence, "source": source}
+    return found

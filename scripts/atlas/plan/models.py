@@ -12,12 +12,8 @@ from atlas.plan.resolved import PlannedModel, model_seed
 from atlas.references import known
 
 # Objective -> the kinds of rows that it is trained on.
-ROW_KINDS = {
-    "sft": ("completion", "messages"),
-    "dpo": ("preference",),
-    "cpt": ("text",),
-    "grpo": ("completion",),
-}
+ROW_KINDS = {"sft": ("completion", "messages"), "dpo": ("preference",), "cpt": ("text",),
+             "grpo": ("completion",)}  # fmt: skip
 
 
 def resolve_model(

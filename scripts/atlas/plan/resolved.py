@@ -204,10 +204,8 @@ class Plan:
     def base_files(self, base: str) -> list[str]:
         """All files of a base, the record of its origin first."""
         names = ["base.json", "config.json", "tokenizer.json", "tokenizer_config.json"]
-        return [
-            f"results/sources/bases/{base}/{name}"
-            for name in names + weight_names(self.base_shards(base))
-        ]
+        names += weight_names(self.base_shards(base))
+        return [f"results/sources/bases/{base}/{name}" for name in names]
 
     def base_names(self, base: str) -> list[str]:
         """Names under which adapters may record this base: its own, its repository, aliases."""
@@ -279,9 +277,8 @@ class Plan:
         """Files of an upload, the card of a model among them (that of a delta is written then)."""
         kind, _, name = self.config.pushes[push].path.partition("/")
         if kind == "deltas":
-            return [
-                f"results/deltas/{name}/{file}" for file in ("delta.safetensors", "delta_meta.json")
-            ]
+            folder = f"results/deltas/{name}"
+            return [f"{folder}/delta.safetensors", f"{folder}/delta_meta.json"]
         model = (self.merged if kind == "merged" else self.models)[name]
         others = ["README.md", *(["generation_config.json"] if kind == "merged" else [])]
         return [*model.files(), *(f"{model.folder}/{other}" for other in others)]
@@ -289,10 +286,8 @@ class Plan:
     def sides(self, comparison: str) -> dict[str, list[str]]:
         """Models of a comparison: those fine-tuned on solutions (sft), and with rewards (rl)."""
         entry = self.config.comparisons[comparison]
-        return {
-            "sft": [name for name in entry.models if name not in entry.rl],
-            "rl": [name for name in entry.models if name in entry.rl],
-        }
+        sft = [name for name in entry.models if name not in entry.rl]
+        return {"sft": sft, "rl": [name for name in entry.models if name in entry.rl]}
 
     def rewarded(self, comparison: str) -> list[str]:
         """Models of a comparison that are trained with rewards here, and so have a curve."""

@@ -22,12 +22,8 @@ def pools(plan: Plan) -> list[dict[str, Any]]:
     """Pools of the tables that the summary tells of."""
     found = {pool.name: pool for table in plan.summary for pool in plan.table_pools(table)}
     return [
-        {
-            "name": pool.name,
-            "models": len(pool.models),
-            "domains": sorted({model.domain for model in pool.models}),
-            "bases": pool.bases,
-            "recipes": sorted({model.recipe for model in pool.models if model.recipe}),
-        }
+        {"name": pool.name, "models": len(pool.models),
+         "domains": sorted({model.domain for model in pool.models}), "bases": pool.bases,
+         "recipes": sorted({model.recipe for model in pool.models if model.recipe})}
         for pool in found.values()
-    ]
+    ]  # fmt: skip

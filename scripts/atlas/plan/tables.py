@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 from atlas.plan.members import told
@@ -24,18 +24,13 @@ def companions(plan: Plan, table: str) -> list[str]:
         if plan.rewarded(name):
             kinds.append("reward")
         found += [f"results/comparisons/{name}/figures/{kind}.svg" for kind in kinds]
-    pools = plan.table_pools(table)
-    found += [
-        f"results/pools/{pool.name}/figures/{kind}_{space}.svg"
-        for pool in pools
-        for space in pool.settings.spaces
-        for kind in ("tsne", "similarity", "silhouette")
-    ]
-    return found + [
-        f"results/pools/{pool.name}/{name}"
-        for pool in pools
-        for name in ("neighbours.csv", "navigator.html")
-    ]
+    pools, kinds = plan.table_pools(table), ("tsne", "similarity", "silhouette")
+    for pool in pools:
+        drawn = product(pool.settings.spaces, kinds)
+        found += [f"results/pools/{pool.name}/figures/{kind}_{space}.svg" for space, kind in drawn]
+    for pool in pools:
+        found += [f"results/pools/{pool.name}/{f}" for f in ("neighbours.csv", "navigator.html")]
+    return found
 
 
 def perplexities(plan: Plan, table: str) -> list[str]:
@@ -98,20 +93,12 @@ def models(plan: Plan, table: str) -> list[dict[str, str]]:
 def mixtures(plan: Plan, table: str) -> list[dict[str, Any]]:
     """Models of mixtures and of their parts, of all pools of a table and their repetitions."""
     return [
-        {
-            "pool": pool,
-            "seed": seed,
-            "folder": name,
-            "base": mixed.base,
-            "mixed": mixed.name,
-            "first": first.name,
-            "second": second.name,
-            "first_domain": first.domain,
-            "second_domain": second.domain,
-        }
+        {"pool": pool, "seed": seed, "folder": name, "base": mixed.base, "mixed": mixed.name,
+         "first": first.name, "second": second.name, "first_domain": first.domain,
+         "second_domain": second.domain}
         for pool, seed, name in plan.repeated_pools(table)
         for mixed, first, second in plan.pools[name].mixtures
-    ]
+    ]  # fmt: skip
 
 
 def rewarded(plan: Plan, table: str) -> list[str]:
@@ -139,11 +126,7 @@ def selection_runs(plan: Plan, table: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name in plan.config.tables[table].selections:
         entry = plan.config.selections[name]
-        seeds = range(1, entry.seeds + 1)
-        runs = [
-            (None, None),
-            *((strategy, seed) for strategy in entry.strategies for seed in seeds),
-        ]
+        runs = [(None, None), *product(entry.strategies, range(1, entry.seeds + 1))]
         found += [
             {"selection": name, "task": task, "strategy": strategy, "seed": seed}
             for task in entry.tasks

@@ -9,7 +9,6 @@ from atlas.experiments.wording import (
     Rows,
     against,
     counted,
-    includes,
     listed,
     number,
     optional,
@@ -55,7 +54,7 @@ def _composed(selection: str, tasks: int, row: Row) -> str:
     )
     published = optional(row["published"])
     beside = against(100 * value, None if published is None else 100 * published, 1)
-    if int(row["seeds"]) > 1 and includes(low, high, common):
+    if int(row["seeds"]) > 1 and low <= common <= high:
         how = "which is not told apart from"
     else:
         how = "more than" if value > common else "less than" if value < common else "as much as"
