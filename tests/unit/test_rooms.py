@@ -100,7 +100,11 @@ def test_a_room_says_what_it_is_in_one_sentence_and_nothing_else(file):
 
 
 def test_rules_have_the_words_of_rooms():
-    stems = {file.stem for file in (ROOT / "rules").glob("*.smk")} - {"captions", "common", "resources"}
+    stems = {file.stem for file in (ROOT / "rules").glob("*.smk")} - {
+        "captions",
+        "common",
+        "resources",
+    }
     assert stems - set(ROOMS) == set()
 
 

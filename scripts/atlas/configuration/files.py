@@ -13,8 +13,10 @@ from typing import Any
 import yaml
 from snakemake.utils import update_config
 
+from atlas.configuration.tables import table_kinds
 from atlas.configuration.validation import validate
 from atlas.errors import AtlasError
+from atlas.experiments.entry import DEFAULT
 
 EXPERIMENTS = "experiments"
 # What `defaults: false` leaves out of the default; the rest serves every configuration.
@@ -95,4 +97,9 @@ def layers(files: Iterable[Path], own: Mapping[str, Any]) -> tuple[dict[str, Any
     default = merged(read(file) for file in default_files(files))
     if own.get("defaults") is False:
         default = library(default)
+    kinds = table_kinds(own)
+    for name, table in list(default.get("tables", {}).items()):
+        kind = table.get("kind", DEFAULT)
+        if kinds.get(name, kind) != kind:
+            del default["tables"][name]  # a table of another kind takes nothing from it
     return merged((own, default, own)), default

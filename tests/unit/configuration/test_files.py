@@ -113,3 +113,12 @@ def test_the_default_may_be_left_out(main):
 
 def test_there_may_be_no_default():
     assert layers([], {"seeds": [3]}) == ({"seeds": [3]}, {})
+
+
+def test_a_table_of_another_kind_takes_nothing_from_the_default(main):
+    own = {"tables": {"main": {"kind": "outputs", "pools": ["q"]}, "first": {"pools": ["q"]}}}
+    whole, default = layers([main], own)
+    assert whole["tables"]["main"] == {"kind": "outputs", "pools": ["q"]}
+    assert set(default["tables"]) == {"first", "second"}
+    same, _ = layers([main], {"tables": {"main": {"kind": "main", "published": {"p": "llama"}}}})
+    assert same["tables"]["main"]["pools"] == ["p"]
