@@ -14,7 +14,7 @@ from documents import blocks, write_file
 from micro import checkout, environment
 
 pytestmark = pytest.mark.main
-EXISTING = ("Snakefile", "rules/embeddings.smk")
+EXISTING = ("rules/experiments.smk", "rules/figures.smk", "rules/spaces.smk")
 
 
 def near(source, target) -> None:
@@ -33,18 +33,22 @@ def followed(main_run, tmp_path_factory) -> Path:
         shutil.copytree(main_run / part, folder / part, copy_function=near, symlinks=True)
     shown = [block for block in blocks("docs/extending.md") if block.mark]
     assert [block.file or block.mark for block in shown] == [
-        "riddles.jsonl", "riddles.yaml", "run", "mine.yaml", "run", "scripts/shift_norms.py",
-        "rules/shift_norms.smk", "Snakefile", "run", "scripts/atlas/delta_median.py",
-        "scripts/embed_delta_median.py", "rules/embeddings.smk", "patch", "medians.yaml", "run",
+        "riddles.jsonl", "riddles.yaml", "run",
+        "mine.yaml", "run",
+        *(f"scripts/atlas/experiments/nearest/{name}.py"
+          for name in ("__init__", "entry", "table", "findings")),
+        "rules/experiments.smk", "resources/captions/nearest_table.rst",
+        "config/experiments/13_nearest.yaml", "run",
+        "scripts/atlas/figures/shift_norms.py", "rules/figures.smk", "run",
+        "scripts/atlas/spaces/delta_median.py", "rules/spaces.smk", "medians.yaml", "run",
     ]  # fmt: skip
     for block in shown:
         if block.file:
             assert (folder / block.file).exists() == (block.file in EXISTING)
             write_file(block, folder)
             continue
-        command = ["git", "apply", "-"] if block.mark == "patch" else ["bash", "-euo", "pipefail"]
         done = subprocess.run(
-            command, input=block.text, cwd=folder, env=environment(), text=True,
+            ["bash", "-euo", "pipefail"], input=block.text, cwd=folder, env=environment(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{block.text}:\n{done.stdout[-4000:]}"
@@ -62,16 +66,36 @@ def test_the_entry_makes_a_table(followed):
     assert found == {"smollm2": 15, "short": 10}
 
 
-def test_the_rule_makes_its_file(followed):
-    found = rows(followed / "results/pools/smollm2/shift_norms.csv")
-    data = np.load(followed / "results/pools/smollm2/delta_activations/embeddings.npz")
-    norms = dict(zip(data["model_names"], np.linalg.norm(data["embeddings"], axis=1), strict=True))
-    assert {r["model"] for r in found} == set(norms)
-    for row in found:
-        assert float(row["norm"]) == pytest.approx(norms[row["model"]], rel=1e-5)
-    assert [float(r["norm"]) for r in found] == sorted(
-        (float(r["norm"]) for r in found), reverse=True
+def test_the_kind_makes_a_table_and_says_what_it_has(followed):
+    pool = followed / "results/pools/smollm2"
+    found = {r["space"]: r for r in rows(followed / "results/tables/nearest.csv")}
+    assert len(found) == 4
+    for space in ("delta_activations", "output_sentences"):
+        data = np.load(pool / space / "embeddings.npz")
+        unit = data["embeddings"].astype(np.float64)
+        unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+        nearest = (unit @ unit.T - 2 * np.eye(len(unit))).argmax(axis=1)
+        same = int((data["domains"][nearest] == data["domains"]).sum())
+        assert (found[space]["same"], found[space]["models"]) == (str(same), "15")
+    assert (
+        "| smollm2 | 42 | delta_activations | 15 | 15 |"
+        in (followed / "results/tables/nearest.md").read_text()
     )
+    assert (
+        "* By delta activations, 15 of 15 models of `smollm2` (seed 42) have"
+        in (followed / "results/summary.md").read_text()
+    )
+
+
+def test_the_figure_has_a_bar_for_each_model(followed):
+    pool = followed / "results/pools/smollm2"
+    norms = np.linalg.norm(np.load(pool / "delta_activations/embeddings.npz")["embeddings"], axis=1)
+    svg = (pool / "figures/shift_norms.svg").read_text()
+    bars = re.findall(r'<path d="M ([\d.]+) [\d.]+ \nL ([\d.]+) [^"]+"[^>]*fill: #0072b2', svg)
+    lengths = [float(end) - float(start) for start, end in bars]
+    longest = sorted(norms, reverse=True)
+    assert lengths == pytest.approx([lengths[0] * n / longest[0] for n in longest], rel=1e-3)
+    assert (pool / "figures/shift_norms.png").stat().st_size > 10_000
 
 
 def test_the_rows_are_made(followed):
@@ -88,4 +112,6 @@ def test_the_space_is_measured(followed):
     mean = np.load(pool / "delta_activations/embeddings.npz")["embeddings"]
     assert median.shape == mean.shape
     assert not np.array_equal(median, mean)
-    assert "delta_median" in (followed / "config/README.md").read_text()
+    reference = (followed / "config/README.md").read_text()
+    assert "`delta_median`" in reference
+    assert "### NearestTable" in reference

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -117,3 +118,11 @@ def test_imports_run_downwards_only():
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert "Rooms import downwards only" in done.stdout
+
+
+def test_the_map_of_the_house_has_the_rooms_of_the_contract_from_the_ground_up():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = contracts["contracts"][0]["layers"]
+    shown = re.findall(r"^\| `(\w+)/` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert shown == [layer for layer in reversed(layers) if layer in ROOMS]
+    assert sorted(shown) == ROOMS
