@@ -1,7 +1,5 @@
 """What the entries of a configuration are made of: names, numbers, and their strict base."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Any, Literal
 

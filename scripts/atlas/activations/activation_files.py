@@ -1,7 +1,5 @@
 """Activations as they are stored, and the shards of a pool joined into one file."""
 
-from __future__ import annotations
-
 import contextlib
 import resource
 from collections.abc import Iterator, Mapping, Sequence

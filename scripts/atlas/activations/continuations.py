@@ -5,8 +5,6 @@ trajectories. That one named base samples them, and that models with other token
 them as text, is our reading; no source states it.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@ source states how the features other than the last hidden state are computed in 
 here is our reading.
 """
 
-from __future__ import annotations
-
 from itertools import chain
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ An adapter that cannot be used is no failure of its shard: it is a row of the sh
 reason. What is no fault of the adapter (the hub is away, the disk is full) stops the job.
 """
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping

@@ -1,7 +1,5 @@
 """What models write to the probes, shard by shard, and greedy decoding."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -6,8 +6,6 @@ probe in its encoder; its activation is that of its decoder at the first token (
 published work does not say).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

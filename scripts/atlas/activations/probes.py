@@ -1,7 +1,5 @@
 """The five generic probe prompts (arXiv 2509.04442)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from atlas.errors import AtlasError

@@ -1,7 +1,5 @@
 """A pool in one small table: what the analysis notebook computes, next to what it shows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ The vectors are put into cells by k-means, and each model is compared with those
 of the models with :mod:`atlas.clusters.exact_neighbours`.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterator, Sequence

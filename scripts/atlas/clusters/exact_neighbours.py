@@ -6,8 +6,6 @@ Stability of Numerical Algorithms, 2002, section 3.1), and that sum is at most 1
 Those pairs alone are then compared in float64, so that neither block size nor threads change a result.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

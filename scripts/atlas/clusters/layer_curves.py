@@ -1,7 +1,5 @@
 """How the silhouette of delta activations depends on the layer and on the number of probes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import combinations, islice
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Maps of a pool as they are stored: map.csv, one row per model."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

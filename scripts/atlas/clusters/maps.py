@@ -6,8 +6,6 @@ by Barnes and Hut's approximation, from the first 50 principal components of the
 Euclidean distances grow with the cosine distances), begun at the first two, perplexity 30.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

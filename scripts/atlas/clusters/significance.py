@@ -4,8 +4,6 @@ Silhouette: P. J. Rousseeuw, J. Comput. Appl. Math. 20 (1987), 53-65. Permutatio
 observed labelling counted: B. Phipson and G. K. Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ For cosine distances these sums need no pairs: the distances of a vector u of le
 a label, whose sum is s, add up to m - u s.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

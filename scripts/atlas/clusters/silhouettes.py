@@ -1,7 +1,5 @@
 """How well the models of a pool cluster, and which are nearest to which."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Bases and encoders: pretrained models that others are trained from, or read by."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from atlas.configuration.sources import Source

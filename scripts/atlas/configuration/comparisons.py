@@ -1,7 +1,5 @@
 """Comparisons of the geometry of models."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

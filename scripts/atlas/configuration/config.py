@@ -6,8 +6,6 @@ Everything a user may write in a configuration file is defined here and nowhere 
 :mod:`atlas.plan.building`.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints

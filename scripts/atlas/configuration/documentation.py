@@ -4,8 +4,6 @@ The page is its own template: what stands between the two markers is generated, 
 written by hand and kept.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import re

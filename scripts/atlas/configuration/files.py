@@ -4,8 +4,6 @@ The default is the file that the Snakefile names, with the experiments that stan
 user gives is laid over it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Models that are found for a task: composed, or looked up."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Checking a configuration, with one sentence for each error."""
 
-from __future__ import annotations
-
 import difflib
 import types
 import typing

@@ -8,8 +8,6 @@ Three ways of storing the delta of a tensor X, all in one safetensors file:
 * low rank: ``X.lora_A`` (r, columns) and ``X.lora_B`` (rows, r), whose product B A is the delta.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, Literal
 

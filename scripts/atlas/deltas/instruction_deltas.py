@@ -1,7 +1,5 @@
 """Instruction deltas: instruct minus base, made once, stored with what it is made of."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path

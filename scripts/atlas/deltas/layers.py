@@ -1,7 +1,5 @@
 """What an instruction delta changes: per layer, and what comes back when it meets its own base."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

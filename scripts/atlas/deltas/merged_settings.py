@@ -1,7 +1,5 @@
 """What a merged model has besides its weights: configuration, generation, tokenizer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ A checkpoint is a base, a model or a merged model: what stands side by side in t
 instruction deltas.
 """
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Perplexity of text under a model: exp of the mean negative log-likelihood of its tokens."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What deltas do to models, in sentences: what tables of checkpoints share."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 

@@ -5,8 +5,6 @@ chat_template (1 or 0), chat_ended (share of the answers that ended by themselve
 answer_plain and answer_chat (on: a question; in the column text).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path

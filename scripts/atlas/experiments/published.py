@@ -1,7 +1,5 @@
 """Published figures of experiments, which stand beside ours for orientation."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from atlas.errors import AtlasError

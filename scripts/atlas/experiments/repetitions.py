@@ -1,7 +1,5 @@
 """Experiments that were repeated with several seeds: their mean and spread."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any

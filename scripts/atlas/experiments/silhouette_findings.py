@@ -1,7 +1,5 @@
 """Whether the labels of a pool stand apart, in sentences: what tables of silhouettes share."""
 
-from __future__ import annotations
-
 from atlas.experiments.repetitions import MEAN
 from atlas.experiments.wording import (
     SURE,

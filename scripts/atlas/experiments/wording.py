@@ -4,8 +4,6 @@ Each kind of table has a module ``findings`` with a function ``findings(table, b
 sentences the summary tells: of the rows of the table, and of further files that its entry names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from atlas.spaces.names import space_title

@@ -1,7 +1,5 @@
 """What all figures are drawn on: the same bytes each time, one style, SVG and PNG."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

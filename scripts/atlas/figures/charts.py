@@ -1,7 +1,5 @@
 """Figures of experiments: groups of bars, figures with their intervals, curves."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

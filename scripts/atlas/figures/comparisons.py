@@ -1,7 +1,5 @@
 """Figures of comparisons: preservation by layer, effective rank, spectra, rewards."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Figures of a pool: the same bytes each time, safe for colour-blind readers, legible in grey."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

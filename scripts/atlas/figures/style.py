@@ -1,7 +1,5 @@
 """How domains are shown, in figures and in the navigator."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

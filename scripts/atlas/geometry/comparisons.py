@@ -1,7 +1,5 @@
 """The geometry of models compared: quality of the activations, measures by layer, statistics."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product

@@ -1,7 +1,5 @@
 """All eigenvalues and the leading eigenvectors of symmetric matrices."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ The published code leaves a placeholder where the network would run on perturbed
 is here is our reading of the idea, with its number of directions and its relative size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 Every matrix is decomposed once, and all measures are read from that one decomposition.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

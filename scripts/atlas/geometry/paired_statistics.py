@@ -5,8 +5,6 @@ signs counted: B. Phipson and G. K. Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010
 layers: S. Holm, Scand. J. Statist. 6 (1979).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

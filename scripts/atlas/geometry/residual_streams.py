@@ -4,8 +4,6 @@
 ``resid_post`` is the output of the block. The last ``resid_post`` is before the final norm.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ The measures are those of the published analysis of RL and SFT, with their formu
 singular values in descending order, (r,) float64.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Checks of extracted activations, those of the published analysis: hooks, NaN and Inf, magnitudes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How near two representations of the same prompts are: their subspaces and their Gram matrices."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

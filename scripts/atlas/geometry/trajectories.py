@@ -5,8 +5,6 @@ path starts; length and turning ignore rotations, and turning and the directions
 ignore how fast the path is walked.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any

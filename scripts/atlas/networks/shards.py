@@ -3,8 +3,6 @@
 While one model computes, the next one's adapter is read and checked on a thread.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ take the place of the weights by reference. Taking either off restores the very 
 no state of one model can reach the next.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from functools import partial

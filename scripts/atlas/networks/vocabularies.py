@@ -1,7 +1,5 @@
 """Whether two tokenizers mean the same by the same numbers."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -4,8 +4,6 @@ Everything here is decided before the DAG is built: grids and sheets are expande
 resolved (with the nearest right one where a name is wrong), and what cannot work is refused.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What cannot work is refused before anything is made: datasets, bases, recipes, uploads."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 from atlas.configuration.config import Config

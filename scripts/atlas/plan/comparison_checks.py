@@ -1,7 +1,5 @@
 """What comparisons of geometry need, checked before anything is made."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from atlas.configuration.config import Config

@@ -1,7 +1,5 @@
 """Grids: patterns with lists that generate models."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from itertools import product

@@ -1,7 +1,5 @@
 """Names and files that rules are made of: constraints of wildcards, files of a user's own."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Collection, Iterable

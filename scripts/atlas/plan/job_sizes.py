@@ -3,8 +3,6 @@
 What a job asks for never alters what it makes: too little, and it is tried again with more.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a job is about, by its wildcards: its base, its model, or the models of its shard or pool."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from atlas.plan.resolved import Plan, PlannedModel

@@ -1,7 +1,5 @@
 """What rules are told of the models of pools."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

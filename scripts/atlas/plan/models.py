@@ -1,7 +1,5 @@
 """Models of a configuration, each with its references checked and what follows from them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from atlas.configuration.config import Config

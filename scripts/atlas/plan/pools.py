@@ -1,7 +1,5 @@
 """Pools of a configuration, each with the models that its names and globs stand for."""
 
-from __future__ import annotations
-
 import fnmatch
 from collections import ChainMap
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """What the rules of crates and uploads read, and are told."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from atlas.plan.resolved import Plan

@@ -1,7 +1,5 @@
 """What is planned, with every reference resolved: models, pools, and the whole that rules ask."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace

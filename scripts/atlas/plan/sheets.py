@@ -1,7 +1,5 @@
 """Sheets: TSV files of models that were made elsewhere."""
 
-from __future__ import annotations
-
 import csv
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the rule of the summary reads, and is told."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from atlas.plan.resolved import Plan

@@ -1,7 +1,5 @@
 """What the rules of tables read, and are told."""
 
-from __future__ import annotations
-
 from itertools import combinations, product
 from typing import Any
 

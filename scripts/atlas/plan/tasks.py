@@ -4,8 +4,6 @@ Selections and retrievals train a model on the examples of each task and embed i
 before anything is made.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 from atlas.configuration.config import Config

@@ -1,7 +1,5 @@
 """What the rules of training, and of the rows that a model is trained on, are told of a model."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from atlas.plan.resolved import Plan

@@ -1,7 +1,5 @@
 """Pages that are read in a browser: what is written in Markdown, as one offline HTML file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined

@@ -1,7 +1,5 @@
 """What the tables of a run say, in sentences whose figures are read from the tables."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Rows of a task: the loss of a network on a few of them, its answers, and whether they are right."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The command scripts/find_models.py: a configuration from a file of examples, and a run of it."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import subprocess

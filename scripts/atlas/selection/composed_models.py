@@ -4,8 +4,6 @@ Beside the composition stand PEFT's own merges of the same models; for each task
 and the model that was trained on the few examples.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ LoraHub (arXiv 2307.13269): A = sum of w_i A_i, B = sum of w_i B_i, so that the 
 cross terms; it is not the sum of products.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Models of a pool by their similarity to a task that is known by a few examples."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

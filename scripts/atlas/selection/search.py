@@ -4,8 +4,6 @@ As in the published code: nevergrad's NGOpt, start 0, bounds +-1.5; the score is
 0.05 times the mean of |w|. Python's and NumPy's global generators are seeded, as published.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Callable, Sequence

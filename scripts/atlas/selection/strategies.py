@@ -1,7 +1,5 @@
 """Which models of a pool are composed for a task."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from typing import Literal

@@ -1,7 +1,5 @@
 """Delta activations: how a model shifts the activations of its base (arXiv 2509.04442)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

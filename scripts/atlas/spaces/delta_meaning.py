@@ -3,8 +3,6 @@
 The details are our reading, since no source states them.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

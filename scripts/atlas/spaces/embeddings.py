@@ -6,8 +6,6 @@ or ``similarity`` (n, n) float64 where the vectors would be huge, or a ``reason`
 has no embedding of this pool.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Flattened weights: all tensors of an adapter as one long vector, compared by cosine."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

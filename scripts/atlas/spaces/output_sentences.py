@@ -1,7 +1,5 @@
 """Output sentences: what a model writes to the probes, embedded by a sentence encoder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

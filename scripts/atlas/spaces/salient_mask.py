@@ -5,8 +5,6 @@ details; this is our reading: all weights of the base count, untouched ones as 0
 threshold are in, and a weight that did not change is never salient.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path

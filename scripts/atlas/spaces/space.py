@@ -13,8 +13,6 @@ It returns one of :data:`Found`: a vector for each model, their similarities whe
 be huge, or why the pool has nothing in this space. That is stored as embeddings.npz.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable, Iterable

@@ -4,8 +4,6 @@ A family is a file beside this one with a subclass of :class:`AdaptedModule`, an
 ``FAMILIES`` of :mod:`atlas.weights.adapters`.
 """
 
-from __future__ import annotations
-
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """What a tensor of a language model is, by its name: embedding, norm, bias or matrix; its layer."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Literal

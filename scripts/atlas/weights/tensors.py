@@ -5,8 +5,6 @@ The `safetensors` library orders ``__metadata__`` at random, so files are writte
 read with the library.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """What the table of additivity says: whether a mixture is closest to the sum of its parts."""
 
-from __future__ import annotations
-
 from statistics import fmean
 
 from atlas.experiments.additive.table import QUANTITIES

@@ -1,7 +1,5 @@
 """Are embeddings additive? A model of a mixture against the models of its parts and their sum."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the table of geometry says: what is kept of the base's subspaces, whether rewards rise."""
 
-from __future__ import annotations
-
 from atlas.experiments.geometry.page import DECISION
 from atlas.experiments.wording import Beside, Row, Rows, counted, interval, number, optional
 

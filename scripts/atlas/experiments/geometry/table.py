@@ -1,7 +1,5 @@
 """The table of geometry: what training with rewards and on solutions leave, side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

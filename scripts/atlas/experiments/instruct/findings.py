@@ -1,7 +1,5 @@
 """What a table of deltas says: perplexity kept, and answers as the instruct model's."""
 
-from __future__ import annotations
-
 from atlas.experiments.checkpoint_findings import ONE_EACH, deltas_findings
 from atlas.experiments.wording import Beside, Rows
 

@@ -1,7 +1,5 @@
 """The table of instruction deltas: what a delta does to a model."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from atlas.experiments.checkpoint_rows import COLUMNS, checkpoint_page, checkpoint_rows

@@ -1,7 +1,5 @@
 """The tables of the paper: tidy for programs, laid out as published for people."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

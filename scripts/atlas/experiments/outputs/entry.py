@@ -1,7 +1,5 @@
 """The entry of a table of outputs."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

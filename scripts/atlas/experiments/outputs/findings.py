@@ -1,7 +1,5 @@
 """What there is to read of outputs; nothing is claimed about them."""
 
-from __future__ import annotations
-
 from atlas.experiments.wording import Beside, Rows, counted
 
 

@@ -1,7 +1,5 @@
 """What each model writes to each probe, for reading."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The entry of a table of retrieval."""
 
-from __future__ import annotations
-
 from itertools import product
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Looking models up by a model trained on a handful of examples of a task."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

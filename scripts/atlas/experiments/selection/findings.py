@@ -1,7 +1,5 @@
 """What the table of selection says: the strategies, against one another and no model at all."""
 
-from __future__ import annotations
-
 from atlas.experiments.selection.table import MEAN
 from atlas.experiments.wording import (
     Beside,

@@ -1,7 +1,5 @@
 """The table of selection: how well models do that were composed for held-out tasks."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections import Counter

@@ -1,7 +1,5 @@
 """What a table of silhouettes says: each pool, space and label, then the extremes."""
 
-from __future__ import annotations
-
 from atlas.experiments.repetitions import settled
 from atlas.experiments.silhouette_findings import CLIPPED, DIGITS, stands_apart
 from atlas.experiments.wording import Beside, Row, Rows, number, optional, overlap, space_name

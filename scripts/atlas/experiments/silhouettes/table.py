@@ -1,7 +1,5 @@
 """Silhouettes of several pools side by side: the table behind most experiments."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

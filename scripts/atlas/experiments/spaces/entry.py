@@ -1,7 +1,5 @@
 """The entry of a table of the family of delta activations."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """What the table of the family says: spaces, layers, numbers of probes."""
 
-from __future__ import annotations
-
 from atlas.experiments.repetitions import settled
 from atlas.experiments.silhouette_findings import DIGITS, stands_apart
 from atlas.experiments.spaces.table import LAYER, PROBES, SPACE

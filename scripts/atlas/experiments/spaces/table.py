@@ -1,7 +1,5 @@
 """The family of delta activations: which space, which layer, how many probes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the table of the periods says: which model reads which text best, how far they stand apart."""
 
-from __future__ import annotations
-
 from atlas.experiments.checkpoint_findings import ONE_EACH, TEXT, deltas_findings
 from atlas.experiments.wording import Beside, Rows, listed, moved, number, space_name
 

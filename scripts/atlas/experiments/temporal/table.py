@@ -1,7 +1,5 @@
 """The table of the periods: what a delta does to each model, and to the distances between them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
