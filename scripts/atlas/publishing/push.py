@@ -150,11 +150,15 @@ def _repository(api: Any, repo: str, private: bool) -> str:
 
 def _visibility(api: Any, repo: str, private: bool) -> str:
     info = api.repo_info(repo)
-    if info.private is not private:
-        there, wanted = ("public", "private") if private else ("private", "public")
+    if info.private is False and private:
         raise AtlasError(
-            f"{repo}: the repository is {there}, and private: {str(private).lower()} is asked for; "
-            f"make it {wanted} on its page, name another, or set private: {str(not private).lower()}."
+            f"{repo}: the repository is public, and private: true is asked for; make it private on "
+            "its page, name another, or set private: false."
+        )
+    if info.private is not private:
+        raise AtlasError(
+            f"{repo}: the repository is private, and private: false is asked for; make it public on "
+            "its page, name another, or set private: true."
         )
     return str(info.sha)
 
