@@ -7,9 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 NAME_PATTERN = r"^[A-Za-z0-9._+-]+$"
 
-
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -23,9 +21,7 @@ def _scientific(value: Any) -> Any:
 
 Number = Annotated[float, BeforeValidator(_scientific), Field(allow_inf_nan=False)]
 
-
 Share = Annotated[Number, Field(gt=0, le=1)]
-
 
 DType = Literal["float32", "bfloat16", "float16"]
 

@@ -15,13 +15,11 @@ OWN = (
     "completes the request.\n\n### Instruction:\n{{ task }} Input:{{ input }}\n\n### Response:"
 )
 
-
 UNIVERSAL = (
     "Below is an instruction that describes a task. Write a response that appropriately "
     "completes the request.\n\n### Instruction:\nPlease provide a response. "
     "Input:{{ input }}\n\n### Response:"
 )
-
 
 NONE = "{{ input }}\n\n### Response:"
 
