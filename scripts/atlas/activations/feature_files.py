@@ -9,8 +9,6 @@ probe of each continuation, from 0) and, under ``/bases/{base}`` and ``/models/{
 * ``meaning`` (n_continuations,): mean log-probability per token of each continuation, in nats.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -70,7 +68,7 @@ class FeatureShards:
         self._models: dict[str, Any] = {}
         self._known: tuple[Any, Array | None] = (None, None)
 
-    def __enter__(self) -> FeatureShards:
+    def __enter__(self) -> "FeatureShards":
         with contextlib.ExitStack() as stack:
             first: Any = None
             for path in self._files:

@@ -1,7 +1,5 @@
 """Datasets: where rows are, how they read, how they are cut."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -57,7 +55,7 @@ class Template(Entry):
     variants: Variants = Field(default=Variants(), description="Frames of the prompt.")
 
     @model_validator(mode="after")
-    def _kind(self, info: Any) -> Template:
+    def _kind(self, info: Any) -> "Template":
         if is_whole(info):
             self.kind()
         return self

@@ -1,7 +1,5 @@
 """Instruction deltas."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -33,7 +31,7 @@ class Delta(Entry):
     )
 
     @model_validator(mode="after")
-    def _one_way(self) -> Delta:
+    def _one_way(self) -> "Delta":
         if self.keep is not None and self.rank is not None:
             raise PydanticCustomError("delta", "a delta is stored sparse (keep) or low-rank (rank)")
         return self

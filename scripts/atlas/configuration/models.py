@@ -1,7 +1,5 @@
 """Models, trained or fetched, and grids that generate them."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -39,7 +37,7 @@ class ModelSource(Entry):
     local: str | None = Field(default=None, description="A folder on this machine.")
 
     @model_validator(mode="after")
-    def _one(self, info: Any) -> ModelSource:
+    def _one(self, info: Any) -> "ModelSource":
         if is_whole(info) and (self.hub is None) == (self.local is None):
             raise PydanticCustomError("source", "a fetched model has a source: either hub or local")
         return self
@@ -82,7 +80,7 @@ class Model(Entry):
     )
 
     @model_validator(mode="after")
-    def _trained_or_fetched(self, info: Any) -> Model:
+    def _trained_or_fetched(self, info: Any) -> "Model":
         if is_whole(info):
             if self.source is None and (self.recipe is None or not self.data):
                 raise PydanticCustomError(

@@ -1,7 +1,5 @@
 """Pools: models that are compared with one another."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -67,7 +65,7 @@ class Pool(Entry):
     )
 
     @model_validator(mode="after")
-    def _some(self, info: Any) -> Pool:
+    def _some(self, info: Any) -> "Pool":
         if is_whole(info) and not self.models and self.sheet is None:
             raise PydanticCustomError("pool", "a pool names its models, a sheet, or both")
         return self

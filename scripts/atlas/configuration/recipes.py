@@ -1,7 +1,5 @@
 """Recipes: how models are trained."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -126,7 +124,7 @@ class Recipe(Entry):
     length: Length = Field(default=Length(), description="Length policy.")
 
     @model_validator(mode="after")
-    def _faster(self) -> Recipe:
+    def _faster(self) -> "Recipe":
         if (self.padding_free or self.liger) and self.objective not in ("sft", "cpt"):
             raise PydanticCustomError(
                 "recipe", "padding_free and liger are for the objectives sft and cpt"

@@ -1,7 +1,5 @@
 """Where bases, encoders and datasets come from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -92,7 +90,7 @@ class Source(Entry):
     )
 
     @model_validator(mode="after")
-    def _one(self, info: Any) -> Source:
+    def _one(self, info: Any) -> "Source":
         given = [key for key in type(self).model_fields if getattr(self, key) is not None]
         if is_whole(info) and len(given) != 1:
             keys, found = ", ".join(type(self).model_fields), " and ".join(given) or "none of them"

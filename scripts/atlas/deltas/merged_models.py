@@ -1,7 +1,5 @@
 """Merged models: a model trained from a base, plus an instruction delta of that base."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -112,7 +110,7 @@ class Merge:
             self.__exit__()
             raise
 
-    def __enter__(self) -> Merge:
+    def __enter__(self) -> "Merge":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,7 +1,5 @@
 """Writing the delta of one tensor: dense, the largest share of it, or a product of two factors."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +31,7 @@ class Tally:
     overflowed: int = 0
     error_square: float = 0.0
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: "Tally") -> None:
         """Take in another tensor's counts and sums."""
         for key, value in vars(other).items():
             setattr(self, key, getattr(self, key) + value)

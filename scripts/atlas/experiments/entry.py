@@ -5,8 +5,6 @@ configuration and what they need; ``table.py`` the function of its rule; ``findi
 sentences that the summary says of it. The folders are found: nothing lists them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from itertools import product
@@ -26,7 +24,7 @@ SETTING = (
 )
 
 
-def kinds() -> dict[str, type[TableEntry]]:
+def kinds() -> "dict[str, type[TableEntry]]":
     """Kind -> the class of its entries, the default kind first, then by name."""
     found = {file.parent.name for file in Path(__file__).parent.glob("*/entry.py")}
     return {

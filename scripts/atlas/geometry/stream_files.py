@@ -8,8 +8,6 @@ Beside them: ``/prompts`` (n_prompts,) text, ``/tokens`` (n_prompts,) int64, the
 prompt, and ``/offsets`` (n_prompts + 1,) int64. The attribute ``positions`` says which it is.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -86,7 +84,7 @@ class StreamFile:
         self.rows, self.dimensions = self._file[self.hooks[0]].shape
         self.positions = str(self._file.attrs["positions"])
 
-    def __enter__(self) -> StreamFile:
+    def __enter__(self) -> "StreamFile":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -109,7 +107,7 @@ class StreamFile:
         except OSError as error:
             raise AtlasError(f"{self.path}: {hook} is damaged ({error}).") from None
 
-    def check_same(self, other: StreamFile) -> None:
+    def check_same(self, other: "StreamFile") -> None:
         """Refuse a file that cannot be compared row by row with this one.
 
         :raises AtlasError: where prompts, positions, hooks or widths differ.

@@ -1,7 +1,5 @@
 """What a verification finds broken."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -51,7 +49,7 @@ class Verification:
         """The first broken link of each chain."""
         return [fault for fault in self.faults if fault.first]
 
-    def add(self, other: Verification) -> None:
+    def add(self, other: "Verification") -> None:
         """Take over what another verification looked at and found."""
         self.files += other.files
         self.statements += other.statements

@@ -1,7 +1,5 @@
 """Adapters as PEFT saves them: read, checked, written, merged; each family has a file of its own."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -40,7 +38,7 @@ class Adapter:
     config: dict[str, Any]
     metadata: dict[str, str] = field(default_factory=dict)
 
-    def pinned(self) -> Adapter:
+    def pinned(self) -> "Adapter":
         """The same adapter in pinned memory."""
         modules = {n: m.with_tensors(torch.Tensor.pin_memory) for n, m in self.modules.items()}
         return replace(self, modules=modules)

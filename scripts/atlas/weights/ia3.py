@@ -1,7 +1,5 @@
 """IA3 (arXiv 2205.05638): dW = (l - 1) * W, by output rows, or by input columns where feed-forward."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -25,7 +23,7 @@ class Ia3Module(AdaptedModule):
     @classmethod
     def read(
         cls, name: str, parts: Mapping[str, torch.Tensor], config: Mapping[str, Any], where: str
-    ) -> Ia3Module:
+    ) -> "Ia3Module":
         """One module; the configuration says which are feed-forward."""
         forward = set(config.get("feedforward_modules") or [])
         return cls(parts["l"], any(name == f or name.endswith(f".{f}") for f in forward))
@@ -41,7 +39,7 @@ class Ia3Module(AdaptedModule):
         scaled = self.l.reshape(1, -1) if self.feedforward else self.l.reshape(-1, 1)
         return (scaled - 1.0) * weight.float()
 
-    def rows(self, first: int, after: int) -> Ia3Module:
+    def rows(self, first: int, after: int) -> "Ia3Module":
         """The factors of these rows; all factors where they are of columns."""
         if self.feedforward:
             return self

@@ -1,7 +1,5 @@
 """LoRA (arXiv 2106.09685): dW = scale * B A, scale = alpha / r, or alpha / sqrt(r) for rsLoRA."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping
@@ -29,7 +27,7 @@ class LoraModule(AdaptedModule):
     @classmethod
     def read(
         cls, name: str, parts: Mapping[str, torch.Tensor], config: Mapping[str, Any], where: str
-    ) -> LoraModule:
+    ) -> "LoraModule":
         """One matrix; its rank is the one that the configuration says."""
         if set(parts) != {"A", "B"}:
             raise AtlasError(f"{where}: {name} has only one of lora_A and lora_B.")
@@ -53,7 +51,7 @@ class LoraModule(AdaptedModule):
         """Scale * B A."""
         return (self.b @ self.a) * self.scale
 
-    def rows(self, first: int, after: int) -> LoraModule:
+    def rows(self, first: int, after: int) -> "LoraModule":
         """These rows of B."""
         return LoraModule(self.a, self.b[first:after], self.scale)
 

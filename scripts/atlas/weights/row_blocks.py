@@ -4,8 +4,6 @@ A file that is mapped into memory counts as resident once it was read; here no m
 than a few blocks, whatever the size of the model.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -148,7 +146,7 @@ class WeightStream:
                 tuple(entry["shape"]),
             )  # fmt: skip
 
-    def __enter__(self) -> WeightStream:
+    def __enter__(self) -> "WeightStream":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -264,7 +262,7 @@ class StreamWriter:
             self._pending = self._pool.submit(self._write, offset, view)
             self._missing -= len(view)
 
-    def __enter__(self) -> StreamWriter:
+    def __enter__(self) -> "StreamWriter":
         return self
 
     def __exit__(
