@@ -25,15 +25,9 @@ ROWS = 16  # continuations scored at a time: their logits are the largest thing 
 
 
 def sample_continuations(
-    *,
-    probes: Path,
-    base: list[Path],
-    dtype: str,
-    per_probe: int,
-    new_tokens: int,
-    seed: int,
-    continuations: Path,
-) -> None:
+    *, probes: Path, base: list[Path], dtype: str, per_probe: int, new_tokens: int, seed: int,
+    continuations: Path
+) -> None:  # fmt: skip
     """Sample `per_probe` continuations of `new_tokens` tokens of each probe from one base.
 
     Temperature 1, from the whole distribution over tokens that are text (top-k 0): special

@@ -45,17 +45,10 @@ class Fetched:
 
 
 def compute_fetched_shard(
-    *,
-    probes: Path,
-    bases: list[Path],
-    models: list[dict[str, Any]],
-    dtypes: dict[str, str],
-    base_names: dict[str, list[str]],
-    cache: str,
-    gone: dict[str, tuple[str, int]],
-    activations: Path,
-    report: Path,
-) -> None:
+    *, probes: Path, bases: list[Path], models: list[dict[str, Any]], dtypes: dict[str, str],
+    base_names: dict[str, list[str]], cache: str, gone: dict[str, tuple[str, int]],
+    activations: Path, report: Path
+) -> None:  # fmt: skip
     """Activations of the adapters of one shard, of which nothing else is kept, and of their bases.
 
     :param bases: files of all bases. :param dtypes: base -> precision.
@@ -94,13 +87,9 @@ def _embed(
 
 
 def check_shard(
-    *,
-    bases: list[Path],
-    models: list[dict[str, Any]],
-    base_names: dict[str, list[str]],
-    cache: str,
-    report: Path,
-) -> None:
+    *, bases: list[Path], models: list[dict[str, Any]], base_names: dict[str, list[str]],
+    cache: str, report: Path
+) -> None:  # fmt: skip
     """The same report of adapters that are kept, without activations: which of a shard can be used.
 
     :param bases: records and weights of all bases. :param cache: where what a hub sends stays.

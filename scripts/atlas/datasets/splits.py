@@ -18,21 +18,10 @@ ROLES = ("system", "user", "assistant")
 
 
 def make_split(
-    *,
-    dataset: str,
-    raw: Path,
-    split: str,
-    variant: str,
-    kind: str,
-    columns: dict[str, str],
-    template: dict[str, Any],
-    region: list[float],
-    parts: list[str],
-    most: int | None,
-    cut: str | None,
-    rows: Path,
-    counts: Path,
-) -> None:
+    *, dataset: str, raw: Path, split: str, variant: str, kind: str, columns: dict[str, str],
+    template: dict[str, Any], region: list[float], parts: list[str], most: int | None,
+    cut: str | None, rows: Path, counts: Path
+) -> None:  # fmt: skip
     """Write one split of a dataset.
 
     Each row has ``row``, its line in the raw file, and by `kind`: prompt and completion; prompt,

@@ -14,20 +14,10 @@ Row = dict[str, Any]
 
 
 def prepare_rows(
-    *,
-    model: str,
-    objective: str,
-    tokenizer: list[Path],
-    splits: list[Path],
-    data: list[dict[str, Any]],
-    total: int | None,
-    seed: int,
-    length: dict[str, Any],
-    rows: Path,
-    counts: Path,
-    raw: list[Path] | None = None,
-    room: int = 0,
-) -> None:
+    *, model: str, objective: str, tokenizer: list[Path], splits: list[Path],
+    data: list[dict[str, Any]], total: int | None, seed: int, length: dict[str, Any], rows: Path,
+    counts: Path, raw: list[Path] | None = None, room: int = 0
+) -> None:  # fmt: skip
     """Write the tokens that a model is trained on, and what became of each dataset's rows.
 
     sft rows have ``input_ids`` and ``completion_start`` (position of the first token with a

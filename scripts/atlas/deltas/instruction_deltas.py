@@ -31,17 +31,9 @@ Wanted = Literal["float16", "float32", "model"]
 
 
 def make_delta(
-    *,
-    name: str,
-    base: list[Path],
-    instruct: list[Path],
-    dtype: Wanted,
-    keep: float | None,
-    rank: int | None,
-    delta: Path,
-    meta: Path,
-    digests: Digests | None = None,
-) -> None:
+    *, name: str, base: list[Path], instruct: list[Path], dtype: Wanted, keep: float | None,
+    rank: int | None, delta: Path, meta: Path, digests: Digests | None = None
+) -> None:  # fmt: skip
     """Write instruct minus base, tensor by tensor, row block by row block.
 
     Arithmetic is in float32, rounded once to the stored dtype; embeddings and norms are stored in

@@ -22,27 +22,12 @@ from atlas.weights.tensors import Kinds, shard_groups, write_index
 
 
 def apply_delta(
-    *,
-    name: str,
-    model: list[Path],
-    model_base: list[Path],
-    base_names: list[str],
-    base: list[Path],
-    instruct: list[Path],
-    delta: Path,
-    meta: Path,
-    force: bool,
-    address: list[str | None],
-    sentence: str,
-    weight_names: list[str],
-    weights: list[Path],
-    config: Path,
-    generation: Path,
-    tokenizer: Path,
-    tokenizer_config: Path,
-    card: Path,
-    digests: Digests | None = None,
-) -> None:
+    *, name: str, model: list[Path], model_base: list[Path], base_names: list[str],
+    base: list[Path], instruct: list[Path], delta: Path, meta: Path, force: bool,
+    address: list[str | None], sentence: str, weight_names: list[str], weights: list[Path],
+    config: Path, generation: Path, tokenizer: Path, tokenizer_config: Path, card: Path,
+    digests: Digests | None = None
+) -> None:  # fmt: skip
     """Write model plus delta as a model folder that loads as it stands.
 
     An adapter is merged first, in float32; sums are in float32, rounded once to the dtype of the

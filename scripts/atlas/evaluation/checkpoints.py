@@ -19,20 +19,10 @@ from atlas.progress import Progress
 
 
 def evaluate(
-    *,
-    name: str,
-    base: list[Path],
-    model: list[Path],
-    texts: list[Path],
-    chats: list[Path],
-    questions: Path,
-    base_names: list[str],
-    dtype: str,
-    documents: int,
-    max_tokens: int,
-    new_tokens: int,
-    evaluation: Path,
-) -> None:
+    *, name: str, base: list[Path], model: list[Path], texts: list[Path], chats: list[Path],
+    questions: Path, base_names: list[str], dtype: str, documents: int, max_tokens: int,
+    new_tokens: int, evaluation: Path
+) -> None:  # fmt: skip
     """Write what one checkpoint makes of the held-out rows, as JSON.
 
     ``texts``: dataset -> documents, tokens, perplexity. ``chats``: dataset -> rows, tokens and

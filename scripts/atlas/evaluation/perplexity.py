@@ -41,18 +41,9 @@ def perplexity(network: Any, texts: Sequence[Sequence[int]], where: str) -> floa
 
 
 def held_out_perplexity(
-    *,
-    name: str,
-    rows: Path,
-    base: list[Path],
-    model: list[Path],
-    texts: list[Path],
-    base_names: list[str],
-    dtype: str,
-    documents: int,
-    max_tokens: int,
-    table: Path,
-) -> None:
+    *, name: str, rows: Path, base: list[Path], model: list[Path], texts: list[Path],
+    base_names: list[str], dtype: str, documents: int, max_tokens: int, table: Path
+) -> None:  # fmt: skip
     """Perplexity of a model and of its base on texts that the model was not trained on.
 
     Columns: model, base, dataset, split, documents, tokens (predicted ones), perplexity,

@@ -13,14 +13,9 @@ MARKERS, LINES = "os^Dv", ("-", "--", ":", "-.")
 
 
 def draw_comparison(
-    *,
-    layers: Path,
-    spectra: Path,
-    name: str,
-    preservation: list[Path],
-    effective_rank: list[Path],
-    singular_values: list[Path],
-) -> None:
+    *, layers: Path, spectra: Path, name: str, preservation: list[Path], effective_rank: list[Path],
+    singular_values: list[Path]
+) -> None:  # fmt: skip
     """Draw the figures of a comparison.
 
     :param preservation, effective_rank, singular_values: where each goes, as SVG and as PNG.

@@ -20,16 +20,9 @@ MOST_MARKERS = 1000  # more are drawn small, and as one image
 
 
 def draw(
-    *,
-    embeddings: Path,
-    points: Path,
-    pool: str,
-    palette: list[str],
-    markers: list[str],
-    tsne: list[Path],
-    similarity: list[Path],
-    silhouette: list[Path],
-) -> None:
+    *, embeddings: Path, points: Path, pool: str, palette: list[str], markers: list[str],
+    tsne: list[Path], similarity: list[Path], silhouette: list[Path]
+) -> None:  # fmt: skip
     """Draw a pool in one space: its map, its similarities, its silhouettes.
 
     :param points: map.csv of the space.

@@ -48,15 +48,9 @@ def comparison_quality(
 
 
 def comparison_layers(
-    *,
-    quality: Path,
-    activations: list[Path],
-    curvature: list[Path],
-    trajectories: list[Path],
-    entries: list[list[str]],
-    layers: Path,
-    spectra: Path,
-) -> None:
+    *, quality: Path, activations: list[Path], curvature: list[Path], trajectories: list[Path],
+    entries: list[list[str]], layers: Path, spectra: Path
+) -> None:  # fmt: skip
     """Measure every layer of every model on every task.
 
     :param quality: what the checks found; a failed one stops here.

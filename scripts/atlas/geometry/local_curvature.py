@@ -106,17 +106,9 @@ def _last(network: Any, embeddings: torch.Tensor) -> torch.Tensor:
 
 
 def measure_curvature(
-    *,
-    prompts: Path,
-    base: list[Path],
-    model: list[Path],
-    base_names: list[str],
-    most: int,
-    directions: int,
-    radius: float,
-    seed: int,
-    curvature: Path,
-) -> None:
+    *, prompts: Path, base: list[Path], model: list[Path], base_names: list[str], most: int,
+    directions: int, radius: float, seed: int, curvature: Path
+) -> None:  # fmt: skip
     """Write the responses of a base, or of a model of it: COLUMNS, a row per hook and prompt.
 
     The network runs in float32, whatever the base is stored in.

@@ -163,13 +163,9 @@ def _pairs(measure: str, sft: Side, rl: Side) -> list[tuple[int, str]]:
 
 
 def _row(
-    measure: str,
-    layer: int | str,
-    pairs: Sequence[tuple[int, str]],
-    sft: Side,
-    rl: Side,
-    layers: int,
-) -> dict[str, Any]:
+    measure: str, layer: int | str, pairs: Sequence[tuple[int, str]], sft: Side, rl: Side,
+    layers: int
+) -> dict[str, Any]:  # fmt: skip
     one, other = (np.array([side[pair] for pair in pairs], dtype=np.float64) for side in (rl, sft))
     differences = one - other
     low, high = bootstrap_interval(differences)

@@ -17,15 +17,9 @@ LABELS = ("with the first", "with the second", "with their sum")
 
 
 def additive_table(
-    *,
-    embeddings: list[Path],
-    mixtures: list[dict[str, Any]],
-    published: Path,
-    name: str,
-    table: Path,
-    page: Path,
-    figure: list[Path],
-) -> None:
+    *, embeddings: list[Path], mixtures: list[dict[str, Any]], published: Path, name: str,
+    table: Path, page: Path, figure: list[Path]
+) -> None:  # fmt: skip
     """Write the table of additivity, its page and its figure.
 
     :param embeddings: delta activations of each pool.

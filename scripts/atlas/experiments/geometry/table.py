@@ -22,15 +22,9 @@ COLUMNS = (*MODELS, "task", "measure", "stream", "centring", *STATISTICS, "decis
 
 
 def geometry_table(
-    *,
-    tests: list[Path],
-    training: list[Path],
-    comparisons: list[dict[str, Any]],
-    name: str,
-    table: Path,
-    page: Path,
-    figure: list[Path],
-) -> None:
+    *, tests: list[Path], training: list[Path], comparisons: list[dict[str, Any]], name: str,
+    table: Path, page: Path, figure: list[Path]
+) -> None:  # fmt: skip
     """Write a table of comparisons: a row per measure and task, and over all tasks.
 
     The residual stream after each block, centred where a measure knows a centring. Differences are

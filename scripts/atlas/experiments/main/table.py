@@ -14,15 +14,9 @@ AVERAGE = "average"
 
 
 def main_table(
-    *,
-    silhouettes: list[Path],
-    pools: list[str],
-    bases: dict[str, list[str]],
-    columns: dict[str, str],
-    published: Path,
-    table: Path,
-    page: Path,
-) -> None:
+    *, silhouettes: list[Path], pools: list[str], bases: dict[str, list[str]],
+    columns: dict[str, str], published: Path, table: Path, page: Path
+) -> None:  # fmt: skip
     """Write main.csv and main.md: silhouettes of all spaces and pools, and their mean.
 
     :param silhouettes: silhouette.csv of each pool, in the order of `pools`.

@@ -18,17 +18,9 @@ ACCURACY = "accuracy"
 
 
 def retrieval_table(
-    *,
-    pools: list[Path],
-    queries: list[Path],
-    names: list[list[Any]],
-    settings: dict[str, str],
-    published: Path,
-    name: str,
-    table: Path,
-    page: Path,
-    figure: list[Path],
-) -> None:
+    *, pools: list[Path], queries: list[Path], names: list[list[Any]], settings: dict[str, str],
+    published: Path, name: str, table: Path, page: Path, figure: list[Path]
+) -> None:  # fmt: skip
     """Write the table of retrieval: for each query the rank of its domain's first model.
 
     :param pools, queries: delta activations of each pool and, in the same order, of its queries.

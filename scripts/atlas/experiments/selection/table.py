@@ -21,17 +21,10 @@ LEVEL = 0.95
 
 
 def selection_table(
-    *,
-    answers: list[Path],
-    entries: list[dict[str, Any]],
-    sizes: dict[str, dict[str, int]],
-    settings: dict[str, str],
-    published: Path,
-    name: str,
-    table: Path,
-    page: Path,
-    figure: list[Path],
-) -> None:
+    *, answers: list[Path], entries: list[dict[str, Any]], sizes: dict[str, dict[str, int]],
+    settings: dict[str, str], published: Path, name: str, table: Path, page: Path,
+    figure: list[Path]
+) -> None:  # fmt: skip
     """Write the share of exact matches by task, strategy and method, and their mean over tasks.
 
     :param answers: answers.csv of each entry.

@@ -13,18 +13,10 @@ COLUMNS = ("pool", "seed", "setting", "label", "space", "dimension", "distance",
 
 
 def silhouettes_table(
-    *,
-    silhouettes: list[Path],
-    pools: list[list[Any]],
-    spaces: list[str],
-    settings: dict[str, str],
-    perplexities: list[Path],
-    published: Path,
-    name: str,
-    table: Path,
-    page: Path,
-    figure: list[Path],
-) -> None:
+    *, silhouettes: list[Path], pools: list[list[Any]], spaces: list[str], settings: dict[str, str],
+    perplexities: list[Path], published: Path, name: str, table: Path, page: Path,
+    figure: list[Path]
+) -> None:  # fmt: skip
     """Write a table of silhouettes with p-values and intervals, its page and its figure.
 
     :param silhouettes: silhouette.csv of each pool and seed.

@@ -13,14 +13,9 @@ SPACE, LAYER, PROBES = "space", "layer", "probes"
 
 
 def spaces_table(
-    *,
-    silhouettes: list[Path],
-    curves: list[Path],
-    pools: list[list[Any]],
-    table: Path,
-    page: Path,
-    figure: list[Path],
-) -> None:
+    *, silhouettes: list[Path], curves: list[Path], pools: list[list[Any]], table: Path, page: Path,
+    figure: list[Path]
+) -> None:  # fmt: skip
     """Write the table of the family: silhouettes by domain, plain cosine distance.
 
     Rows of the curve ``space`` are the spaces as they are; of ``layer`` delta activations read at

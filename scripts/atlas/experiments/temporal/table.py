@@ -13,18 +13,10 @@ DISTANCE_COLUMNS = ("pool", "space", "delta", "one", "other", "distance", "reaso
 
 
 def temporal_table(
-    *,
-    evaluations: list[Path],
-    entries: list[dict[str, str]],
-    embeddings: list[Path],
-    pools: list[str],
-    pairs: list[list[str]],
-    name: str,
-    table: Path,
-    distances: Path,
-    page: Path,
-    figure: list[Path],
-) -> None:
+    *, evaluations: list[Path], entries: list[dict[str, str]], embeddings: list[Path],
+    pools: list[str], pairs: list[list[str]], name: str, table: Path, distances: Path, page: Path,
+    figure: list[Path]
+) -> None:  # fmt: skip
     """Write the same rows, and how far the models stand from one another before and after a delta.
 
     :param embeddings: of each pool of `pools`, in that order, any number of spaces each.
