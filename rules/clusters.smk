@@ -33,7 +33,7 @@ use rule job as neighbours with:
     resources:
         **on_cpu(memory(2000, pool_vectors, 4), minutes(30, pool_vectors, 60)),
     params:
-        code=code("atlas.clusters.silhouettes:neighbours"),
+        code=code("atlas.clusters.neighbours:neighbours"),
         search=lambda w: pool_of(w).settings.neighbours,
     message:
         "find the neighbours in {wildcards.pool}"

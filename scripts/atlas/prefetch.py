@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-def worked_ahead(
+def prefetched(
     work: Callable[[Item], Made], items: Iterable[Item], *, threads: int, at_most: int
 ) -> Generator[tuple[Item, Future[Made]], None, None]:
     """Each item with what is made of it; closing the generator gives up what has not begun.

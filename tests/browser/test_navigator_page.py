@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atlas.clusters.silhouettes import NEIGHBOUR_COLUMNS
+from atlas.clusters.neighbours import NEIGHBOUR_COLUMNS
 from atlas.files import read_csv, write_csv
 from browser.conftest import addresses, needs_browser, wait
 from unit.navigator.navigator_pools import described, large_pool, real_pool, write

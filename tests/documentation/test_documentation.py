@@ -6,8 +6,7 @@ import re
 import pytest
 import yaml
 
-from atlas.clusters import maps
-from atlas.clusters import silhouettes as clusters
+from atlas.clusters import maps, neighbours
 from atlas.configuration.config import Config
 from atlas.configuration.files import layers
 from atlas.lineage import command
@@ -91,7 +90,7 @@ def test_numbers_of_the_method():
     assert f"(greedy, {default_of('Pool', 'new_tokens')} tokens)" in method
     assert f"largest {default_of('Pool', 'salient_share'):.0%}".replace("%", " %") in method
     assert f"beyond {maps.EXACT:,} models" in navigator
-    assert clusters.RANKS == 10
+    assert neighbours.RANKS == 10
     assert "its ten nearest" in navigator
     assert f"{default_of('Selection', 'budget')} evaluations" in tasks
     assert "five examples" in tasks

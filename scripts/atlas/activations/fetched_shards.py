@@ -19,7 +19,7 @@ from atlas.digests import sha256_file
 from atlas.errors import AtlasError
 from atlas.files import by_folder, by_name, read_json, write_csv
 from atlas.networks.swap import adapter_applied, load_base
-from atlas.prefetch import worked_ahead
+from atlas.prefetch import prefetched
 from atlas.progress import Progress
 from atlas.sources import hub
 from atlas.sources.fetched_models import bring, pinned
@@ -125,7 +125,7 @@ def _reported(
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(hub.beside(str(cache))))
         fetch = partial(_fetch, scratch=scratch, cache=cache if keep else None)
-        coming = worked_ahead(fetch, mine, threads=THREADS, at_most=AHEAD)
+        coming = prefetched(fetch, mine, threads=THREADS, at_most=AHEAD)
         for model, future in stack.enter_context(contextlib.closing(coming)):
             row = dict.fromkeys(REPORT_COLUMNS) | {
                 "model": model["name"], "base": model["base"], "reason": "",

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from atlas.files import by_folder, read_json
 from atlas.networks.swap import adapter_applied, load_base, weights_applied
-from atlas.prefetch import worked_ahead
+from atlas.prefetch import prefetched
 from atlas.progress import Progress
 from atlas.weights.adapters import Adapter, check_base, load_adapter
 from atlas.weights.tensors import Weights
@@ -74,7 +74,7 @@ def read_ahead(read: Callable[[str], Read], names: Sequence[str]) -> Iterator[Re
 
     :raises BaseException: what went wrong with a name, when its turn comes.
     """
-    with contextlib.closing(worked_ahead(read, names, threads=1, at_most=2)) as coming:
+    with contextlib.closing(prefetched(read, names, threads=1, at_most=2)) as coming:
         for _, future in coming:
             yield future.result()
 

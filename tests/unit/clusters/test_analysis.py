@@ -14,7 +14,8 @@ import yaml
 
 from atlas.clusters.analysis import analyse, domain_similarities, mean_similarities
 from atlas.clusters.maps import map_models
-from atlas.clusters.silhouettes import neighbours, silhouettes
+from atlas.clusters.neighbours import neighbours
+from atlas.clusters.silhouettes import silhouettes
 from atlas.errors import AtlasError
 from atlas.files import read_csv
 from atlas.spaces.embeddings import Embeddings, write_embeddings

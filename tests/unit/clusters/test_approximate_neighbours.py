@@ -5,7 +5,7 @@ import pytest
 
 from atlas.clusters import approximate_neighbours as module
 from atlas.clusters.approximate_neighbours import nearest_approximately
-from atlas.clusters.silhouettes import neighbours
+from atlas.clusters.neighbours import neighbours
 from atlas.errors import AtlasError
 from atlas.files import read_csv
 from unit.clusters.test_exact_neighbours import plainly, vectors

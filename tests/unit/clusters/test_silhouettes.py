@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import silhouette_score
 
-from atlas.clusters.silhouettes import distance, neighbours, no_silhouette, silhouettes
+from atlas.clusters.neighbours import neighbours
+from atlas.clusters.silhouettes import distance, no_silhouette, silhouettes
 from atlas.files import read_csv
 from atlas.spaces.embeddings import Embeddings, write_embeddings
 

@@ -10,12 +10,8 @@ from sklearn.neighbors import NearestNeighbors
 
 from atlas.clusters.map_files import COLUMNS
 from atlas.clusters.maps import map_models
-from atlas.clusters.silhouettes import (
-    NEIGHBOUR_COLUMNS,
-    SILHOUETTE_COLUMNS,
-    neighbours,
-    silhouettes,
-)
+from atlas.clusters.neighbours import NEIGHBOUR_COLUMNS, neighbours
+from atlas.clusters.silhouettes import SILHOUETTE_COLUMNS, silhouettes
 from atlas.configuration.config import Figures
 from atlas.files import write_csv, write_json
 from atlas.navigator.page import write_navigator

@@ -138,11 +138,11 @@ def test_a_source_outside_results(copy):
 
 
 def test_another_module_is_code(copy):
-    file = copy / "scripts/atlas/clusters/silhouettes.py"
+    file = copy / "scripts/atlas/clusters/neighbours.py"
     file.write_text(file.read_text().replace("RANKS = 10", "RANKS = 9"))
     found = verify(Records(copy)).broken
     assert {f.kind for f in found} == {"code"}
-    assert all("atlas.clusters.silhouettes" in f.sentence for f in found)
+    assert all("atlas.clusters.neighbours" in f.sentence for f in found)
     assert verify(Records(copy), ["results/models/micro-beta-first/training.csv"]).faults == []
 
 
