@@ -1,4 +1,7 @@
 # Activations: each base is loaded once per shard, its models are swapped in place.
+KEEPING = {name for name, pool in PLAN.pools.items() if pool.settings.keep_weights}
+
+
 use rule job as compute_shard with:
     input:
         probes="resources/probes.txt",
@@ -11,7 +14,7 @@ use rule job as compute_shard with:
     benchmark:
         "benchmarks/compute_shard/{pool}-{shard}.tsv"
     wildcard_constraints:
-        pool=constraint(name for name, pool in PLAN.pools.items() if pool.settings.keep_weights),
+        pool=constraint(KEEPING),
     resources:
         **on_gpu(memory(2500, largest_base, 2), minutes(30, base_of_each_model, 0.1)),
     params:
@@ -37,7 +40,7 @@ use rule job as compute_fetched_shard with:
     benchmark:
         "benchmarks/compute_fetched_shard/{pool}-{shard}.tsv"
     wildcard_constraints:
-        pool=constraint(name for name, pool in PLAN.pools.items() if not pool.settings.keep_weights),
+        pool=constraint(PLAN.pools.keys() - KEEPING),
     resources:
         **on_gpu(memory(2500, largest_base, 2), minutes(120, base_of_each_model, 0.1)),
     params:
@@ -63,7 +66,7 @@ use rule job as check_shard with:
     benchmark:
         "benchmarks/check_shard/{pool}-{shard}.tsv"
     wildcard_constraints:
-        pool=constraint(name for name, pool in PLAN.pools.items() if pool.settings.keep_weights),
+        pool=constraint(KEEPING),
     resources:
         **small(120),
     params:

@@ -28,11 +28,10 @@ def table_file(kind, path="results/tables/{table}.csv", form="raw CSV"):
     return shown(path, f"{kind}_table", "Tables", subcategory, table_labels(format=form))
 
 
-def table_files(kind, *others):
-    """A table of a kind and its page, and its figure where that is asked for as well."""
-    page = "results/tables/{table}.md"
-    figures = {"figure": table_figure(kind)} if "figure" in others else {}
-    return {"table": table_file(kind), "page": page, **figures}
+def table_files(kind, figure=True):
+    """A table of a kind and its page, and its figure if it has one."""
+    found = {"table": table_file(kind), "page": "results/tables/{table}.md"}
+    return found | ({"figure": table_figure(kind)} if figure else {})
 
 
 def other_table(path, caption, subcategory, table, form="raw CSV"):

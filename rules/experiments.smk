@@ -9,7 +9,7 @@ use rule job as main_table with:
         # Drawn with the table, not read by it: a new colour leaves the table as it is.
         companions=ancient(lambda w: tables.companions(PLAN, w.table)),
     output:
-        **table_files("main"),
+        **table_files("main", figure=False),
     log:
         "logs/main_table/{table}.log",
     benchmark:
@@ -31,7 +31,7 @@ use rule job as silhouettes_table with:
         perplexities=lambda w: tables.perplexities(PLAN, w.table),
         published="resources/published_experiments.csv",
     output:
-        **table_files("silhouettes", "figure"),
+        **table_files("silhouettes"),
     log:
         "logs/silhouettes_table/{table}.log",
     benchmark:
@@ -53,7 +53,7 @@ use rule job as additive_table with:
         embeddings=of_pools("delta_activations/embeddings.npz"),
         published="resources/published_experiments.csv",
     output:
-        **table_files("additive", "figure"),
+        **table_files("additive"),
     log:
         "logs/additive_table/{table}.log",
     benchmark:
@@ -74,7 +74,7 @@ use rule job as retrieval_table with:
         queries=of_pools("delta_activations/embeddings.npz", queries=True),
         published="resources/published_experiments.csv",
     output:
-        **table_files("retrieval", "figure"),
+        **table_files("retrieval"),
     log:
         "logs/retrieval_table/{table}.log",
     benchmark:
@@ -94,7 +94,7 @@ use rule job as outputs_table with:
     input:
         sentences=lambda w: tables.sentences(PLAN, w.table),
     output:
-        **table_files("outputs"),
+        **table_files("outputs", figure=False),
     log:
         "logs/outputs_table/{table}.log",
     benchmark:
@@ -113,7 +113,7 @@ use rule job as spaces_table with:
         silhouettes=of_pools("silhouette.csv"),
         curves=of_pools("curves.csv"),
     output:
-        **table_files("spaces", "figure"),
+        **table_files("spaces"),
     log:
         "logs/spaces_table/{table}.log",
     benchmark:
@@ -131,7 +131,7 @@ use rule job as instruct_table with:
     input:
         evaluations=lambda w: tables.evaluations(PLAN, w.table),
     output:
-        **table_files("instruct"),
+        **table_files("instruct", figure=False),
     log:
         "logs/instruct_table/{table}.log",
     benchmark:
@@ -181,7 +181,7 @@ use rule job as selection_table with:
         answers=lambda w: tables.answers(PLAN, w.table),
         published="resources/published_experiments.csv",
     output:
-        **table_files("selection", "figure"),
+        **table_files("selection"),
     log:
         "logs/selection_table/{table}.log",
     benchmark:
@@ -209,7 +209,7 @@ use rule job as geometry_table with:
         # Drawn with the table, not read by it.
         companions=ancient(lambda w: tables.companions(PLAN, w.table)),
     output:
-        **table_files("geometry", "figure"),
+        **table_files("geometry"),
     log:
         "logs/geometry_table/{table}.log",
     benchmark:

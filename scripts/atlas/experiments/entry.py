@@ -55,6 +55,11 @@ class TableEntry(Entry):
         return []
 
     @property
+    def comparisons_read(self) -> list[str]:
+        """Comparisons of the table, in its order."""
+        return []
+
+    @property
     def pools_repeated(self) -> list[str]:
         """Pools whose models are trained anew with each further seed."""
         return self.pools_read

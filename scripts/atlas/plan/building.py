@@ -5,6 +5,7 @@ resolved (with the nearest right one where a name is wrong), and what cannot wor
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +88,13 @@ def build(
         if name in pools:
             raise AtlasError(f"pools.{name}: the name is kept for a selection or a retrieval.")
         pools[name] = pool
+    plan = Plan(config, models, pools, implicit)
     for name, table in config.tables.items():
-        table.check(f"tables.{name}", Plan(config, models, pools, implicit))
+        table.check(f"tables.{name}", plan)
     for name in config.summary:
         known(name, config.tables, "summary", "table")
     repeats = repeat_pools(config, models, pools)
-    plan = Plan(config, models, pools, implicit, repeats)
     for name in config.comparisons:
         check_comparison(config, name, models)
     check_pushes(config, models, merged)
-    return plan
+    return replace(plan, repeats=repeats)

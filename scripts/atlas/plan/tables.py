@@ -15,9 +15,8 @@ def pool_files(plan: Plan, table: str, name: str, *, queries: bool = False) -> l
 
 def companions(plan: Plan, table: str) -> list[str]:
     """What is drawn with a table and not read by it: figures, neighbours, navigators of its pools."""
-    entry = plan.config.tables[table]
     found = []
-    for name in entry.comparisons if entry.kind == "geometry" else ():
+    for name in plan.config.tables[table].comparisons_read:
         kinds = ["preservation", "effective_rank", "spectra"]
         if plan.rewarded(name):
             kinds.append("reward")

@@ -75,7 +75,7 @@ def space(embed: Callable[..., Found]) -> Space:
         names, domains, bases = ([m[key] for m in models] for key in ("name", "domain", "base"))
         write_embeddings(embeddings, Embeddings(name, names, domains, bases, **result))
 
-    # The job hands over what this signature has.
+    # What a caller gives: all that the function takes, and where the embeddings go.
     parameters = [*signature.parameters.values(), path]
     write.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return write

@@ -18,6 +18,11 @@ class Table(TableEntry):
         default=[], description="Comparisons of the table, in its order."
     )
 
+    @property
+    def comparisons_read(self) -> list[str]:
+        """Its comparisons."""
+        return self.comparisons
+
     def check(self, where: str, plan: Planned) -> None:
         """Refuse comparisons that there are not, or that have models of one side only."""
         if not self.comparisons:
