@@ -95,9 +95,8 @@ def layers(files: Iterable[Path], own: Mapping[str, Any]) -> tuple[dict[str, Any
     default = merged(read(file) for file in default_files(files))
     if own.get("defaults") is False:
         default = library(default)
-    kinds = table_kinds(own)
-    for name, table in list(default.get("tables", {}).items()):
-        kind = table.get("kind", DEFAULT)
-        if kinds.get(name, kind) != kind:
-            del default["tables"][name]  # a table of another kind takes nothing from it
+    tables = default.get("tables", {})
+    for name, kind in table_kinds(own).items():
+        if kind != tables.get(name, {}).get("kind", DEFAULT):
+            tables.pop(name, None)  # a table of another kind takes nothing from it
     return merged((own, default, own)), default
