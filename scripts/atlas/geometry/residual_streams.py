@@ -165,20 +165,10 @@ def prompt_tokens(
 
 
 def extract_streams(
-    *,
-    prompts: Path,
-    base: list[Path],
-    model: list[Path],
-    base_names: list[str],
-    dtype: str,
-    most: int | None,
-    positions: str,
-    precision: str,
-    activations: Path,
-    scratch: Path,
-    part_bytes: int = PART_BYTES,
-    batch_tokens: int = BATCH_TOKENS,
-) -> None:
+    *, prompts: Path, base: list[Path], model: list[Path], base_names: list[str], dtype: str,
+    most: int | None, positions: str, precision: str, activations: Path, scratch: Path,
+    part_bytes: int = PART_BYTES, batch_tokens: int = BATCH_TOKENS
+) -> None:  # fmt: skip
     """Residual streams of a base, or of a model of it, in the format of atlas.geometry.stream_files.
 
     Part files are written whole into `scratch` and joined in one pass; a job that was killed goes

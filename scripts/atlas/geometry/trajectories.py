@@ -126,18 +126,9 @@ def network_trajectories(
 
 
 def measure_trajectories(
-    *,
-    prompts: Path,
-    quality: Path,
-    activations: Path,
-    base: list[Path],
-    model: list[Path],
-    base_names: list[str],
-    dtype: str,
-    most: int,
-    dimensions: int,
-    trajectories: Path,
-) -> None:
+    *, prompts: Path, quality: Path, activations: Path, base: list[Path], model: list[Path],
+    base_names: list[str], dtype: str, most: int, dimensions: int, trajectories: Path
+) -> None:  # fmt: skip
     """Write the measures of the trajectories of a base, or of a model of it.
 
     Signatures are seen in the directions in which the activations of the base vary most.

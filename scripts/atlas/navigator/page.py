@@ -38,24 +38,11 @@ UNKEPT = (
 
 
 def write_navigator(
-    *,
-    pool: str,
-    models: list[dict[str, Any]],
-    datasets: dict[str, dict[str, Any]],
-    spaces: list[str],
-    palette: list[str],
-    markers: list[str],
-    maps: list[Path],
-    neighbours: Path,
-    silhouette: Path,
-    cards: list[Path],
-    report: list[Path],
-    bases: list[Path],
-    template: Path,
-    style: Path,
-    scripts: list[Path],
-    page: Path,
-) -> None:
+    *, pool: str, models: list[dict[str, Any]], datasets: dict[str, dict[str, Any]],
+    spaces: list[str], palette: list[str], markers: list[str], maps: list[Path], neighbours: Path,
+    silhouette: Path, cards: list[Path], report: list[Path], bases: list[Path], template: Path,
+    style: Path, scripts: list[Path], page: Path
+) -> None:  # fmt: skip
     """Write navigator.html: the same inputs give the same bytes.
 
     :param models: models of the pool, sorted by name: name, base, domain, recipe (None where it was

@@ -112,14 +112,9 @@ class LoadedBase:
 
 
 def loaded_bases(
-    *,
-    bases: Sequence[Path],
-    weights: Sequence[Path],
-    models: Sequence[dict[str, Any]],
-    dtypes: dict[str, str],
-    base_names: dict[str, list[str]],
-    seq2seq: bool = False,
-) -> Iterator[LoadedBase]:
+    *, bases: Sequence[Path], weights: Sequence[Path], models: Sequence[dict[str, Any]],
+    dtypes: dict[str, str], base_names: dict[str, list[str]], seq2seq: bool = False
+) -> Iterator[LoadedBase]:  # fmt: skip
     """The bases of a shard, one in memory at a time.
 
     :param bases: files of all bases. :param weights: files of all models.

@@ -16,15 +16,9 @@ from atlas.publishing.push_errors import explain, without_secrets
 
 
 def push(
-    *,
-    files: list[Path],
-    path: str,
-    repo: str,
-    private: bool,
-    name: str,
-    origins: dict[str, dict[str, str | None]],
-    record: Path,
-) -> None:
+    *, files: list[Path], path: str, repo: str, private: bool, name: str,
+    origins: dict[str, dict[str, str | None]], record: Path
+) -> None:  # fmt: skip
     """Upload one folder below results/, in one commit, and write down what the hub then lists.
 
     :param files: files of the folder; its README.md is fitted, and a delta gets one.

@@ -19,14 +19,9 @@ READING = (  # sure: the p-value from which on something is uncertain
 
 
 def write_summary(
-    *,
-    tables: list[Path],
-    beside: list[Path],
-    entries: list[dict[str, Any]],
-    pools: list[dict[str, Any]],
-    seeds: list[int],
-    page: Path,
-) -> None:
+    *, tables: list[Path], beside: list[Path], entries: list[dict[str, Any]],
+    pools: list[dict[str, Any]], seeds: list[int], page: Path
+) -> None:  # fmt: skip
     """Write the findings of tables, a section each, and what was run.
 
     :param tables: the tables, in the order of `entries`.

@@ -29,16 +29,9 @@ CHOICE_COLUMNS = ("model", "domain", "rank", "similarity", "weight")
 
 
 def answer_task(
-    *,
-    base: list[Path],
-    model: list[Path],
-    tests: Path,
-    base_names: list[str],
-    dtype: str,
-    rows: int | None,
-    new_tokens: int,
-    answered: Path,
-) -> None:
+    *, base: list[Path], model: list[Path], tests: Path, base_names: list[str], dtype: str,
+    rows: int | None, new_tokens: int, answered: Path
+) -> None:  # fmt: skip
     """Write what the base answers, and the `model` that was trained on the few examples.
 
     :param tests: held-out rows, of which the first `rows` count. :param new_tokens: longest answer.
@@ -53,31 +46,12 @@ def answer_task(
 
 
 def compose(
-    *,
-    base: list[Path],
-    pool: list[Path],
-    ranking: Path,
-    examples: Path,
-    tests: Path,
-    name: str,
-    address: list[str | None],
-    base_names: list[str],
-    dtype: str,
-    strategy: Strategy,
-    size: int,
-    seed: int,
-    search_settings: dict[str, Any],
-    merges: list[Merge],
-    density: float,
-    rows: int | None,
-    new_tokens: int,
-    weights: Path,
-    config: Path,
-    card: Path,
-    steps: Path,
-    chosen: Path,
-    answered: Path,
-) -> None:
+    *, base: list[Path], pool: list[Path], ranking: Path, examples: Path, tests: Path, name: str,
+    address: list[str | None], base_names: list[str], dtype: str, strategy: Strategy, size: int,
+    seed: int, search_settings: dict[str, Any], merges: list[Merge], density: float,
+    rows: int | None, new_tokens: int, weights: Path, config: Path, card: Path, steps: Path,
+    chosen: Path, answered: Path
+) -> None:  # fmt: skip
     """Choose models of a pool for a task, compose them, and answer held-out rows.
 
     :param pool: files of all models of the pool. :param ranking: them by similarity to the task.

@@ -24,15 +24,9 @@ class Step:
 
 
 def search(
-    loss: Callable[[Sequence[float]], float],
-    size: int,
-    *,
-    budget: int,
-    bound: float,
-    penalty: float,
-    seed: int,
-    on_step: Callable[[Step], None] = lambda step: None,
-) -> tuple[list[float], list[Step]]:
+    loss: Callable[[Sequence[float]], float], size: int, *, budget: int, bound: float,
+    penalty: float, seed: int, on_step: Callable[[Step], None] = lambda step: None
+) -> tuple[list[float], list[Step]]:  # fmt: skip
     """Weights that nevergrad recommends after `budget` evaluations, and all evaluations.
 
     :param loss: of a composition with these weights, `size` of them. :param bound: largest

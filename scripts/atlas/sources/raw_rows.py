@@ -19,17 +19,10 @@ BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "c
 
 
 def fetch_rows(
-    *,
-    name: str,
-    source: dict[str, Any],
-    where: dict[str, list[str]],
-    between: dict[str, list[str]],
-    unique: str | None,
-    licence: str,
-    cache: str,
-    rows: Path,
-    record: Path,
-) -> None:
+    *, name: str, source: dict[str, Any], where: dict[str, list[str]],
+    between: dict[str, list[str]], unique: str | None, licence: str, cache: str, rows: Path,
+    record: Path
+) -> None:  # fmt: skip
     """Bring the rows of a dataset into results/; a row's id is its line there, from 0.
 
     :param where: dotted path -> patterns (globs), of which the value must match one.

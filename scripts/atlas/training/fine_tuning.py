@@ -37,25 +37,11 @@ COLUMNS = {"step": "step", "loss": "loss", "learning_rate": "learning_rate", "to
 
 
 def train(
-    *,
-    model: str,
-    base: list[Path],
-    address: list[str | None],
-    dtype: str,
-    rows: Path,
-    recipe: dict[str, Any],
-    datasets: dict[str, str],
-    seed: int,
-    sentence: str,
-    scratch: Path,
-    weights: Path,
-    config: Path,
-    card: Path,
-    log: Path,
-    tokenizer: list[Path] | None = None,
-    build: Callable[..., Any] | None = None,
-    columns: Mapping[str, str] = COLUMNS,
-) -> None:
+    *, model: str, base: list[Path], address: list[str | None], dtype: str, rows: Path,
+    recipe: dict[str, Any], datasets: dict[str, str], seed: int, sentence: str, scratch: Path,
+    weights: Path, config: Path, card: Path, log: Path, tokenizer: list[Path] | None = None,
+    build: Callable[..., Any] | None = None, columns: Mapping[str, str] = COLUMNS
+) -> None:  # fmt: skip
     """Train one model: supervised, on preferences, or on plain text.
 
     :param base: files of the base, base.json among them.

@@ -10,21 +10,11 @@ from atlas.files import write_bytes
 
 
 def write_card(
-    path: Path,
-    *,
-    name: str,
-    base: Mapping[str, Any],
-    address: str,
-    revision: str | None,
-    adapter: bool,
-    origin: str,
-    datasets: Mapping[str, str] | None = None,
-    settings: Mapping[str, Any] | None = None,
-    digests: Mapping[str, str] | None = None,
-    sentence: str = "",
-    folder: str = "results/models",
-    seq2seq: bool = False,
-) -> None:
+    path: Path, *, name: str, base: Mapping[str, Any], address: str, revision: str | None,
+    adapter: bool, origin: str, datasets: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None, digests: Mapping[str, str] | None = None,
+    sentence: str = "", folder: str = "results/models", seq2seq: bool = False
+) -> None:  # fmt: skip
     """Write README.md of a model.
 
     :param base: the record of the base (base.json). :param address: what the base is loaded by.

@@ -16,13 +16,9 @@ from atlas.publishing.crates.run import WORKFLOW, Run
 
 
 def write_crate(
-    *,
-    artefact: Path,
-    metadata: Path,
-    target: str,
-    companions: list[str],
-    source: Path = WORKFLOW_FOLDER,
-) -> None:
+    *, artefact: Path, metadata: Path, target: str, companions: list[str],
+    source: Path = WORKFLOW_FOLDER
+) -> None:  # fmt: skip
     """Write a crate: its folder is the one of the metadata, which are written last.
 
     :param artefact: what the crate is about, relative to the working folder.
