@@ -13,7 +13,7 @@ from atlas.job.records import SEAL
 
 
 @dataclass(frozen=True)
-class Entry:
+class CrateFile:
     """A file of a crate.
 
     :param path: place below the crate, or, for one that is not included, below the root of the
@@ -28,7 +28,7 @@ class Entry:
     included: bool = True
 
 
-def crate_files(metadata: dict[str, Any]) -> list[Entry]:
+def crate_files(metadata: dict[str, Any]) -> list[CrateFile]:
     """Read the files back that a crate's metadata describe, in their order.
 
     :returns: one that is not included stands there once for each path at which the workflow had it.
@@ -55,7 +55,7 @@ def crate_files(metadata: dict[str, Any]) -> list[Entry]:
                 "write the crate again."
             )
         names = names if isinstance(names, list) else [names]
-        found += [Entry(name, digest, size, included) for name in names]
+        found += [CrateFile(name, digest, size, included) for name in names]
     return found
 
 

@@ -12,9 +12,9 @@ import pytest
 from atlas.errors import AtlasError
 from atlas.job.attempts import ATTEMPTS, slug
 from atlas.job.records import SEAL, Records
-from atlas.lineage.crate_files import crate_files
+from atlas.lineage.crate_files import CrateFile, crate_files
 from atlas.lineage.verify import verify_crate
-from atlas.publishing.crates.contents import Entry, jobs_behind
+from atlas.publishing.crates.contents import jobs_behind
 from atlas.publishing.crates.run import TOOLS
 from atlas.publishing.crates.write import write_crate
 from crate_validator import LEFT, validate
@@ -95,7 +95,7 @@ def graph(folder) -> dict[str, dict]:
     return {entity["@id"]: entity for entity in metadata["@graph"]}
 
 
-def files(folder) -> dict[str, Entry]:
+def files(folder) -> dict[str, CrateFile]:
     metadata = json.loads((folder / "ro-crate-metadata.json").read_text())
     return {entry.path: entry for entry in crate_files(metadata)}
 
@@ -151,7 +151,7 @@ def test_each_file_has_its_digest_and_size(project):
         if entry.included:
             data = (folder / path).read_bytes()
             assert (entry.sha256, entry.size) == (sha(data), len(data)), path
-    assert known[MODEL] == Entry(MODEL, sha("trained"), 7)
+    assert known[MODEL] == CrateFile(MODEL, sha("trained"), 7)
     pointers = "results/provenance/attestations/"
     there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     undescribed = there - set(known) - {"ro-crate-metadata.json", SEAL}
@@ -184,7 +184,7 @@ def test_downloaded_weights_are_known_by_address(project):
     }
     known = files(folder)
     for path in weights:
-        assert known[path] == Entry(path, sha((project / path).read_bytes()),
+        assert known[path] == CrateFile(path, sha((project / path).read_bytes()),
                                     (project / path).stat().st_size, included=False)  # fmt: skip
         assert not (folder / path).exists()
 
@@ -195,8 +195,8 @@ def test_the_same_bytes_under_two_names(project):
         project.job({path: "same"}, rule="fetch_encoder", params={"name": path})
     project.job({"results/pools/x.csv": "x"}, [one, two], rule="embed")
     known = files(write(project, "results/pools/x.csv", "pools/x.csv", ()))
-    assert known[one] == Entry(one, sha("same"), 4, included=False)
-    assert known[two] == Entry(two, sha("same"), 4, included=False)
+    assert known[one] == CrateFile(one, sha("same"), 4, included=False)
+    assert known[two] == CrateFile(two, sha("same"), 4, included=False)
 
 
 def test_what_ran(project):
@@ -325,7 +325,7 @@ def test_a_source_elsewhere_is_known_by_its_digest(chain, tmp_path):
     chain.job({A: "a2"}, [str(tmp_path / "far.txt"), RAW], rule="fetch")
     known = files(write(chain, A, "sources/a.txt", ()))
     far = str(tmp_path / "far.txt")
-    assert known[far] == Entry(far, sha("far"), 3, included=False)
+    assert known[far] == CrateFile(far, sha("far"), 3, included=False)
     assert known[RAW].included
 
 
@@ -359,7 +359,8 @@ def test_reading_metadata():
         {"@id": "urn:x", "@type": "File", "sha256": "1", "contentSize": 5, "alternateName": ["b", "c"]},
     ]  # fmt: skip
     assert crate_files({"@graph": entities}) == [
-        Entry("a+é", "0", 12), Entry("b", "1", 5, included=False), Entry("c", "1", 5, included=False),
+        CrateFile("a+é", "0", 12), CrateFile("b", "1", 5, included=False),
+        CrateFile("c", "1", 5, included=False),
     ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from atlas.files import copy, link, read_json, write_bytes, write_json
 from atlas.job.attempts import run_file
 from atlas.job.records import Records
 from atlas.job.statements import Statement, is_artefact, place_of, pointer_to
-from atlas.lineage.crate_files import Entry
+from atlas.lineage.crate_files import CrateFile
 
 README = "README.md"  # a crate has one, also where the workflow has none
 # The workflow itself, as far as it is there.
@@ -40,9 +40,9 @@ class Contents:
     target: str
     jobs: list[Statement]
     runs: dict[str, dict[str, Any]]
-    artefacts: dict[str, Entry] = field(default_factory=dict)
-    workflow: dict[str, Entry] = field(default_factory=dict)
-    records: dict[str, Entry] = field(default_factory=dict)
+    artefacts: dict[str, CrateFile] = field(default_factory=dict)
+    workflow: dict[str, CrateFile] = field(default_factory=dict)
+    records: dict[str, CrateFile] = field(default_factory=dict)
 
     @cached_property
     def made_by(self) -> dict[str, Statement]:
@@ -119,11 +119,11 @@ def fill(records: Records, contents: Contents, source: Path, folder: Path) -> No
     :raises AtlasError: where a file is missing or is not what its statement says.
     """
 
-    def put(name: str, make: Callable[[Path], None]) -> Entry:
+    def put(name: str, make: Callable[[Path], None]) -> CrateFile:
         place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
         make(place)
-        return Entry(name, sha256_file(place), place.stat().st_size)
+        return CrateFile(name, sha256_file(place), place.stat().st_size)
 
     workflow, run = contents.workflow, contents.run
     files = [*_workflow_files(source), *_configuration_files(run, records.root)]
@@ -163,11 +163,11 @@ def clear(folder: Path, keep: Path) -> None:
 
 def _artefact(
     records: Records, folder: Path, path: str, digest: str, made: Statement | None
-) -> Entry:
+) -> CrateFile:
     place = records.path(path)
     if not place.is_file():
         if made and path in made.temporary:
-            return Entry(path, digest, made.temporary[path], included=False)
+            return CrateFile(path, digest, made.temporary[path], included=False)
         raise AtlasError(f"{path}: is missing; make it again, and then the crate.")
     found = sha256_file(place)
     if found != digest:
@@ -177,12 +177,12 @@ def _artefact(
             "crate, make it again."
         )
     if not is_included(path, made):
-        return Entry(path, digest, place.stat().st_size, included=False)
+        return CrateFile(path, digest, place.stat().st_size, included=False)
     target = folder / path
     target.parent.mkdir(parents=True, exist_ok=True)
     # Sources are their owner's and may be changed in their place; artefacts are only replaced.
     link(place, target) if made else copy(place, target)
-    return Entry(path, digest, place.stat().st_size)
+    return CrateFile(path, digest, place.stat().st_size)
 
 
 def _workflow_files(source: Path) -> Iterator[tuple[str, Path]]:

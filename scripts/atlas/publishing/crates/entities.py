@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from atlas.job.statements import ATTESTATIONS, Statement
-from atlas.lineage.crate_files import Entry
+from atlas.lineage.crate_files import CrateFile
 from atlas.publishing.crates.contents import README, Contents
 
 VERSION = "1.1"  # of RO-Crate: what Provenance Run Crate 0.5 builds on
@@ -190,7 +190,7 @@ class Entities:
             return [f"#model/{quote(model)}"]
         return []
 
-    def _address(self, entry: Entry) -> str:
+    def _address(self, entry: CrateFile) -> str:
         """An absolute address of a file that is not in the crate."""
         made = self.contents.made_by.get(entry.path)
         source = self._source_of(made, entry.path) if made else {}
