@@ -119,27 +119,27 @@ def main() -> None:
 
             delta_activations.embed(activations=made[0], models=models, embeddings=made[1])
 
-        def neighbours() -> None:
-            from atlas.clusters import silhouettes as clusters
+        def near() -> None:
+            from atlas.clusters.neighbours import neighbours
 
-            clusters.neighbours(embeddings=[made[1]], neighbours=made[2])
+            neighbours(embeddings=[made[1]], neighbours=made[2])
 
         def approximately() -> None:
-            from atlas.clusters import silhouettes as clusters
+            from atlas.clusters.neighbours import neighbours
 
-            clusters.neighbours(embeddings=[made[1]], neighbours=made[2], search="faiss")
+            neighbours(embeddings=[made[1]], neighbours=made[2], search="faiss")
             print("recall", recall(made[2]))
 
-        def silhouettes() -> None:
-            from atlas.clusters import silhouettes as clusters
+        def clustered() -> None:
+            from atlas.clusters.silhouettes import silhouettes
 
-            clusters.silhouettes(embeddings=[made[1]], silhouette=made[2])
+            silhouettes(embeddings=[made[1]], silhouette=made[2])
 
         step("assemble", assemble, 1)
         step("embed", embed, 1)
-        step("neighbours", neighbours, given.threads)
+        step("neighbours", near, given.threads)
         step("neighbours by faiss", approximately, given.threads)
-        step("silhouettes", silhouettes, 1)
+        step("silhouettes", clustered, 1)
         step("plain product", lambda: plain_product(made[1], given.share), given.threads)
 
 

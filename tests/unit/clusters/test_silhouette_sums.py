@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import silhouette_samples
 
 from atlas.clusters import silhouette_sums
-from atlas.clusters import silhouettes as clusters
+from atlas.clusters.neighbours import neighbours
 from atlas.clusters.silhouette_sums import cosine_silhouettes
+from atlas.clusters.silhouettes import silhouettes
 from atlas.files import read_csv
 from atlas.spaces import embeddings
 from unit.clusters.test_silhouettes import store
@@ -44,8 +45,8 @@ def test_a_large_pool_has_the_figures_of_a_small_one(tmp_path, monkeypatch):
     file = store(tmp_path / "e.npz", rows.tolist(), domains)
 
     def both(name):
-        clusters.silhouettes(embeddings=[file], silhouette=tmp_path / f"{name}.csv")
-        clusters.neighbours(embeddings=[file], neighbours=tmp_path / f"{name}-n.csv")
+        silhouettes(embeddings=[file], silhouette=tmp_path / f"{name}.csv")
+        neighbours(embeddings=[file], neighbours=tmp_path / f"{name}-n.csv")
         return read_csv(tmp_path / f"{name}.csv"), read_csv(tmp_path / f"{name}-n.csv")
 
     (small, small_near), _ = both("small"), monkeypatch.setattr(embeddings, "ALL_PAIRS", 44)

@@ -150,8 +150,9 @@ def test_liger_without_a_gpu_or_not_installed(tiny_base, tmp_path, liger, monkey
 def test_liger_and_architectures_that_it_lacks(base_folder, tmp_path, liger, monkeypatch):
     network = load(base_folder, "float32", CPU)
     faster_training.check_liger(network, torch.device("cuda"))
-    monkeypatch.setattr(faster_training, "check_liger", lambda *_: None)
-    settings = make_trainer(base_folder, tmp_path, make_rows("sft", 4), liger=True).args
+    with monkeypatch.context() as patched:
+        patched.setattr(faster_training, "check_liger", lambda *_: None)
+        settings = make_trainer(base_folder, tmp_path, make_rows("sft", 4), liger=True).args
     assert settings.use_liger_kernel
     assert not make_trainer(base_folder, tmp_path, make_rows("sft", 4)).args.use_liger_kernel
     network.config.model_type = "mamba"

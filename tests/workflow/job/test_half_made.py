@@ -71,7 +71,7 @@ def test_an_altered_input_is_not_read(copy):
 
 
 def test_a_job_that_writes_and_then_fails_leaves_nothing(copy, finished):
-    module = copy / "scripts/atlas/experiments/tables.py"
+    module = copy / "scripts/atlas/experiments/main/table.py"
     text = module.read_text()
     marker = "def main_table("
     assert marker in text

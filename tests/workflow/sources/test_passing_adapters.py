@@ -94,7 +94,7 @@ def test_a_pool_whose_adapters_are_not_kept(folder, hub):
 
 
 def test_a_large_sheet_is_fetched_shard_by_shard(folder):
-    plan = folder / "scripts/atlas/plan/plan.py"
+    plan = folder / "scripts/atlas/plan/resolved.py"
     assert "FETCHED_ALONE = 500" in plan.read_text()
     plan.write_text(plan.read_text().replace("FETCHED_ALONE = 500", "FETCHED_ALONE = 100"))
     lines = ["model\tsource\tbase\tdomain"]
