@@ -12,7 +12,7 @@ from atlas.configuration.files import layers, read
 from atlas.configuration.sources import source_params
 from atlas.configuration.tables import TABLE_KINDS, table_kinds
 from atlas.errors import AtlasError
-from atlas.job import batch_system, closures, completeness, deathwatch, entry as job
+from atlas.job import batch_system, closures, completeness, deathwatch, entry as job, forked, usage
 from atlas.plan import jobs, members, publishing, summary, tables, training
 from atlas.plan.inputs import constraint, local_adapters, local_files, records_and_weights
 from atlas.plan.building import build
@@ -44,6 +44,7 @@ def checked_plan():
 PLAN = checked_plan()
 deathwatch.announce()
 completeness.demand_statements()
+usage.reach_benchmarks()
 
 
 def start_run():
@@ -51,7 +52,15 @@ def start_run():
     if not workflow.local_exec:
         refuse_gpu_jobs_without_gpu()
         batch_system.refuse_living_jobs(Path.cwd())
+    elif PLAN.config.fork_jobs and not own_environments():
+        forked.start()
     job.start(config, [str(file) for file in workflow.configfiles])
+
+
+def own_environments():
+    """Whether jobs have environments of their own, or a debugger: then each is a process of its own."""
+    deployed = workflow.deployment_settings.deployment_method
+    return bool(deployed) or workflow.execution_settings.debug
 
 
 # The code behind a rule, as a param: a change in it re-runs the rule.

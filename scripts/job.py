@@ -1,5 +1,8 @@
 """Run the function that a rule's param `code` names: the script of every rule."""
 
-from atlas.job.entry import run
+from atlas.job import forked
 
-run(snakemake)
+if not forked.takes(snakemake):
+    from atlas.job.entry import run
+
+    run(snakemake)

@@ -109,6 +109,11 @@ class Config(Entry):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where numeric jobs run; auto takes a GPU when one is visible."
     )
+    fork_jobs: bool = Field(
+        True,
+        description="Start local jobs from processes that have imported their libraries (on Linux; not "
+        "on clusters, nor with environments or containers of their own); false: each job imports them.",
+    )
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
         default="auto",
         description="How bases compute attention: PyTorch's kernels (sdpa), plain products "

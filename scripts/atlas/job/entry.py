@@ -20,9 +20,10 @@ from typing import Any
 from atlas import progress
 from atlas.errors import AtlasError
 from atlas.files import STAGE_MARK
-from atlas.job import attempts, deathwatch, gpu_share
+from atlas.job import attempts, deathwatch, forked, gpu_share, usage
 from atlas.job.attempts import Attempt
-from atlas.job.execution import NETWORK, WORK, Execution
+from atlas.job.environment import WORK, environment_of
+from atlas.job.execution import Execution
 from atlas.job.statements import RESULTS
 
 SCRATCH_DAYS = 14  # a job that was killed is taken up again within these days, or from its start
@@ -32,21 +33,7 @@ def run(snakemake: Any) -> None:
     """Run the function behind a rule as a job of the workflow."""
     deathwatch.watch()
     identity = os.environ.get(deathwatch.VARIABLE, f"{os.getpid()}")
-    threads = str(max(1, snakemake.threads))
-    os.environ.update(
-        OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads,
-        TOKENIZERS_PARALLELISM="false", CUBLAS_WORKSPACE_CONFIG=":4096:8",
-        FLASH_ATTENTION_DETERMINISTIC="1",
-        DELTA_ATLAS_DEVICE=snakemake.config.get("device", "auto"),
-        DELTA_ATLAS_ATTENTION=snakemake.config.get("attention", "auto"),
-    )  # fmt: skip
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    # The caches of Hugging Face libraries belong to the workflow; a token stays where it was given.
-    home = os.environ.get("HF_HOME", str(Path.home() / ".cache" / "huggingface"))
-    os.environ.setdefault("HF_TOKEN_PATH", str(Path(home) / "token"))
-    os.environ.setdefault("HF_HOME", str((WORK / "huggingface").absolute()))
-    if not snakemake.params.get(NETWORK):
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.update(environment_of(snakemake))
     keep_memory()
     if snakemake.resources.get("gpu", 0):
         gpu_share.take_one_of_several(WORK / "gpus")
@@ -61,6 +48,7 @@ def run(snakemake: Any) -> None:
             attempt = Attempt(identity, snakemake.rule, wildcards, outputs)
             done = Execution(snakemake, identity).run(attempt.reference)
             attempt.close("finished", **done)
+            usage.tell()
         except Exception as error:
             traceback.print_exc()
             sentence = _sentence(error)
@@ -128,6 +116,7 @@ def start(configuration: dict[str, Any], configfiles: list[str]) -> None:
 
 def finish() -> None:
     """After the last job of a run, however it ended."""
+    forked.stop()
     attempts.compile_history()
 
 

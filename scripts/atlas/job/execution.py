@@ -18,15 +18,15 @@ from atlas.files import STAGE_MARK, sync
 from atlas.job import attempts, batch_system, closures, statements
 from atlas.job.attempts import slug
 from atlas.job.digest_cache import DigestCache
+from atlas.job.environment import NETWORK, WORK
 from atlas.job.records import BrokenRecordError, Records
 from atlas.job.statements import Statement, is_artefact
 
-WORK = Path(".snakemake/atlas")
 # Inputs that the function does not get: `companions` (figures of a table) only have to be there and
 # are not attested; `local` (files of a user's own folder) are, and are found through the source.
 COMPANIONS, LOCAL = "companions", "local"
-# Params: outputs that Snakemake deletes once they were read; whether a job may reach the network.
-TEMPORARY, NETWORK = "temporary", "network"
+# Param: outputs that Snakemake deletes once they were read.
+TEMPORARY = "temporary"
 
 Named = dict[str, Path | list[Path]]
 

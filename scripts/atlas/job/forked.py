@@ -1,0 +1,104 @@
+"""Jobs that start from a process which has imported their libraries, where there is one.
+
+The main process of a local run starts the root of a tree of such processes
+(:mod:`atlas.job.forkserver`). What the shell starts for a job then hands its script over, waits, and
+ends as the job ends; where nobody takes the script, it runs the job itself.
+"""
+
+import os
+import resource
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from atlas.job import deathwatch, forkserver, usage
+from atlas.job.environment import environment_of
+
+VARIABLE = "DELTA_ATLAS_FORKSERVER"
+_root: subprocess.Popen[bytes] | None = None  # it ends when its standard input does, which is ours
+
+
+def start() -> None:
+    """In the main process of a run: start the root of the tree, unless there is one."""
+    global _root
+    if not hasattr(os, "pidfd_open") or VARIABLE in os.environ:
+        return
+    name = f"delta-atlas-{os.getpid()}-{secrets.token_hex(16)}"
+    # Without the folder of the script or the working folder on the search path (-P).
+    _root = subprocess.Popen(
+        [sys.executable, "-P", forkserver.__file__, name], stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    os.environ[VARIABLE] = name
+
+
+def stop() -> None:
+    """After the last job: end the tree that :func:`start` began."""
+    global _root
+    if _root is not None and _root.stdin is not None:
+        del os.environ[VARIABLE]
+        _root.stdin.close()
+        _root.wait()
+        _root = None
+
+
+def takes(snakemake: Any) -> bool:
+    """In what the shell started for a job: let a forked process run the script, and end as it ends.
+
+    :returns: False where there is no process for it; otherwise this does not return.
+    """
+    root = os.environ.get(VARIABLE)
+    if root is None or "SLURM_JOB_ID" in os.environ:
+        return False
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(f"\0{root}")
+        if forkserver.user_of(connection) != os.getuid():
+            return False
+        forkserver.send(connection, _request(snakemake), (0, 1, 2))
+        forkserver.receive(connection)
+    except (OSError, EOFError):
+        return False
+    return _end_as_the_job(connection)
+
+
+def _request(snakemake: Any) -> dict[str, Any]:
+    environment = environment_of(snakemake) | {usage.VARIABLE: str(usage.file_of_this_shell())}
+    del environment[VARIABLE]
+    mask = os.umask(0o77)
+    os.umask(mask)
+    kinds = {getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
+    return {
+        "like": forkserver.likeness(dict(os.environ)),
+        "environment": environment,
+        "libraries": sorted(snakemake.params.code["distributions"]),
+        "script": str(Path(sys.argv[0]).absolute()), "name": snakemake.rule,
+        "folder": str(Path.cwd()), "path": sys.path, "umask": mask,
+        "processors": sorted(os.sched_getaffinity(0)),
+        "limits": [(kind, resource.getrlimit(kind)) for kind in sorted(kinds)],
+    }  # fmt: skip
+
+
+def _end_as_the_job(connection: socket.socket) -> NoReturn:
+    """Pass signals on to the job, and end with its status; the job ends when this process does."""
+    deathwatch.watch()
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        connection.send(bytes([number]))
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, pass_on)
+    try:
+        status = forkserver.receive(connection)[0]["status"]
+    except (OSError, EOFError):
+        status = -signal.SIGKILL  # with what watched over it
+    if status < 0:
+        if -status != signal.SIGKILL:
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status)
