@@ -29,11 +29,16 @@ def start() -> None:
     if not hasattr(os, "pidfd_open") or VARIABLE in os.environ:
         return
     name = f"delta-atlas-{os.getpid()}-{secrets.token_hex(16)}"
-    # Without the folder of the script or the working folder on the search path (-P).
-    _root = subprocess.Popen(
-        [sys.executable, "-P", forkserver.__file__, name], stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(f"\0{name}")
+        listener.listen(128)  # from now on; who asks before the root has come up waits
+        number = listener.fileno()
+        # Without the folder of the script or the working folder on the search path (-P).
+        _root = subprocess.Popen(
+            [sys.executable, "-P", forkserver.__file__, str(number)], pass_fds=[number],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
     os.environ[VARIABLE] = name
 
 

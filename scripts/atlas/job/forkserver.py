@@ -1,11 +1,11 @@
 """A tree of processes from which jobs start: each has imported what one library more needs.
 
-``python -m atlas.job.forkserver NAME`` listens on the abstract Unix socket NAME until its standard input
-ends. A request names a script, where and with which environment to run it, and libraries that it
-needs. The process that has imported these forks a keeper, and the keeper forks the job: the same
-Python script that a shell would start, with that folder, environment and standard streams. The keeper
-tells the client how the job ended, and ends it when the client is gone. A process never imports a
-module of the workflow, runs no numeric operation and starts no thread before it forks.
+``forkserver.py SOCKET`` serves a Unix socket that it inherits, until its standard input ends. A request names
+a script, where and with which environment to run it, and the libraries that it needs. The process that
+has imported these forks a keeper, and the keeper forks the job: the same Python script that a shell
+would start, with that folder, environment and standard streams. The keeper tells the client how the
+job ended, and ends it when the client is gone. A process of the tree imports no module of the workflow
+and runs no numeric operation; jobs are forked only while it has one thread and has not started CUDA.
 """
 
 import atexit
@@ -27,20 +27,26 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
-# Libraries in the order in which the tree grows, by the names of their distributions, and the modules
-# that their users load sooner or later. What costs less than a tenth of a second is not here.
+# Libraries in the order in which the tree grows, by the names of their distributions: which of the
+# others each imports, and the modules that its users load sooner or later.
 LIBRARIES = {
-    "numpy": ("numpy", "numpy.random"),
-    "torch": ("torch", "safetensors.torch"),
-    "scipy": ("scipy.stats", "scipy.linalg"),
-    "scikit-learn": ("sklearn.manifold", "sklearn.metrics"),
-    "matplotlib": ("matplotlib.figure", "matplotlib.backends.backend_agg"),
-    "transformers": ("transformers.models.auto.modeling_auto", "transformers.generation.utils"),
-    "datasets": ("datasets",),
-    "sentence-transformers": ("sentence_transformers",),
-    "peft": ("peft",),
-    "trl": ("trl.trainer.sft_trainer", "trl.trainer.dpo_trainer"),
-}
+    "numpy": ((), ("numpy.random", "h5py")),
+    "torch": (("numpy",), ("torch", "safetensors.torch")),
+    "scipy": (("numpy",), ("scipy.stats", "scipy.linalg")),
+    "scikit-learn": (("scipy",), ("sklearn.manifold", "sklearn.metrics")),
+    "matplotlib": (("numpy",), ("matplotlib.pyplot", "matplotlib.backends.backend_svg")),
+    "transformers": (("torch",), ("transformers.modeling_utils", "transformers.processing_utils",
+                                  "transformers.generation.utils",
+                                  "transformers.models.auto.modeling_auto")),
+    "datasets": (("numpy",), ("datasets",)),
+    "sentence-transformers": (("transformers",), ("sentence_transformers",)),
+    "peft": (("transformers",), ("peft",)),
+    "trl": (("peft", "datasets"), ("trl.trainer.sft_trainer", "trl.trainer.dpo_trainer")),
+}  # fmt: skip
+# What every script of Snakemake and every job imports.
+EVERYWHERE = ("snakemake.iocontainers", "snakemake.io", "snakemake.logging", "sqlite3", "filelock",
+              "yaml", "jinja2", "csv", "zipfile", "getpass", "glob", "email.parser",
+              "importlib.metadata")  # fmt: skip
 # What may differ between jobs of one process, since nothing reads it while libraries are imported.
 LATE = ("TMPDIR", "TMP", "TEMP", "TEMPDIR", "PWD", "OLDPWD", "SHLVL", "_", "HF_TOKEN", "CUDA_VISIBLE_DEVICES",
         "PYTEST_CURRENT_TEST")  # fmt: skip
@@ -49,6 +55,13 @@ LATE_STARTS = ("DELTA_ATLAS_",)
 # What acts before a Python script begins: a process cannot take it over later.
 EARLY_STARTS = ("LD_", "PYTHON", "MALLOC_", "GLIBC_")
 EARLY = ("LANG", "LC_ALL", "LC_CTYPE", "PATH_LOCALE")
+# No pool of threads, which does not survive a fork: neither of the libraries of linear algebra nor that of
+# the allocator in pyarrow; and to ask whether there is a GPU does not start CUDA.
+WHILE_IMPORTING = {
+    **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")},
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+}
 ENVIRONMENTS = 4  # kept at a time; those that were used longest ago end
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _CUDA_NOT_INITIALISED = 3
@@ -71,6 +84,15 @@ def lasting(environment: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items()
             if name not in LATE and not name.startswith(LATE_STARTS)
             and not name.endswith(LATE_ENDS)}  # fmt: skip
+
+
+def path_to(libraries: list[str]) -> list[str]:
+    """What is imported on the way to the process that has imported some libraries."""
+    wanted = set(libraries)
+    for library, (others, _) in reversed(LIBRARIES.items()):
+        if library in wanted:
+            wanted.update(others)
+    return [library for library in LIBRARIES if library in wanted]
 
 
 def send(channel: socket.socket, message: dict[str, Any], files: tuple[int, ...] = ()) -> None:
@@ -159,11 +181,10 @@ class Root:
         self.environments[key] = process
         for old in list(self.environments)[:-ENVIRONMENTS]:
             del self.environments[old]
-        for library in LIBRARIES:
-            if library in request["libraries"]:
-                if library not in process.grown:
-                    process.grown[library] = self._grow(process, {"library": library})
-                process = process.grown[library]
+        for library in path_to(request["libraries"]):
+            if library not in process.grown:
+                process.grown[library] = self._grow(process, {"library": library})
+            process = process.grown[library]
         return process
 
     def _grow(self, process: Process | None, first: dict[str, Any]) -> Process:
@@ -173,23 +194,16 @@ class Root:
             if process is not None:
                 send(process.channel, {"grow": first}, (theirs.fileno(),))
             elif os.fork() == 0:
-                ours.close()
-                self._leave()
+                _close_all_but(theirs.fileno())
                 live(theirs, first)
         return Process(ours)
 
-    def _leave(self) -> None:
-        """In a child: close what belongs to the root, and let go of its standard input."""
-        self.listener.close()
-        for process in self.environments.values():
-            _close(process)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 
-
-def _close(process: Process) -> None:
-    process.channel.close()
-    for grown in process.grown.values():
-        _close(grown)
+def _close_all_but(kept: int) -> None:
+    """In a new process of the tree: let go of what the root has open, its standard input, too."""
+    os.dup2(1, 0)
+    os.closerange(3, kept)
+    os.closerange(kept + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def user_of(channel: socket.socket) -> int:
@@ -201,6 +215,7 @@ def user_of(channel: socket.socket) -> int:
 
 def live(channel: socket.socket, first: dict[str, Any]) -> NoReturn:
     """The life of a process of the tree: import, then fork what is asked for, until the root is gone."""
+    _end_with_parent()
     fit = _begin(first)
     while True:
         try:
@@ -218,6 +233,10 @@ def live(channel: socket.socket, first: dict[str, Any]) -> NoReturn:
             os.close(number)
 
 
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _begin(first: dict[str, Any]) -> bool:
     """Take an environment over, or import a library.
 
@@ -225,12 +244,9 @@ def _begin(first: dict[str, Any]) -> bool:
     """
     if "environment" in first:
         os.environ.clear()
-        # One thread while libraries are loaded: a pool of threads does not survive a fork.
-        one = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
-        os.environ.update(first["environment"] | one)
-        os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+        os.environ.update(first["environment"] | WHILE_IMPORTING)
     else:
-        for module in LIBRARIES[first["library"]]:
+        for module in LIBRARIES[first["library"]][1]:
             # A job that needs it says what is wrong with it.
             with contextlib.suppress(Exception):
                 importlib.import_module(module)
@@ -282,11 +298,10 @@ def keep(client: socket.socket, streams: list[int], request: dict[str, Any]) -> 
 
 def _become(streams: list[int], request: dict[str, Any], keeper: int) -> NoReturn:
     """Run the script of a request as if a shell had started it, and end as it ends."""
-    library = ctypes.CDLL(None, use_errno=True)
-    library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _end_with_parent()
     if os.getppid() != keeper:
         os._exit(1)
-    library.prctl(_PR_SET_NAME, request["name"].encode()[:15])
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, request["name"].encode()[:15])
     for number, place in zip(streams, range(3), strict=True):
         os.dup2(number, place)
         os.close(number)
@@ -337,16 +352,12 @@ def _take_over(request: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Listen on the socket that the argument names."""
+    """Serve the socket whose descriptor is the argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for processes of the tree
-    import snakemake.iocontainers
-    import snakemake.logging  # noqa: F401  (what every script of Snakemake imports)
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(f"\0{sys.argv[1]}")
-        listener.listen(128)
-        Root(listener).serve()
+    for module in EVERYWHERE:
+        importlib.import_module(module)
+    Root(socket.socket(fileno=int(sys.argv[1]))).serve()
 
 
 if __name__ == "__main__":
