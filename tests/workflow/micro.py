@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+from atlas.job import forked
+
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "resources", "profiles", "slurm",
          "notebooks")  # fmt: skip
@@ -100,7 +102,9 @@ def micro(folder: Path, config: dict | None = None) -> Path:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("DELTA_ATLAS", "SNAKEMAKE"))}
+    """Of a run; its jobs start from the processes that all tests share."""
+    own = ("DELTA_ATLAS", "SNAKEMAKE", "PYTEST")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(own) or k == forked.VARIABLE}
     env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
     return env | {"HF_HUB_OFFLINE": "1"} | extra
 

@@ -216,6 +216,7 @@ def user_of(channel: socket.socket) -> int:
 def live(channel: socket.socket, first: dict[str, Any]) -> NoReturn:
     """The life of a process of the tree: import, then fork what is asked for, until the root is gone."""
     _end_with_parent()
+    _be_called(f"with {first.get('library', 'nothing')}")
     fit = _begin(first)
     while True:
         try:
@@ -235,6 +236,11 @@ def live(channel: socket.socket, first: dict[str, Any]) -> NoReturn:
 
 def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _be_called(name: str) -> None:
+    """As `ps -o comm` and `top` show it."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15])
 
 
 def _begin(first: dict[str, Any]) -> bool:
@@ -266,6 +272,7 @@ def _cuda_started() -> bool:
 def keep(client: socket.socket, streams: list[int], request: dict[str, Any]) -> NoReturn:
     """Fork a job, pass signals of its client on to it, and tell the client how it ended."""
     keeper = os.getpid()
+    _be_called("keeper")
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     job = os.fork()
     if job == 0:
@@ -301,7 +308,7 @@ def _become(streams: list[int], request: dict[str, Any], keeper: int) -> NoRetur
     _end_with_parent()
     if os.getppid() != keeper:
         os._exit(1)
-    ctypes.CDLL(None).prctl(_PR_SET_NAME, request["name"].encode()[:15])
+    _be_called(request["name"])
     for number, place in zip(streams, range(3), strict=True):
         os.dup2(number, place)
         os.close(number)

@@ -1,13 +1,16 @@
 """kill -9 at any moment: the next run ends in the bytes of an unbroken one."""
 
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
+from atlas.job import forked
 from micro import (
     command,
     digests,
@@ -24,8 +27,11 @@ MAIN = "results/tables/main.csv"
 
 
 def start(folder, *args: str) -> subprocess.Popen:
+    """A run with a tree of processes of its own, from which its jobs start."""
+    env = environment()
+    del env[forked.VARIABLE]
     return subprocess.Popen(
-        command(*args), cwd=folder, env=environment(), stdout=subprocess.DEVNULL,
+        command(*args), cwd=folder, env=env, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
 
@@ -52,12 +58,13 @@ def kill_and_settle(process: subprocess.Popen, folder) -> None:
         time.sleep(0.1)
 
 
-def test_killed_at_random_moments(finished, tmp_path):
-    folder = micro(tmp_path / "checkout")
+@pytest.mark.parametrize("fork_jobs", [True, False])
+def test_killed_at_random_moments(finished, tmp_path, fork_jobs):
+    folder = micro(tmp_path / "checkout", micro_config() | {"fork_jobs": fork_jobs})
     moments = random.Random(20)
-    for _ in range(7):
+    for _ in range(4):
         process = start(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
-        time.sleep(moments.uniform(4, 16))
+        time.sleep(moments.uniform(4, 10 if fork_jobs else 16))
         if process.poll() is not None:
             break
         kill_and_settle(process, folder)
@@ -65,6 +72,61 @@ def test_killed_at_random_moments(finished, tmp_path):
         time.sleep(0.5)
         assert digests(folder) == before, "something was written after the kill"
         snakemake(folder, "--unlock")
+    snakemake(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
+    assert digests(folder) == digests(finished)
+    assert litter(folder) == []
+
+
+def tree(folder) -> list[int]:
+    """The processes that jobs of a run start from, the root first."""
+    found = []
+    for pid in alive(folder):
+        with contextlib.suppress(OSError):
+            named = Path(f"/proc/{pid}/cmdline").read_text()
+            comm = Path(f"/proc/{pid}/comm").read_text()
+            if "forkserver.py" in named and comm.startswith(("with ", "python")):
+                found.append(pid)
+    return sorted(found)
+
+
+@pytest.mark.parametrize("killed", [0, -1], ids=["root", "youngest"])
+def test_what_jobs_start_from_is_killed(finished, tmp_path, killed):
+    """The run goes on, and nothing of it is left over."""
+    folder = micro(tmp_path / "checkout")
+    moments = random.Random(30 + killed)
+    process = start(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
+    kills = 0
+    while process.poll() is None:
+        time.sleep(moments.uniform(1, 4))
+        if (found := tree(folder)) and (kills < 1 or killed):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(found[killed], signal.SIGKILL)
+                kills += 1
+    assert process.returncode == 0
+    assert kills
+    assert digests(folder) == digests(finished)
+    deadline = time.monotonic() + 10
+    while alive(folder):
+        assert time.monotonic() < deadline, "something outlived the run"
+        time.sleep(0.1)
+
+
+def test_killed_jobs_fail_and_are_made_again(finished, tmp_path):
+    """And what watches over them: no other job is harmed."""
+    folder = micro(tmp_path / "checkout")
+    killed = []
+    for name in ("train_adapter", "keeper"):
+        process = start(folder, MAIN, "--cores", "2", "--resources", "gpu=1", "--keep-going")
+        deadline = time.monotonic() + 120
+        while len(killed) < (1 if name == "train_adapter" else 2):
+            assert time.monotonic() < deadline
+            for pid in alive(folder):
+                with contextlib.suppress(OSError):
+                    if Path(f"/proc/{pid}/comm").read_text().strip() == name[:15]:
+                        os.kill(pid, signal.SIGKILL)
+                        killed.append(pid)
+                        break
+        assert process.wait(240) == 1
     snakemake(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
     assert digests(folder) == digests(finished)
     assert litter(folder) == []
