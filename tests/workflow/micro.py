@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+import programs
 from atlas.job import forked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,9 +120,9 @@ def snakemake(
     timeout: int = 1200, **env: str,
 ) -> subprocess.CompletedProcess:  # fmt: skip
     """Run Snakemake in a checkout; output and errors come together in stdout."""
-    done = subprocess.run(
-        command(*args, config=config), cwd=folder, env=environment(**env), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout,
+    done = programs.run(
+        command(*args, config=config), cwd=folder, env=environment(**env), timeout=timeout,
+        together=True,
     )  # fmt: skip
     if check and done.returncode:
         raise AssertionError(f"snakemake {' '.join(args)} failed:\n{done.stdout[-6000:]}")
@@ -136,10 +137,8 @@ def planned(folder: Path, *args: str, config: str | None = "micro.yaml") -> set[
 
 def lineage(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run scripts/lineage.py in a checkout."""
-    return subprocess.run(
-        [sys.executable, "scripts/lineage.py", *arguments], cwd=folder, env=environment(),
-        text=True, capture_output=True, check=False,
-    )  # fmt: skip
+    line = [sys.executable, str(folder / "scripts/lineage.py"), *arguments]
+    return programs.run(line, cwd=folder, env=environment())
 
 
 def digests(folder: Path, below: str = "results") -> dict[str, str]:

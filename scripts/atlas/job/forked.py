@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -23,8 +24,11 @@ VARIABLE = "DELTA_ATLAS_FORKSERVER"
 _root: subprocess.Popen[bytes] | None = None  # it ends when its standard input does, which is ours
 
 
-def start() -> None:
-    """In the main process of a run: start the root of the tree, unless there is one."""
+def start(*also: str) -> None:
+    """In the main process of a run: start the root of the tree, unless there is one.
+
+    :param also: modules that each of its processes has imported.
+    """
     global _root
     if not hasattr(os, "pidfd_open") or VARIABLE in os.environ:
         return
@@ -35,7 +39,7 @@ def start() -> None:
         number = listener.fileno()
         # Without the folder of the script or the working folder on the search path (-P).
         _root = subprocess.Popen(
-            [sys.executable, "-P", forkserver.__file__, str(number)], pass_fds=[number],
+            [sys.executable, "-P", forkserver.__file__, str(number), *also], pass_fds=[number],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
@@ -65,24 +69,33 @@ def takes(snakemake: Any) -> bool:
         connection.connect(f"\0{root}")
         if forkserver.user_of(connection) != os.getuid():
             return False
-        forkserver.send(connection, _request(snakemake), (0, 1, 2))
+        environment = environment_of(snakemake)
+        environment[usage.VARIABLE] = str(usage.file_of_this_shell())
+        del environment[VARIABLE]
+        libraries = snakemake.params.code["distributions"]
+        asked = request(sys.argv[0], sys.argv[1:], environment, libraries, snakemake.rule)
+        forkserver.send(connection, asked, (0, 1, 2))
         forkserver.receive(connection)
     except (OSError, EOFError):
         return False
     return _end_as_the_job(connection)
 
 
-def _request(snakemake: Any) -> dict[str, Any]:
-    environment = environment_of(snakemake) | {usage.VARIABLE: str(usage.file_of_this_shell())}
-    del environment[VARIABLE]
+def request(
+    script: str, arguments: list[str], environment: dict[str, str], libraries: Iterable[str], name: str
+) -> dict[str, Any]:
+    """What a tree is asked for: a script, with the folder and the limits of this process.
+
+    :param libraries: that it imports.
+    :param name: of its process.
+    """
     mask = os.umask(0o77)
     os.umask(mask)
     kinds = {getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
     return {
-        "like": forkserver.likeness(dict(os.environ)),
-        "environment": environment,
-        "libraries": sorted(snakemake.params.code["distributions"]),
-        "script": str(Path(sys.argv[0]).absolute()), "name": snakemake.rule,
+        "like": forkserver.likeness(environment),
+        "environment": environment, "libraries": sorted(libraries), "name": name,
+        "arguments": [str(Path(script).absolute()), *arguments],
         "folder": str(Path.cwd()), "path": sys.path, "umask": mask,
         "processors": sorted(os.sched_getaffinity(0)),
         "limits": [(kind, resource.getrlimit(kind)) for kind in sorted(kinds)],

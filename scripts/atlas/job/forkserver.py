@@ -317,7 +317,7 @@ def _become(streams: list[int], request: dict[str, Any], keeper: int) -> NoRetur
     status = 1
     try:
         _take_over(request)
-        runpy.run_path(request["script"], run_name="__main__")
+        runpy.run_path(sys.argv[0], run_name="__main__")
         status = 0
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -343,7 +343,7 @@ def _take_over(request: dict[str, Any]) -> None:
     os.sched_setaffinity(0, request["processors"])
     for kind, limits in request["limits"]:
         resource.setrlimit(kind, limits)
-    sys.argv = [request["script"]]
+    sys.argv = request["arguments"]
     sys.path[:] = request["path"]
     for name in [name for name in sys.modules if name.partition(".")[0] == "atlas"]:
         del sys.modules[name]
@@ -359,10 +359,10 @@ def _take_over(request: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Serve the socket whose descriptor is the argument."""
+    """Serve the socket whose descriptor is the first argument, with modules that follow it imported."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for processes of the tree
-    for module in EVERYWHERE:
+    for module in (*EVERYWHERE, *sys.argv[2:]):
         importlib.import_module(module)
     Root(socket.socket(fileno=int(sys.argv[1]))).serve()
 

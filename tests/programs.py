@@ -1,0 +1,75 @@
+"""Python programs, run from processes that have imported their libraries for all tests of the session.
+
+What costs most in a test of a program is often the import of Snakemake or torch. A program that is run
+here is a process of its own, as one that a shell starts (:mod:`atlas.job.forkserver`): its arguments,
+environment, folder and output are for itself, and nothing of it is left over.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from atlas.job import forked, forkserver
+
+# What `python -m snakemake` imports in a run of this workflow.
+SNAKEMAKE = ("snakemake.cli", "snakemake.api", "snakemake.scheduling", "snakemake.executors.local",
+             "snakemake.script", "snakemake.benchmark", "snakemake.persistence", "snakemake.profiles",
+             "snakemake.storage", "smart_open", "requests", "platformdirs", "argparse_dataclass",
+             "packaging.version", "graphlib", "pydantic", "psutil")  # fmt: skip
+
+
+def run(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None,
+    libraries: Sequence[str] = (), timeout: int = 1200, together: bool = False,
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    """What `subprocess.run` gives, of [sys.executable, script or "-c" or "-m", ...], output as text.
+
+    :param libraries: that the program imports, of :data:`atlas.job.forkserver.LIBRARIES`.
+    :param together: whether errors go where output goes.
+    """
+    assert command[0] == sys.executable
+    environment = dict(os.environ if env is None else env)
+    with tempfile.TemporaryDirectory() as place:
+        files = [Path(place, name) for name in ("output", "errors")]
+        script, arguments = _script(command[1:], Path(place))
+        with files[0].open("w+") as output, files[1].open("w+") as errors:
+            request = forked.request(script, arguments, environment, libraries, Path(script).stem)
+            request["folder"] = str((cwd or Path.cwd()).absolute())
+            streams = (os.open(os.devnull, os.O_RDONLY), output.fileno(),
+                       (output if together else errors).fileno())  # fmt: skip
+            try:
+                status = _ended(request, streams, timeout)
+            except TimeoutError:
+                raise subprocess.TimeoutExpired(list(command), timeout, files[0].read_bytes()) from None
+            finally:
+                os.close(streams[0])
+        said = [file.read_text(encoding="utf-8", errors="replace") for file in files]
+    return subprocess.CompletedProcess(command, status, *said)
+
+
+def _script(line: Sequence[str], place: Path) -> tuple[str, list[str]]:
+    """The file that a command line of Python runs, and its arguments."""
+    if line[0] == "-c":
+        file = place / "code.py"
+        file.write_text(line[1])
+        return str(file), list(line[2:])
+    if line[0] == "-m":
+        found = find_spec(f"{line[1]}.__main__")
+        assert found is not None
+        return str(found.origin), list(line[2:])
+    return line[0], list(line[1:])
+
+
+def _ended(request: dict, streams: tuple[int, ...], timeout: int) -> int:
+    """Exit status of a program, which ends at the latest when the connection does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        connection.connect(f"\0{os.environ[forked.VARIABLE]}")
+        forkserver.send(connection, request, streams)
+        forkserver.receive(connection)
+        return forkserver.receive(connection)[0]["status"]
