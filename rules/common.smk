@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
@@ -12,7 +13,15 @@ from atlas.configuration.files import layers, read
 from atlas.configuration.sources import source_params
 from atlas.configuration.tables import TABLE_KINDS, table_kinds
 from atlas.errors import AtlasError
-from atlas.job import batch_system, closures, completeness, deathwatch, entry as job
+from atlas.job import (
+    batch_system,
+    closures,
+    completeness,
+    deathwatch,
+    entry as job,
+    outcome,
+    run_line,
+)
 from atlas.plan import jobs, members, publishing, summary, tables, training
 from atlas.plan.inputs import constraint, local_adapters, local_files, records_and_weights
 from atlas.plan.building import build
@@ -41,6 +50,7 @@ def checked_plan():
         raise WorkflowError(f"{error}") from None
 
 
+LINE = run_line.attach(logger, workflow.output_settings) if workflow.is_main_process else None
 PLAN = checked_plan()
 deathwatch.announce()
 completeness.demand_statements()
@@ -52,6 +62,21 @@ def start_run():
         refuse_gpu_jobs_without_gpu()
         batch_system.refuse_living_jobs(Path.cwd())
     job.start(config, [str(file) for file in workflow.configfiles])
+
+
+def finish_run():
+    """After the last job, however it ended."""
+    if LINE:
+        LINE.finish()
+    job.finish()
+
+
+def tell_outcome():
+    """Say what was found, and where to read on."""
+    made = {str(file) for made_by in workflow.dag.jobs for file in made_by.output}
+    targets = {str(file) for file in workflow.dag.derived_targetfiles}
+    for sentence in outcome.told(PLAN, targets, made):
+        logger.info(sentence)
 
 
 # The code behind a rule, as a param: a change in it re-runs the rule.
