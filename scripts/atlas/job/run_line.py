@@ -50,7 +50,8 @@ class Tally:
         self.clock = clock
         self.total = self.done = self.failed = 0
         self._planned: Counter[str] = Counter()  # jobs of each rule
-        self._durations: dict[str, list[float]] = defaultdict(list)  # of each rule, in seconds
+        self._finished: Counter[str] = Counter()  # of these, and the seconds that they took
+        self._seconds: dict[str, float] = defaultdict(float)
         self._running: dict[int, tuple[str, str, float]] = {}  # job -> rule, message, start
         self._start = clock()
 
@@ -63,6 +64,7 @@ class Tally:
             case "run_info":
                 self._planned = Counter(said["stats"])
                 self.total = self._planned.pop("total")
+                self._start = self.clock()
             case "job_info":
                 rule = said["rule_name"]
                 self._running[said["jobid"]] = (rule, said["rule_msg"] or rule, self.clock())
@@ -70,7 +72,8 @@ class Tally:
                 self.done += 1
                 rule, _, start = self._running.pop(said["job_id"], ("", "", 0.0))
                 if rule:
-                    self._durations[rule].append(self.clock() - start)
+                    self._finished[rule] += 1
+                    self._seconds[rule] += self.clock() - start
             case "job_error":
                 self.failed += self._running.pop(said["jobid"], None) is not None
             case "progress":
@@ -79,22 +82,21 @@ class Tally:
     def left(self) -> float | None:
         """Seconds that the rest will take, if jobs go on side by side as they did.
 
-        A job takes as long as those of its rule did, or as jobs did on average. None while rules of
-        which no job is done make up more than half of the rest: there is nothing to judge by.
+        A job takes as long as those of its rule did, or as jobs did on average. None until rules of
+        which a job is done make up two thirds of all jobs: before, there is little to judge by.
         """
-        durations = [d for known in self._durations.values() for d in known]
-        rest = {rule: n - len(self._durations[rule]) for rule, n in self._planned.items()}
-        known = sum(n for rule, n in rest.items() if self._durations[rule])
-        if not durations or 2 * known < sum(rest.values()):
+        known = sum(n for rule, n in self._planned.items() if self._finished[rule])
+        if not known or 3 * known < 2 * sum(self._planned.values()):
             return None
-        average = sum(durations) / len(durations)
-        mean = {rule: sum(d) / len(d) if d else average for rule, d in self._durations.items()}
+        mean = {rule: self._seconds[rule] / n for rule, n in self._finished.items() if n}
+        average = sum(self._seconds.values()) / sum(self._finished.values())
         now = self.clock()
         spent = [(rule, now - start) for rule, _, start in self._running.values()]
-        work = sum(n * mean[rule] for rule, n in rest.items())
+        rest = self._planned - self._finished
+        work = sum(n * mean.get(rule, average) for rule, n in rest.items())
         work -= sum(min(seconds, mean.get(rule, average)) for rule, seconds in spent)
-        side_by_side = (sum(durations) + sum(s for _, s in spent)) / max(now - self._start, 1e-9)
-        return work / side_by_side if side_by_side else None
+        worked = sum(self._seconds.values()) + sum(seconds for _, seconds in spent)
+        return work * (now - self._start) / worked if worked else None
 
     def line(self) -> str:
         """Jobs done of all, the time, and what is going on."""
