@@ -48,7 +48,8 @@ class Tally:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self.total = self.done = self.failed = 0
+        self.total = self.done = 0
+        self._failed: set[int] = set()
         self._planned: Counter[str] = Counter()  # jobs of each rule
         self._finished: Counter[str] = Counter()  # of these, and the seconds that they took
         self._seconds: dict[str, float] = defaultdict(float)
@@ -66,8 +67,9 @@ class Tally:
                 self.total = self._planned.pop("total")
                 self._start = self.clock()
             case "job_info":
-                rule = said["rule_name"]
-                self._running[said["jobid"]] = (rule, said["rule_msg"] or rule, self.clock())
+                job, rule = said["jobid"], said["rule_name"]
+                self._running[job] = (rule, said["rule_msg"] or rule, self.clock())
+                self._failed.discard(job)  # it is tried again
             case "job_finished":
                 self.done += 1
                 rule, _, start = self._running.pop(said["job_id"], ("", "", 0.0))
@@ -75,7 +77,8 @@ class Tally:
                     self._finished[rule] += 1
                     self._seconds[rule] += self.clock() - start
             case "job_error":
-                self.failed += self._running.pop(said["jobid"], None) is not None
+                self._failed.add(said["jobid"])
+                self._running.pop(said["jobid"], None)
             case "progress":
                 self.total = said["total"]
 
@@ -100,10 +103,9 @@ class Tally:
 
     def line(self) -> str:
         """Jobs done of all, the time, and what is going on."""
-        failed = f", {self.failed} failed" if self.failed else ""
         spent, left = f"{lasting(self.clock() - self._start)} spent", self.left()
         times = f"{spent}, about {lasting(left)} left" if left else spent
-        parts = [f"{self.done}/{self.total} jobs{failed}", times]
+        parts = [f"{self.done}/{self.total} jobs{self._failures()}", times]
         if self._running:
             _, message, _ = next(iter(self._running.values()))
             more = len(self._running) - 1
@@ -112,8 +114,11 @@ class Tally:
 
     def result(self) -> str:
         """The line of a run that is over."""
-        failed = f", {self.failed} failed" if self.failed else ""
-        return f"{self.done} of {self.total} jobs done{failed} in {lasting(self.clock() - self._start)}"
+        spent = lasting(self.clock() - self._start)
+        return f"{self.done} of {self.total} jobs done{self._failures()} in {spent}"
+
+    def _failures(self) -> str:
+        return f", {len(self._failed)} failed" if self._failed else ""
 
 
 class RunLine(logging.Handler):
