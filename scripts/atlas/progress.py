@@ -45,13 +45,14 @@ class Progress:
         self._start = self._shown = time.monotonic()
 
     def step(self, note: str = "", done: int | None = None) -> None:
-        """Count a step and, from time to time, show a line with the time left."""
+        """Count a step and, from time to time and at the end of a long loop, show a line."""
         self.done = self.done + 1 if done is None else done
         now = time.monotonic()
-        if now - self._shown < self.every_s and self.done != self.total:
+        spent = now - self._start
+        over = self.done == self.total and spent >= self.every_s
+        if now - self._shown < self.every_s and not over:
             return
         self._shown = now
-        spent = now - self._start
         left = spent / max(self.done, 1) * (self.total - self.done)
         tail = f" | {note}" if note else ""
         times = f"{lasting(spent)} spent, {lasting(left)} left"

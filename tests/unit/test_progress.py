@@ -28,6 +28,14 @@ def test_a_line_from_time_to_time_and_at_the_end(capsys, clock):
     ]
 
 
+def test_a_short_loop_says_nothing(capsys, clock):
+    loop = Progress(2, "model", every_s=5)
+    for _ in range(2):
+        clock[0] += 2
+        loop.step()
+    assert capsys.readouterr().err == ""
+
+
 def test_steps_may_be_set(capsys, clock):
     loop = Progress(10, "MiB", every_s=5)
     clock[0] += 6
