@@ -13,15 +13,8 @@ from atlas.configuration.files import layers, read
 from atlas.configuration.sources import source_params
 from atlas.configuration.tables import TABLE_KINDS, table_kinds
 from atlas.errors import AtlasError
-from atlas.job import (
-    batch_system,
-    closures,
-    completeness,
-    deathwatch,
-    entry as job,
-    outcome,
-    run_line,
-)
+from atlas.job import batch_system, closures, completeness, deathwatch, entry as job
+from atlas.job import outcome, run_line
 from atlas.plan import jobs, members, publishing, summary, tables, training
 from atlas.plan.inputs import constraint, local_adapters, local_files, records_and_weights
 from atlas.plan.building import build
@@ -73,7 +66,7 @@ def finish_run():
 
 def tell_outcome():
     """Say what was found, and where to read on."""
-    made = {str(file) for made_by in workflow.dag.jobs for file in made_by.output}
+    made = {str(file) for done in workflow.dag.jobs for file in done.output}
     targets = {str(file) for file in workflow.dag.derived_targetfiles}
     for sentence in outcome.told(PLAN, targets, made):
         logger.info(sentence)
