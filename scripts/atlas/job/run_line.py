@@ -23,7 +23,7 @@ EVENTS = ("workflow_started", "run_info", "resources_info", "job_info", "group_i
 TEXTS = ("Building DAG of jobs", "Using shell: ", "Group jobs: inactive", "Conda environments: ignored",
          "Singularity containers: ignored", "Select jobs to execute", "Elapsed time: ")  # fmt: skip
 STREAM_HANDLER = "DefaultStreamHandler"  # name of the handler that writes Snakemake's account
-REDRAWN_S, REPEATED_S = 1.0, 60.0  # on a terminal; in a file
+REDRAWN_S, REPEATED_S = 0.5, 60.0  # on a terminal; in a file
 
 
 def attach(logger: logging.Logger, settings: Any) -> "RunLine | None":
@@ -137,6 +137,14 @@ class RunLine(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count what Snakemake says, and show it where it is more than scaffolding."""
+        try:
+            self._emit(record)
+        except BrokenPipeError:
+            raise
+        except Exception:
+            self.handleError(record)
+
+    def _emit(self, record: logging.LogRecord) -> None:
         event = getattr(record, "event", None)
         self.tally.note(event, record.__dict__)
         if event == "job_info" and not self._begun:
@@ -146,8 +154,8 @@ class RunLine(logging.Handler):
         if not is_scaffolding(record):
             self._write(CLEAR if self._terminal else "")
             self._stream.handle(record)
-        if self._terminal:
-            self._show()
+            if self._terminal:
+                self._show()
 
     def finish(self) -> None:
         """Leave the result of the run in the place of the line."""

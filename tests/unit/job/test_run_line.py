@@ -244,5 +244,12 @@ def test_a_dumb_terminal_is_written_to_like_a_file(logger, monkeypatch):
     assert "\033" not in stream.getvalue()
 
 
+def test_a_record_that_is_not_understood_ends_no_run(logger, capsys):
+    snakemakes(logger, io.StringIO())
+    attach(logger, settings())
+    tell(logger, LogEvent.JOB_FINISHED)
+    assert "KeyError: 'job_id'" in capsys.readouterr().err
+
+
 def test_every_event_that_is_kept_back_is_one_of_snakemakes():
     assert set(run_line.EVENTS) <= set(LogEvent)

@@ -88,9 +88,9 @@ def test_a_terminal_keeps_the_result_only(folder):
     os.close(terminal)
     assert process.wait(60) == 0
     drawn = re.findall(r"\r\x1b\[K(\d/4 jobs \| [^\r]*)", read.decode())
-    assert {line[0] for line in drawn} == set("01234")
+    assert drawn[0].startswith("0/4 jobs | 0 s spent | ")
+    assert len({line[0] for line in drawn}) > 1
     assert all(len(line) < 80 for line in drawn)
-    assert any(re.search("cut alpha into first", line) for line in drawn)
     lines = [
         line.rpartition("\x1b[K")[2] for line in read.decode().replace("\r\n", "\n").split("\n")
     ]
