@@ -51,8 +51,9 @@ onstart:
 
 
 onsuccess:
-    job.finish()
+    finish_run()
+    tell_outcome()
 
 
 onerror:
-    job.finish()
+    finish_run()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
@@ -12,7 +13,8 @@ from atlas.configuration.files import layers, read
 from atlas.configuration.sources import source_params
 from atlas.configuration.tables import TABLE_KINDS, table_kinds
 from atlas.errors import AtlasError
-from atlas.job import batch_system, closures, completeness, deathwatch, entry as job, forked, usage
+from atlas.job import batch_system, closures, completeness, deathwatch, entry as job
+from atlas.job import forked, outcome, run_line, usage
 from atlas.plan import jobs, members, publishing, summary, tables, training
 from atlas.plan.inputs import constraint, local_adapters, local_files, records_and_weights
 from atlas.plan.building import build
@@ -41,6 +43,7 @@ def checked_plan():
         raise WorkflowError(f"{error}") from None
 
 
+LINE = run_line.attach(logger, workflow.output_settings) if workflow.is_main_process else None
 PLAN = checked_plan()
 deathwatch.announce()
 completeness.demand_statements()
@@ -61,6 +64,21 @@ def own_environments():
     """Whether jobs have environments of their own, or a debugger: then each is a process of its own."""
     deployed = workflow.deployment_settings.deployment_method
     return bool(deployed) or workflow.execution_settings.debug
+
+
+def finish_run():
+    """After the last job, however it ended."""
+    if LINE:
+        LINE.finish()
+    job.finish()
+
+
+def tell_outcome():
+    """Say what was found, and where to read on."""
+    made = {str(file) for done in workflow.dag.jobs for file in done.output}
+    targets = {str(file) for file in workflow.dag.derived_targetfiles}
+    for sentence in outcome.told(PLAN, targets, made):
+        logger.info(sentence)
 
 
 # The code behind a rule, as a param: a change in it re-runs the rule.

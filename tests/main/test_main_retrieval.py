@@ -28,7 +28,8 @@ def test_examples_find_models_of_their_domain(main_run, tmp_path):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:]
-    trained = re.findall(r"^Job \d+: (train .*)$", done.stdout, re.MULTILINE)
+    (log,) = (folder / ".snakemake/log").glob("*.snakemake.log")
+    trained = re.findall(r"^Job \d+: (train .*)$", log.read_text(), re.MULTILINE)
     assert trained == ["train retrieval-examples"]
     with (folder / "results/retrieval/examples/models.csv").open(newline="") as handle:
         found = list(csv.DictReader(handle))

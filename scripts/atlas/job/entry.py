@@ -42,7 +42,7 @@ def run(snakemake: Any) -> None:
     label = " ".join([snakemake.rule, *map(str, snakemake.wildcards)])
     wildcards = {name: str(value) for name, value in snakemake.wildcards.items()}
     attempt = None
-    with _terminal_to_log(log, label) as terminal:
+    with _terminal_to_log(log, label):
         try:
             outputs = [str(output) for output in snakemake.output]
             attempt = Attempt(identity, snakemake.rule, wildcards, outputs)
@@ -55,7 +55,7 @@ def run(snakemake: Any) -> None:
             if attempt is not None:
                 attempt.close("failed", error=sentence)
             print(f"\n{label}: {sentence}", file=sys.stderr, flush=True)
-            os.write(terminal, f"\nError in {label}: {sentence}\n".encode())
+            progress.put(f"\nError in {label}: {sentence}")
             if "ipykernel" in sys.modules:
                 raise  # a notebook's kernel reports by itself, and must not vanish
             sys.stdout.flush()
@@ -85,8 +85,8 @@ def _sentence(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _terminal_to_log(log: Path, label: str) -> Iterator[int]:
-    """Send what libraries print to the log; yield the terminal, which shows progress."""
+def _terminal_to_log(log: Path, label: str) -> Iterator[None]:
+    """Send what libraries print to the log; the terminal shows progress."""
     terminal = os.dup(2)
     progress.attach(terminal, label)
     with log.open("w") as handle:
@@ -96,7 +96,7 @@ def _terminal_to_log(log: Path, label: str) -> Iterator[int]:
         os.dup2(handle.fileno(), 1)
         os.dup2(handle.fileno(), 2)
         try:
-            yield terminal
+            yield
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

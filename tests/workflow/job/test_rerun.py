@@ -122,7 +122,7 @@ def test_a_module_runs_the_rules_that_import_it(copy, module, old, new, expected
     ("file", "old", "new"),
     [
         ("scripts/atlas/job/closures.py", "[:16]", "[:16][:16]"),
-        ("scripts/atlas/progress.py", "every_s: float = 5.0", "every_s: float = 4.0"),
+        ("scripts/atlas/progress.py", "every_s: float = 30.0", "every_s: float = 4.0"),
         ("scripts/atlas/configuration/bases.py", "Precision", "The precision"),
         ("scripts/atlas/plan/resolved.py", "return int.from_bytes(digest[:4], \"big\") >> 1",
          "return (int.from_bytes(digest[:4], \"big\") >> 1) + 0"),

@@ -65,7 +65,8 @@ def test_a_pool_whose_adapters_are_not_kept(folder, hub):
 
     # Named as excluded, it stops nothing, and no adapter is fetched again.
     configure(folder, excluded=["made-broken"])
-    done = snakemake(folder, *TARGETS, "--cores", "1")
+    done = snakemake(folder, *TARGETS, "--cores", "1", "-p")
+    assert "(Rule: neighbours)" in done.stdout
     assert "compute_fetched_shard" not in done.stdout
     rows = read_csv(folder / TARGETS[0])
     assert {row["model"] for row in rows} == {f"made-{name}" for name in NAMES}
@@ -111,7 +112,7 @@ def test_a_large_sheet_is_fetched_shard_by_shard(folder):
                                    "shards": 2, **more}  # fmt: skip
         write_config(folder, config)
         return snakemake(folder, *(targets or ["results/pools/many/activations.h5"]), "--cores", "1",
-                         "--keep-going", check=False)  # fmt: skip
+                         "-p", "--keep-going", check=False)  # fmt: skip
 
     stopped = run()
     assert stopped.returncode != 0

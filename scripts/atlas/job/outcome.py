@@ -1,0 +1,53 @@
+"""What a run has found, and which page to open: said at its end."""
+
+from collections.abc import Collection
+from importlib import import_module
+from pathlib import Path
+
+from atlas.files import read_csv
+from atlas.plan import tables
+from atlas.plan.resolved import Plan
+
+MOST = 3  # tables whose findings are said, and files that are named
+SENTENCES = 2  # of each table: its first findings
+
+
+def told(plan: Plan, targets: Collection[str], made: Collection[str]) -> list[str]:
+    """Findings of the tables that were asked for, and the pages that were made with them.
+
+    :param targets: files that were asked for.
+    :param made: files of the run, targets and what they were made from.
+    """
+    names = [name for name in plan.config.tables if f"results/tables/{name}.csv" in targets]
+    lines = []
+    if len(names) <= MOST:
+        lines = [f"* {sentence}" for name in names for sentence in findings(plan, name, made)]
+    pages = [file for file in sorted(targets) if file.endswith(".html")]
+    figures = [f"results/tables/{name}.svg" for name in names]
+    if "results/summary.html" in targets:
+        pages, names = ["results/summary.html"], []
+    for file in (file for name in names for file in tables.companions(plan, name)):
+        (pages if file.endswith(".html") else figures).append(file)
+    drawn = [f"{Path(f).parent}/" for f in figures if f in made and f.endswith(".svg")]
+    for what, files in (
+        ("Open in a browser", [file for file in pages if file in made]),
+        ("Tables", [f"results/tables/{name}.md" for name in names]),
+        ("Figures", drawn),
+    ):
+        shown = list(dict.fromkeys(files))
+        more = f" and {len(shown) - MOST} more" if len(shown) > MOST else ""
+        if shown:
+            lines.append(f"{what}: {', '.join(shown[:MOST])}{more}")
+    return lines
+
+
+def findings(plan: Plan, table: str, made: Collection[str]) -> list[str]:
+    """The first findings of a table; none where a file that they are read from was not asked for."""
+    entry = plan.config.tables[table]
+    beside = entry.beside(table)
+    if not set(beside.values()) <= set(made):
+        return []
+    said = import_module(f"atlas.experiments.{entry.kind}.findings").findings
+    rows = {name: read_csv(Path(file)) for name, file in beside.items()}
+    found: list[str] = said(read_csv(Path(f"results/tables/{table}.csv")), rows)
+    return found[:SENTENCES]
