@@ -207,6 +207,8 @@ def _take_tokenizer(
     with tempfile.TemporaryDirectory() as folder:
         loaded = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         loaded.chat_template = loaded.chat_template or chat_template
+        # Transformers notes whether HF_HUB_OFFLINE was set: no property of the tokenizer.
+        loaded.init_kwargs["local_files_only"] = False
         loaded.save_pretrained(folder, save_jinja_files=False)
         if not (Path(folder) / "tokenizer.json").is_file():
             raise AtlasError(

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from atlas.digests import sha256_file
@@ -25,9 +26,12 @@ def same_files(one, other, but=()):
     ] == []  # fmt: skip
 
 
-def test_a_random_base_is_the_same_each_time(tiny_base, tmp_path):
+def test_a_random_base_is_the_same_each_time(tiny_base, tmp_path, monkeypatch):
     again = make_base(tmp_path / "tiny")
     assert same_files(tiny_base, again)
+    with monkeypatch.context() as patched:
+        patched.setattr(constants, "HF_HUB_OFFLINE", not constants.HF_HUB_OFFLINE)
+        assert same_files(tiny_base, make_base(tmp_path / "elsewhere" / "tiny"))
     other = {"random": {**TINY_BASE["random"], "seed": 4}}
     assert not same_files(tiny_base, make_base(tmp_path / "other", other), but=("base.json",))
 
