@@ -43,7 +43,7 @@ def pointer_to(artefact: str) -> str:
 class Statement:
     """One job's attestation.
 
-    :param code: what is behind the rule (:func:`atlas.job.closures.closure`).
+    :param code: what is behind the rule (:func:`atlas.job.closures.Library.closure`).
     :param outputs, inputs: path -> SHA-256 of each file that the job wrote, or read.
     :param output_names, input_names: path -> name under which the rule declares it.
     :param temporary: outputs that are deleted once they were read -> their size in bytes.
