@@ -1,18 +1,17 @@
-"""Planning a finished target: this workflow against a bare Snakefile, two ways in turns.
+"""Planning with nothing to do: this workflow against a bare Snakefile, two ways in turns.
 
     python bench/planning.py [results/tables/main.csv] [--pairs 5] [--finished FOLDER]
 
-The bare Snakefile has the same rules, and the same jobs with the same files and params, all of it
-written out: nothing reads a configuration, and no library is behind it. Where no finished checkout
-is given, all outputs are there as empty files, recorded as Snakemake records its own. Processor
-time (user and system) of `snakemake -n`, which must find nothing to do either way.
+The bare Snakefile has the same rules, and the same jobs with the same files and params, all of them
+written out: it reads no configuration, and no library is behind it. Processor time (user and system)
+of `snakemake -n`, and the ratio of the medians. Where no finished checkout is given, one is made in
+which all outputs are empty files, recorded as Snakemake records its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
 import sys
 import tempfile
@@ -23,7 +22,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from large_pools import PARTS, ROOT, Cost, measure, pretend
+from large_pools import check_out, idle, pretend, show
 
 HEAD = """import json
 
@@ -37,7 +36,7 @@ def of_job(rule, part, name):
 
 
 def workflow_of(folder: Path, target: str) -> Any:
-    """This workflow with the DAG of a target, as Snakemake's own API builds it."""
+    """The workflow of a checkout with the DAG of a target, as Snakemake's own API builds it."""
     from snakemake.api import SnakemakeApi
     from snakemake.settings import types as settings
     from snakemake.settings.enums import Quietness, RerunTrigger
@@ -67,60 +66,111 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value]
 
 
-def line_of(rule: str, part: str, name: str, value: Any) -> str:
-    """An input as it stands in the bare Snakefile: written out, or looked up where it hangs on the job."""
+def input_line(rule: str, name: str, value: Any) -> str:
+    """An input in the bare Snakefile: written out, or looked up where it hangs on the job."""
     from snakemake.io import is_callable, is_flagged
 
     items = [value] if isinstance(value, str) or callable(value) else list(value)
     computed = any(map(is_callable, items))
-    text = f"of_job({rule!r}, {part!r}, {name!r})" if computed else repr(plain(value))
+    text = f"of_job({rule!r}, 'input', {name!r})" if computed else repr(plain(value))
     if any(is_flagged(item, "ancient") for item in items):
         text = f"ancient({text})"
     return f"{name}={text},"
 
 
-def write_bare(workflow: Any, folder: Path) -> Path:
-    """Write all rules with what they say, and the jobs of the DAG with what was computed for them."""
-    table: dict[str, Any] = {"jobs": {}, "params": {}}
+def param_line(rule: str, name: str, value: Any) -> str:
+    """A param in the bare Snakefile: from the table of its rule or, where it hangs on it, of its job."""
+    if callable(value):
+        return f"{name}=of_job({rule!r}, 'params', {name!r}),"
+    return f"{name}=TABLE['params'][{rule!r}][{name!r}],"
+
+
+def block(word: str, lines: list[str]) -> str:
+    """A part of a Snakefile."""
+    return "\n    ".join([f"{word}:", *(line.replace("\n", "\n    ") for line in lines)])
+
+
+def write_bare(workflow: Any, root: Path, folder: Path) -> Path:
+    """Write all rules with what they say, and the jobs of the DAG with what was computed for them.
+
+    :param root: the checkout.
+    :param folder: where the bare Snakefile and its table are put.
+    """
+    jobs: dict[str, Any] = {}
     for job in workflow.dag.jobs:
-        table["jobs"].setdefault(job.rule.name, {})[" ".join(map(str, job.wildcards))] = {
+        jobs.setdefault(job.rule.name, {})[" ".join(map(str, job.wildcards))] = {
             "input": {name: plain(value) for name, value in job.input.items()},
             "params": dict(job.params.items()),
         }
-    constraints = workflow.modifier.wildcard_constraints.items()
-    blocks = [HEAD.format(table=str(folder / "bare.json")), "wildcard_constraints:"]
-    blocks[-1] += "".join(f"\n    {name}={pattern!r}," for name, pattern in constraints)
+    params = {
+        rule.name: {name: value for name, value in rule.params.items() if not callable(value)}
+        for rule in workflow.rules
+    }
+    table = folder / "bare.json"
+    table.write_text(json.dumps({"jobs": jobs, "params": params}))
+    shared = workflow.modifier.wildcard_constraints.items()
+    blocks = [
+        HEAD.format(table=str(table)),
+        block("wildcard_constraints", [f"{name}={pattern!r}," for name, pattern in shared]),
+    ]
     for rule in workflow.rules:
-        if not rule.output:
+        if not rule.output:  # what is asked for by its name, or a rule that others take over
+            if rule.input:
+                unnamed = [f"{plain(list(rule.input))!r},"]
+                blocks.append(block(f"rule {rule.name}", [block("input", unnamed)]))
             continue
-        params = {name: value for name, value in rule.params.items() if not callable(value)}
-        table["params"][rule.name] = params
-        said = {
-            "input": [line_of(rule.name, "input", *item) for item in rule.input.items()],
+        parts = {
+            "input": [input_line(rule.name, *item) for item in rule.input.items()],
             "output": [f"{name}={plain(value)!r}," for name, value in rule.output.items()],
-            "log": [f"{plain(rule.log[0])!r},"],
-            "benchmark": [f"{plain(rule.benchmark)!r}"],
+            "log": [repr(plain(rule.log[0]))],
+            "benchmark": [repr(plain(rule.benchmark))],
             "wildcard_constraints": [
                 f"{name}={pattern!r}," for name, pattern in rule.wildcard_constraints.items()
             ],
-            "conda": [f"{str(folder / 'envs/atlas.yaml')!r}"],
+            "conda": [repr(str(root / "envs/atlas.yaml"))],
             "threads": ["1"],
             "resources": ["mem_mb=2000,", "runtime=30,", "gpu=0,"],
-            "params": [
-                f'{name}=TABLE["params"]["{rule.name}"]["{name}"],'
-                if name in params
-                else f'{name}=of_job("{rule.name}", "params", "{name}"),'
-                for name, _ in rule.params.items()
-            ],
-            "message": [f"{rule.message!r}"],
-            "script": [f"{str(folder / 'scripts/job.py')!r}"],
+            "params": [param_line(rule.name, *item) for item in rule.params.items()],
+            "message": [repr(rule.message)],
+            "script": [repr(str(root / "scripts/job.py"))],
         }
-        lines = [f"rule {rule.name}:"]
-        for part, entries in said.items():
-            if entries:
-                lines += [f"    {part}:", *(f"        {entry}" for entry in entries)]
-        blocks.append("\n".join(lines))
-    (folder / "bare.json").write_text(json.dumps(table))
+        said = [block(part, lines) for part, lines in parts.items() if lines]
+        blocks.append(block(f"rule {rule.name}", said))
     bare = folder / "bare.smk"
     bare.write_text("\n\n\n".join(blocks) + "\n")
     return bare
+
+
+def main() -> None:
+    """Plan in turns, and print medians and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("target", nargs="?", default="results/tables/main.csv")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--finished", type=Path, help="a checkout in which the target is made")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if given.finished is None:
+            root = folder / "checkout"
+            root.mkdir()
+            check_out(root)
+            pretend(root, given.target)
+        else:
+            root = given.finished.resolve()
+        workflow = workflow_of(root, given.target)
+        bare = write_bare(workflow, root, folder)
+        ways = {"this workflow": root / "Snakefile", "bare Snakefile": bare}
+        costs: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(given.pairs):
+            for way, file in ways.items():
+                cost = idle(root, given.target, "-n", "--snakefile", str(file))
+                show(way, cost)
+                costs[way].append(cost.processor)
+        jobs, rules = len(workflow.dag.jobs), len(list(workflow.rules))
+    ours, theirs = map(statistics.median, costs.values())
+    print(f"{given.target}: {jobs} jobs of {rules} rules; medians {ours:.2f} s and {theirs:.2f} s "
+          f"of the processor, ratio {ours / theirs:.2f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
