@@ -6,11 +6,11 @@ import hashlib
 import json
 import platform
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from atlas.files import WORKFLOW_FOLDER, write_whole
+from atlas.job.statements import version
 
 ROOT = WORKFLOW_FOLDER / "scripts"
 STORES = Path(".snakemake/atlas/modules")
@@ -182,7 +182,7 @@ class Library:
 
     def _version(self, distribution: str) -> str:
         if distribution not in self._versions:
-            self._versions[distribution] = metadata.version(distribution)
+            self._versions[distribution] = version(distribution)
         return self._versions[distribution]
 
     def outside(self) -> dict[str, str]:
