@@ -121,7 +121,7 @@ class Library:
                 store.write(found)
 
     def _name(self, file: Path) -> str:
-        return ".".join(file.relative_to(self.root).with_suffix("").parts)
+        return ".".join(file.parts[len(self.root.parts) :]).removesuffix(".py")
 
     def _module(self, module: str) -> Parsed:
         if module not in self._read:
