@@ -24,7 +24,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "resources", "profiles", "notebooks")
-TARGET = "results/pools/large/neighbours.csv"
+ASKED = ("results/pools/large/neighbours.csv", "--configfile", "large.yaml")
 DOMAINS = 20
 
 
@@ -40,11 +40,10 @@ class Cost:
 
 def measure(folder: Path, *arguments: str) -> Cost:
     """Run Snakemake in a checkout."""
-    with (folder / "output.txt").open("w+") as output:
+    with tempfile.TemporaryFile("w+") as output:
         start = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", "snakemake", TARGET, "--configfile", "large.yaml", *arguments],
-            cwd=folder, stdout=output, stderr=output,
+            [sys.executable, "-m", "snakemake", *arguments], cwd=folder, stdout=output, stderr=output,
         )  # fmt: skip
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
@@ -55,12 +54,16 @@ def measure(folder: Path, *arguments: str) -> Cost:
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text)
 
 
-def prepare(folder: Path, models: int, shards: int, keep_weights: bool) -> None:
-    """A checkout with a sheet of adapters on a hub and a pool of them."""
+def check_out(folder: Path) -> None:
+    """A checkout of the workflow."""
     for part in PARTS:
         source = ROOT / part
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, folder / part)
+
+
+def prepare(folder: Path, models: int, shards: int, keep_weights: bool) -> None:
+    """A sheet of adapters on a hub, and a pool of them."""
     base = next(iter(yaml.safe_load((ROOT / "config/config.yaml").read_text())["bases"]))
     lines = ["model\tsource\tbase\tdomain"]
     for i in range(models):
@@ -73,12 +76,22 @@ def prepare(folder: Path, models: int, shards: int, keep_weights: bool) -> None:
     (folder / "large.yaml").write_text(yaml.safe_dump({"pools": {"large": pool}}))
 
 
-def pretend(folder: Path, summary: str) -> None:
-    """Make the outputs that a summary names, with something in place of their statements."""
+def pretend(folder: Path, *asked: str) -> None:
+    """Make all outputs behind what is asked for, with something in place of their statements."""
+    summary = measure(folder, *asked, "--summary").output
     for name in re.findall(r"^(results/[^\t]+)\t", summary, flags=re.MULTILINE):
         for place in (folder / name, _pointer(folder, name)):
             place.parent.mkdir(parents=True, exist_ok=True)
             place.touch()
+    measure(folder, *asked, "--touch", "--cores", "1", "--quiet", "all")
+
+
+def idle(folder: Path, *arguments: str) -> Cost:
+    """Run Snakemake where there is nothing to do."""
+    cost = measure(folder, *arguments)
+    if "Nothing to be done" not in cost.output:
+        raise SystemExit(f"there was something to do:\n{cost.output[-2000:]}")
+    return cost
 
 
 def _pointer(folder: Path, name: str) -> Path:
@@ -95,14 +108,11 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        check_out(folder)
         prepare(folder, given.models, given.shards, given.keep_weights)
-        show("dry run", measure(folder, "-n", "--quiet", "all"))
-        pretend(folder, measure(folder, "--summary").output)
-        measure(folder, "--touch", "--cores", "1", "--quiet", "all")
-        idle = measure(folder, "--cores", "1")
-        if "Nothing to be done" not in idle.output:
-            raise SystemExit(f"there was something to do:\n{idle.output[-2000:]}")
-        show("nothing to do", idle)
+        show("dry run", measure(folder, *ASKED, "-n", "--quiet", "all"))
+        pretend(folder, *ASKED)
+        show("nothing to do", idle(folder, *ASKED, "--cores", "1"))
 
 
 def show(what: str, cost: Cost) -> None:

@@ -13,8 +13,9 @@ from atlas.configuration.files import layers, read
 from atlas.configuration.sources import source_params
 from atlas.configuration.tables import TABLE_KINDS, table_kinds
 from atlas.errors import AtlasError
-from atlas.job import batch_system, closures, completeness, deathwatch, entry as job
+from atlas.job import batch_system, completeness, deathwatch, entry as job
 from atlas.job import forked, outcome, run_line, usage
+from atlas.job.closures import Library, Store
 from atlas.plan import jobs, members, publishing, summary, tables, training
 from atlas.plan.inputs import constraint, local_adapters, local_files, records_and_weights
 from atlas.plan.building import build
@@ -82,7 +83,7 @@ def tell_outcome():
 
 
 # The code behind a rule, as a param: a change in it re-runs the rule.
-code = functools.cache(closures.closure)
+code = functools.cache(Library(store=Store()).closure)
 
 
 def models_where(**wanted):

@@ -163,6 +163,16 @@ def test_large_pools(kept):
     assert re.search(line.format("nothing to do"), shown, re.MULTILINE)
 
 
+def test_planning():
+    shown = run("planning.py", "results/datasets/gsm8k/first.jsonl", "--pairs", "1")
+    for way in ("this workflow", "bare Snakefile"):
+        assert re.search(rf"^{way} +[\d.]+ s +[\d.]+ s of the processor", shown, re.MULTILINE)
+    assert re.search(
+        r"first\.jsonl: 2 jobs of \d+ rules; medians [\d.]+ s and [\d.]+ s of the "
+        r"processor, ratio [\d.]+$", shown, re.MULTILINE,
+    )  # fmt: skip
+
+
 def test_large_neighbours():
     shown = run("large_neighbours.py", "--models", "5100", "--width", "8")
     for step in ("assemble", "embed", "neighbours", "silhouettes", "plain product"):

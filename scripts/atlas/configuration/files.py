@@ -23,23 +23,32 @@ LEFT_OUT = ("models", "grids", "pools", "tables", "comparisons", "deltas", "sele
 MERGE_KEY = "tag:yaml.org,2002:merge"
 
 
-class _StrictLoader(yaml.SafeLoader):
+class _StrictLoader(yaml.CSafeLoader):
     """YAML in which no key stands twice in one mapping."""
 
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._checked: set[yaml.MappingNode] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Check the keys of a mapping before those of others are merged into it."""
+        if node not in self._checked:
+            self._checked.add(node)
+            self._refuse_twice(node)
+        super().flatten_mapping(node)
+
+    def _refuse_twice(self, node: yaml.MappingNode) -> None:
         lines: dict[tuple[str, str], int] = {}
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != MERGE_KEY:
                 line = key.start_mark.line + 1
                 if (key.tag, key.value) in lines:
                     raise AtlasError(
-                        f"{self.name}: line {line}: the key {key.value!r} stands in it twice (line "
-                        f"{lines[key.tag, key.value]} has it too); join the two, for only one of "
-                        "them would count."
+                        f"{key.start_mark.name}: line {line}: the key {key.value!r} stands in it "
+                        f"twice (line {lines[key.tag, key.value]} has it too); join the two, for "
+                        "only one of them would count."
                     )
                 lines[key.tag, key.value] = line
-        return node
 
 
 def read(file: Path, kinds: Mapping[str, Any] | None = None) -> dict[str, Any]:

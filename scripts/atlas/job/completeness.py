@@ -9,6 +9,7 @@ from typing import Any
 
 from atlas.digests import sha256_file
 from atlas.job.records import BrokenRecordError, Records
+from atlas.job.statements import pointer_to
 
 
 def is_complete(name: str, mtime: float | None, root: Path = Path()) -> bool:
@@ -18,14 +19,13 @@ def is_complete(name: str, mtime: float | None, root: Path = Path()) -> bool:
     :param mtime: time stamp (seconds) that Snakemake noted when the job ended: a file that still
         has it is taken as it is, another is read (`lineage.py verify` reads them all).
     """
-    records = Records(root)
-    place = records.path(name)
-    if not records.mirror(name).exists():
+    place = root / name
+    if not (root / pointer_to(name)).exists():
         return False
     if mtime is not None and place.stat().st_mtime == mtime:
         return True
     try:
-        made = records.statement(name)
+        made = Records(root).statement(name)
     except BrokenRecordError:
         return False
     return made is not None and made.outputs[name] == sha256_file(place)

@@ -20,6 +20,8 @@ class DigestCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+        # Another run does not read it: what a crash of the machine may do to it does not matter.
+        self._db.execute("PRAGMA synchronous = OFF")
         self._db.execute("CREATE TABLE IF NOT EXISTS digests (key TEXT PRIMARY KEY, sha256 TEXT)")
 
     def sha256(self, path: Path) -> str:

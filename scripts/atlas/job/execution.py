@@ -15,8 +15,9 @@ from typing import Any
 
 from atlas.errors import AtlasError
 from atlas.files import STAGE_MARK, sync
-from atlas.job import attempts, batch_system, closures, statements
+from atlas.job import attempts, batch_system, statements
 from atlas.job.attempts import slug
+from atlas.job.closures import Library, Store
 from atlas.job.digest_cache import DigestCache
 from atlas.job.environment import NETWORK, WORK
 from atlas.job.records import BrokenRecordError, Records
@@ -97,13 +98,14 @@ class Execution:
 
     def _code(self) -> dict[str, Any]:
         """The code closure as it is now, which must be the one that the run was planned with."""
-        code = closures.closure(self.target)
+        library = Library(store=Store())
+        code = library.closure(self.target)
         if self.snakemake.params.code["modules"] != code["modules"]:
             raise AtlasError(
                 f"the code behind {self.snakemake.rule} was changed since the run began; give the "
                 "same command again."
             )
-        return {**code, "outside": closures.outside()}
+        return {**code, "outside": library.outside()}
 
     def _arguments(self, stage: dict[str, Path]) -> dict[str, Any]:
         """Inputs, params and staged outputs by name, as the function takes them."""

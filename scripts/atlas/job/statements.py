@@ -43,7 +43,7 @@ def pointer_to(artefact: str) -> str:
 class Statement:
     """One job's attestation.
 
-    :param code: what is behind the rule (:func:`atlas.job.closures.closure`).
+    :param code: what is behind the rule (:func:`atlas.job.closures.Library.closure`).
     :param outputs, inputs: path -> SHA-256 of each file that the job wrote, or read.
     :param output_names, input_names: path -> name under which the rule declares it.
     :param temporary: outputs that are deleted once they were read -> their size in bytes.
@@ -190,13 +190,26 @@ def _line_of(file: str, pattern: str) -> str | None:
     return match[1].strip() if match else None
 
 
+def _head(distribution: metadata.Distribution) -> dict[str, str]:
+    """Name and version; only the head of the metadata is read, for the rest may be long."""
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    head = text.partition("\n\n")[0]
+    return dict(re.findall(r"^(Name|Version): *(.+?) *$", head, flags=re.MULTILINE))
+
+
+def version(name: str) -> str:
+    """Version of an installed distribution.
+
+    :raises PackageNotFoundError: where it is not installed.
+    """
+    return _head(metadata.distribution(name))["Version"]
+
+
 def distributions() -> dict[str, str]:
-    """Installed distributions and versions; only the head of their metadata is read."""
+    """Installed distributions and versions."""
     found: dict[str, str] = {}
     for distribution in metadata.distributions():
-        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-        head = text.partition("\n\n")[0]
-        fields = dict(re.findall(r"^(Name|Version): *(.+?) *$", head, flags=re.MULTILINE))
+        fields = _head(distribution)
         if len(fields) == 2:
             found.setdefault(fields["Name"], fields["Version"])  # the first on the path is imported
     return dict(sorted(found.items()))

@@ -18,8 +18,8 @@ def planned_jobs(
 ) -> list[tuple[Statement, str]]:
     """The jobs that would run for a target.
 
-    Nothing is run or written. Snakemake's API builds the DAG for its own reports in the same way;
-    it has no public name for it.
+    Nothing is run or written (the store of parsed modules apart). Snakemake's API builds the DAG
+    for its own reports in the same way; it has no public name for it.
 
     :param root: folder of the Snakefile.
     :param configfiles: as given to ``--configfile``, relative to the root.

@@ -8,7 +8,7 @@ from pathlib import Path
 from atlas.errors import AtlasError
 from atlas.files import read_json
 from atlas.job.attempts import ATTEMPTS, HISTORY, history_lines
-from atlas.job.closures import modules_behind
+from atlas.job.closures import Library
 from atlas.job.records import CRATE_FILE, MANIFEST, SEAL, SIGNATURE, BrokenRecordError, Records
 from atlas.job.statements import Statement, is_artefact
 from atlas.lineage.causes import changed
@@ -54,6 +54,7 @@ class _Check:
         crate = crate_files(read_json(metadata)) if metadata.is_file() else []
         self.elsewhere = {file.path: file.sha256 for file in crate if not file.included}
         self.has_code = (records.root / "scripts" / "atlas").is_dir()
+        self.library = Library(records.root / "scripts")
         if not self.has_code:
             self.found.notes.append("there are no scripts beside results/: code was not compared")
 
@@ -141,7 +142,7 @@ class _Check:
         if not self.has_code:
             return
         try:
-            now, _ = modules_behind(statement.code["function"], self.records.root / "scripts")
+            now, _ = self.library.modules_behind(statement.code["function"])
         except (ModuleNotFoundError, SyntaxError, ValueError) as error:
             now = {}
             self.found.notes.append(str(error))

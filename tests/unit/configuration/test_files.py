@@ -67,6 +67,19 @@ recipes:
     }  # fmt: skip
 
 
+def test_what_is_merged_of_a_merged_mapping_stands_nowhere_twice(tmp_path):
+    text = """
+recipes:
+  one: &one {rows: 1, epochs: 1, length: &long {max_tokens: 32, policy: drop}}
+  two: {<<: *one, length: &short {<<: *long, max_tokens: 16}}
+  three: {<<: *one, length: {<<: *short, max_tokens: 8}}
+"""
+    found = read(written(tmp_path, text))["recipes"]
+    assert [recipe["length"] for recipe in found.values()] == [
+        {"max_tokens": tokens, "policy": "drop"} for tokens in (32, 16, 8)
+    ]  # fmt: skip
+
+
 def test_each_file_is_checked_by_itself(tmp_path):
     assert read(written(tmp_path, "# nothing yet\n")) == {}
     with pytest.raises(AtlasError, match=r"mine\.yaml: unknown key 'poolss' in the top level"):

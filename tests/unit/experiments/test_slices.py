@@ -51,7 +51,7 @@ from types import SimpleNamespace
 from atlas.configuration import documentation
 from atlas.configuration.validation import validate
 from atlas.errors import AtlasError
-from atlas.job.closures import closure
+from atlas.job.closures import Library
 from atlas.report.summary import write_summary
 
 found = {}
@@ -70,7 +70,7 @@ Path("t.csv").write_text("pool\\np\\nq\\n")
 write_summary(tables=[Path("t.csv")], beside=[], pools=[], seeds=[1], page=Path("summary.md"),
               entries=[{"name": "t", "kind": "distances", "beside": []}])
 found["summary"] = Path("summary.md").read_text()
-found["modules"] = closure("atlas.report.summary:write_summary")["modules"]
+found["modules"] = Library().closure("atlas.report.summary:write_summary")["modules"]
 print(json.dumps(found))
 """
 

@@ -173,7 +173,8 @@ import hashlib, json, os, signal, sys, traceback
 from pathlib import Path
 sys.path.insert(0, "scripts")
 from atlas.deltas import instruction_deltas, merged_models
-from atlas.job import entry as job, closures
+from atlas.job import entry as job
+from atlas.job.closures import Library
 
 class Named(dict):
     def __iter__(self):
@@ -190,7 +191,7 @@ given = json.loads(sys.argv[1])
 snakemake = Job()
 for key in ("input", "output", "params", "wildcards"):
     setattr(snakemake, key, Named(given[key]))
-snakemake.params["code"] = closures.closure(given["target"])
+snakemake.params["code"] = Library().closure(given["target"])
 snakemake.rule, snakemake.threads, snakemake.config = given["rule"], 1, {"device": "cpu"}
 snakemake.log, snakemake.resources = ["logs/killed.log"], {}
 pwrite, replace, seen = os.pwrite, os.replace, 0
