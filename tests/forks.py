@@ -63,7 +63,7 @@ def _become(
     try:
         for number, (name, file) in enumerate((("stdout", output), ("stderr", errors)), start=1):
             os.dup2(file.fileno(), number)
-            setattr(sys, name, open(number, "w", closefd=False))
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115
         for logger in (logging.root, *map(logging.getLogger, logging.root.manager.loggerDict)):
             for handler in logger.handlers:
                 if type(handler) is logging.StreamHandler:
