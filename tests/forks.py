@@ -20,14 +20,15 @@ from typing import IO, NoReturn
 
 def run(
     command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None,
-    forget: Iterable[str] = (), timeout: int = 300, nested: bool = False,
+    forget: Iterable[str] = (), timeout: int = 300, nested: bool = False, together: bool = False,
 ) -> subprocess.CompletedProcess[str]:  # fmt: skip
-    """What `subprocess.run` gives, of [sys.executable, script or "-c", ...], its output as text.
+    """What `subprocess.run` gives, of [sys.executable, script or "-c" or "-m", ...], output as text.
 
     :param forget: libraries that read the environment when they are imported: imported anew, as
         this project's own are.
     :param timeout: seconds, after which the program is ended by a signal.
     :param nested: whether what the program itself runs by `subprocess.run` is a fork, too.
+    :param together: whether errors come in the output, where they were written.
     """
     assert command[0] == sys.executable
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
@@ -36,7 +37,9 @@ def run(
             signal.alarm(timeout)
             if nested:
                 subprocess.run = _nested
-            _become(command[1:], env, cwd, {"atlas", *forget}, output, errors)
+            _become(
+                command[1:], env, cwd, {"atlas", *forget}, output, output if together else errors
+            )
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         output.seek(0)
         errors.seek(0)
@@ -63,7 +66,7 @@ def _become(
     try:
         for number, (name, file) in enumerate((("stdout", output), ("stderr", errors)), start=1):
             os.dup2(file.fileno(), number)
-            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115
+            setattr(sys, name, open(number, "w", buffering=1, closefd=False))  # noqa: SIM115
         for logger in (logging.root, *map(logging.getLogger, logging.root.manager.loggerDict)):
             for handler in logger.handlers:
                 if type(handler) is logging.StreamHandler:
@@ -85,12 +88,15 @@ def _become(
 
 
 def _main(arguments: list[str]) -> int:
-    """The exit status of a script with its arguments, or of code after "-c"."""
+    """The exit status of a script with its arguments, of code after "-c" or a module after "-m"."""
     sys.argv = arguments
     try:
         if arguments[0] == "-c":
             sys.argv = ["-c", *arguments[2:]]
             exec(compile(arguments[1], "<string>", "exec"), {"__name__": "__main__"})
+        elif arguments[0] == "-m":
+            sys.argv = arguments[1:]
+            runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
         else:
             sys.path.insert(0, str(Path(arguments[0]).resolve().parent))
             runpy.run_path(arguments[0], run_name="__main__")

@@ -1,6 +1,7 @@
 """A copy of the workflow and a configuration so small that a run takes a minute or two."""
 
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 
 import yaml
+
+import forks
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "resources", "profiles", "slurm",
@@ -115,9 +118,11 @@ def snakemake(
     timeout: int = 1200, **env: str,
 ) -> subprocess.CompletedProcess:  # fmt: skip
     """Run Snakemake in a checkout; output and errors come together in stdout."""
-    done = subprocess.run(
-        command(*args, config=config), cwd=folder, env=environment(**env), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout,
+    for library in ("snakemake.cli", "nbformat"):  # once for all runs; most of them are dry
+        importlib.import_module(library)
+    done = forks.run(
+        command(*args, config=config), cwd=folder, env=environment(**env), timeout=timeout,
+        together=True,
     )  # fmt: skip
     if check and done.returncode:
         raise AssertionError(f"snakemake {' '.join(args)} failed:\n{done.stdout[-6000:]}")
@@ -132,10 +137,8 @@ def planned(folder: Path, *args: str, config: str | None = "micro.yaml") -> set[
 
 def lineage(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run scripts/lineage.py in a checkout."""
-    return subprocess.run(
-        [sys.executable, "scripts/lineage.py", *arguments], cwd=folder, env=environment(),
-        text=True, capture_output=True, check=False,
-    )  # fmt: skip
+    command = [sys.executable, "scripts/lineage.py", *arguments]
+    return forks.run(command, cwd=folder, env=environment())
 
 
 def digests(folder: Path, below: str = "results") -> dict[str, str]:
