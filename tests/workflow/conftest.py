@@ -4,15 +4,25 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from micro import micro, snakemake
+from micro import micro, shared_folder, snakemake
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
-    """A finished run on one core; tests must not change it."""
-    folder = micro(tmp_path_factory.mktemp("finished") / "checkout")
-    snakemake(folder, "results/tables/main.csv", "--cores", "1", "--resources", "gpu=1")
+    """A finished run on one core; tests must not change it.
+
+    It is made once; each process that runs tests has a copy of it, with its time stamps.
+    """
+    made = shared_folder(tmp_path_factory) / "finished"
+    with FileLock(f"{made}.lock"):
+        if not made.exists():
+            folder = micro(made.with_name("unfinished"))
+            snakemake(folder, "results/tables/main.csv", "--cores", "1", "--resources", "gpu=1")
+            folder.rename(made)
+    folder = tmp_path_factory.mktemp("finished") / "checkout"
+    shutil.copytree(made, folder, symlinks=True)
     return folder
 
 

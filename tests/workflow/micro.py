@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 import forks
@@ -27,6 +28,12 @@ TASKS = {
     "alpha": ("Add the numbers.", lambda i: (f"{i} + {i}", f"The sum is {2 * i}.")),
     "beta": ("Say what the animal does.", lambda i: (f"animal {i}", f"It {('swims', 'runs')[i % 2]} away.")),
 }  # fmt: skip
+
+
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """Where all temporary files of all processes that run tests side by side are."""
+    folder = factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
 def checkout(folder: Path) -> Path:

@@ -1,0 +1,32 @@
+"""What all tests share: how they are dealt to processes that run side by side (pytest -n)."""
+
+from __future__ import annotations
+
+from xdist.scheduler import LoadFileScheduling
+
+# Dealt out in this order, so that no process is left with a long file at the end.
+LONGEST = (
+    "tests/slurm/", "tests/main/", "tests/workflow/", "tests/unit/test_bench.py",
+    "tests/unit/training/", "tests/unit/publishing/",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Put what takes longest first."""
+
+    def place(item) -> int:
+        found = (i for i, start in enumerate(LONGEST) if item.nodeid.startswith(start))
+        return next(found, len(LONGEST))
+
+    items.sort(key=place)
+
+
+class ByFile(LoadFileScheduling):
+    """A file is run by one process; so are all files that read the main job's one folder."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/main" if nodeid.startswith("tests/main/") else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return ByFile(config, log)
