@@ -15,7 +15,9 @@ import tempfile
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
+
+_start = subprocess.run
 
 
 def run(
@@ -46,13 +48,13 @@ def run(
         return subprocess.CompletedProcess(command, status, output.read(), errors.read())
 
 
-def _nested(
-    command: Sequence[str], *, env: Mapping[str, str], stdout: int, check: bool
-) -> subprocess.CompletedProcess[str]:
-    """In place of `subprocess.run`: as much of it as programs here use."""
-    assert stdout == subprocess.PIPE
-    done = run(command, env=env)
-    if check:
+def _nested(command: Sequence[str], **given: Any) -> subprocess.CompletedProcess[str]:
+    """In place of `subprocess.run`: a fork for Python, of as much as the programs here use."""
+    if command[0] != sys.executable:
+        return _start(command, **given)
+    assert given.keys() == {"env", "stdout", "check"}
+    done = run(command, env=given["env"])
+    if given["check"]:
         done.check_returncode()
     return done
 
@@ -78,6 +80,9 @@ def _become(
             os.chdir(cwd)
         for name in [n for n in sys.modules if n.partition(".")[0] in forget]:
             del sys.modules[name]
+        # Neither the folders of tests nor this checkout's library, unless they are asked for.
+        installed = [p for p in sys.path if p.startswith((sys.prefix, sys.base_prefix))]
+        sys.path[:] = [*filter(None, os.environ.get("PYTHONPATH", "").split(":")), *installed]
         status = _main(list(arguments))
     except BaseException:
         traceback.print_exc()
@@ -90,6 +95,7 @@ def _become(
 def _main(arguments: list[str]) -> int:
     """The exit status of a script with its arguments, of code after "-c" or a module after "-m"."""
     sys.argv = arguments
+    sys.path.insert(0, str(Path(arguments[0]).resolve().parent))  # of "-c" and "-m", this folder
     try:
         if arguments[0] == "-c":
             sys.argv = ["-c", *arguments[2:]]
@@ -98,7 +104,6 @@ def _main(arguments: list[str]) -> int:
             sys.argv = arguments[1:]
             runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
         else:
-            sys.path.insert(0, str(Path(arguments[0]).resolve().parent))
             runpy.run_path(arguments[0], run_name="__main__")
     except SystemExit as end:
         if isinstance(end.code, str):
