@@ -1,13 +1,50 @@
-"""Jobs of all tests start from the same processes, which import libraries once for the whole session."""
+"""What all tests share: processes that have imported libraries, and how tests are dealt out (pytest -n)."""
+
+from __future__ import annotations
+
+import compileall
+from pathlib import Path
+
+from xdist.scheduler import LoadFileScheduling
 
 import programs
 from atlas.job import forked
 
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+# Dealt out in this order, so that no process is left with a long file at the end.
+LONGEST = (
+    "tests/slurm/", "tests/main/", "tests/workflow/", "tests/unit/test_bench.py",
+    "tests/unit/training/", "tests/unit/publishing/",
+)  # fmt: skip
+
 
 def pytest_configure(config):
+    """Programs and jobs of all tests start from the same processes."""
     if not hasattr(config, "workerinput"):  # workers of xdist inherit what their controller has
+        compileall.compile_dir(SCRIPTS, quiet=2)  # copies of the workflow take it with them
         forked.start(*programs.SNAKEMAKE)
 
 
 def pytest_unconfigure(config):
     forked.stop()
+
+
+def pytest_collection_modifyitems(items):
+    """Put what takes longest first."""
+
+    def place(item) -> int:
+        found = (i for i, start in enumerate(LONGEST) if item.nodeid.startswith(start))
+        return next(found, len(LONGEST))
+
+    items.sort(key=place)
+
+
+class ByFile(LoadFileScheduling):
+    """A file is run by one process; so are all files that read the main job's one folder."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/main" if nodeid.startswith("tests/main/") else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return ByFile(config, log)

@@ -23,6 +23,9 @@ SNAKEMAKE = ("snakemake.cli", "snakemake.api", "snakemake.scheduling", "snakemak
              "packaging.version", "graphlib", "pydantic", "psutil")  # fmt: skip
 
 
+INSTALLED = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
+
+
 def run(
     command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None,
     libraries: Sequence[str] = (), timeout: int = 1200, together: bool = False,
@@ -38,14 +41,19 @@ def run(
         files = [Path(place, name) for name in ("output", "errors")]
         script, arguments = _script(command[1:], Path(place))
         with files[0].open("w+") as output, files[1].open("w+") as errors:
+            # Neither the folders of tests nor this checkout's library, unless they are asked for.
+            asked = [part for part in environment.pop("PYTHONPATH", "").split(":") if part]
             request = forked.request(script, arguments, environment, libraries, Path(script).stem)
             request["folder"] = str((cwd or Path.cwd()).absolute())
+            request["path"] = [str(Path(script).absolute().parent), *asked, *INSTALLED]
             streams = (os.open(os.devnull, os.O_RDONLY), output.fileno(),
                        (output if together else errors).fileno())  # fmt: skip
             try:
                 status = _ended(request, streams, timeout)
-            except TimeoutError:
-                raise subprocess.TimeoutExpired(list(command), timeout, files[0].read_bytes()) from None
+            except (TimeoutError, subprocess.TimeoutExpired):
+                raise subprocess.TimeoutExpired(
+                    list(command), timeout, files[0].read_bytes()
+                ) from None
             finally:
                 os.close(streams[0])
         said = [file.read_text(encoding="utf-8", errors="replace") for file in files]
@@ -71,5 +79,17 @@ def _ended(request: dict, streams: tuple[int, ...], timeout: int) -> int:
         connection.settimeout(timeout)
         connection.connect(f"\0{os.environ[forked.VARIABLE]}")
         forkserver.send(connection, request, streams)
-        forkserver.receive(connection)
+        try:
+            forkserver.receive(connection)
+        except EOFError:  # no process takes it, as when what it was meant for has just ended
+            return _by_itself(request, streams, timeout)
         return forkserver.receive(connection)[0]["status"]
+
+
+def _by_itself(request: dict, streams: tuple[int, ...], timeout: int) -> int:
+    path = ":".join(request["path"][1 : -len(INSTALLED)])
+    return subprocess.run(
+        [sys.executable, *request["arguments"]], cwd=request["folder"], stdin=streams[0],
+        stdout=streams[1], stderr=streams[2], timeout=timeout, check=False,
+        env=request["environment"] | ({"PYTHONPATH": path} if path else {}),
+    ).returncode  # fmt: skip

@@ -5,18 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def alone():
-    """These files share one folder of results: one at a time where tests run side by side."""
-    lock = ROOT / ".snakemake" / "main-tests.lock"
-    lock.parent.mkdir(exist_ok=True)
-    with FileLock(lock):
-        yield
 
 
 @pytest.fixture(scope="session")

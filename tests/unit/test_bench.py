@@ -3,21 +3,23 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import programs
+
 BENCH = Path(__file__).resolve().parents[2] / "bench"
+ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+
+
+def program(script: str, *arguments: str) -> list[str]:
+    return [sys.executable, str(BENCH / script), *arguments]
 
 
 def run(script: str, *arguments: str, status: int = 0) -> str:
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(BENCH / script), *arguments], env=environment, text=True,
-        capture_output=True, timeout=300,
-    )  # fmt: skip
+    done = programs.run(program(script, *arguments), env=ENVIRONMENT, libraries=["trl"])
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout if status == 0 else done.stderr
 

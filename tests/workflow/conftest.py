@@ -1,25 +1,69 @@
-"""One finished micro run serves all tests that only look at it."""
+"""Finished micro runs serve all tests that only look at them, or go on from a copy."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from micro import micro, snakemake
+from micro import micro, shared_folder, snakemake, write_config
+
+MAIN = "results/tables/main.csv"
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Path:
-    """A finished run on one core, with what it said in output.txt beside it; tests must not change it."""
-    folder = micro(tmp_path_factory.mktemp("finished") / "checkout")
-    done = snakemake(folder, "results/tables/main.csv", "--cores", "1", "--resources", "gpu=1")
-    (folder.parent / "output.txt").write_text(done.stdout)
-    return folder
+def once(tmp_path_factory) -> Callable[..., Path]:
+    """A run by its cores and the name of its folder.
+
+    It is made once; each process that runs tests has a copy of it, with its time stamps.
+    """
+
+    def run(cores: int, name: str) -> Path:
+        made = shared_folder(tmp_path_factory) / f"made-{name}"
+        with FileLock(f"{made}.lock"):
+            if not made.exists():
+                folder = micro(made.with_name(name))
+                done = snakemake(folder, MAIN, "--cores", str(cores), "--resources", "gpu=1")
+                made.with_name(f"said-{name}").write_text(done.stdout)
+                folder.rename(made)
+        return shutil.copytree(made, tmp_path_factory.mktemp("run") / name, symlinks=True)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(once) -> Path:
+    """A finished run on one core; tests must not change it."""
+    return once(1, "checkout")
+
+
+@pytest.fixture(scope="session")
+def said(finished, tmp_path_factory) -> str:
+    """What that run wrote to its terminal, which was a file."""
+    return (shared_folder(tmp_path_factory) / "said-checkout").read_text()
+
+
+@pytest.fixture(scope="session")
+def twin(once) -> Path:
+    """The same run on two cores, in a folder with a space and letters outside ASCII."""
+    return once(2, "zwei Kerne é 数")
 
 
 @pytest.fixture
 def copy(finished, tmp_path) -> Path:
     """A copy of the finished run, with its time stamps, to change at will."""
-    target = tmp_path / "copy"
-    shutil.copytree(finished, target, symlinks=True)
-    return target
+    return shutil.copytree(finished, tmp_path / "copy", symlinks=True)
+
+
+@pytest.fixture(scope="module")
+def configured(finished, tmp_path_factory) -> Callable[[dict], Path]:
+    """A copy of the finished run with another configuration, of which its models are a part."""
+
+    def run(config: dict) -> Path:
+        folder = tmp_path_factory.mktemp("configured") / "copy"
+        shutil.copytree(finished, folder, symlinks=True)
+        write_config(folder, config)
+        return folder
+
+    return run

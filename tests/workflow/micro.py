@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 import programs
@@ -29,13 +30,19 @@ TASKS = {
 }  # fmt: skip
 
 
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """Where all temporary files of all processes that run tests side by side are."""
+    folder = factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
 def checkout(folder: Path) -> Path:
     """A clean checkout of the workflow in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         source = ROOT / part
         if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, folder / part, symlinks=True)
         elif source.exists():
             shutil.copy(source, folder / part)
     return folder

@@ -82,7 +82,11 @@ def takes(snakemake: Any) -> bool:
 
 
 def request(
-    script: str, arguments: list[str], environment: dict[str, str], libraries: Iterable[str], name: str
+    script: str,
+    arguments: list[str],
+    environment: dict[str, str],
+    libraries: Iterable[str],
+    name: str,
 ) -> dict[str, Any]:
     """What a tree is asked for: a script, with the folder and the limits of this process.
 

@@ -1,16 +1,10 @@
 """The analysis of a pool, and the notebook that shows it."""
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
-import yaml
 
 from atlas.clusters.analysis import analyse, domain_similarities, mean_similarities
 from atlas.clusters.maps import map_models
@@ -19,7 +13,6 @@ from atlas.clusters.silhouettes import silhouettes
 from atlas.errors import AtlasError
 from atlas.files import read_csv
 from atlas.spaces.embeddings import Embeddings, write_embeddings
-from unit.job.runs import Run
 
 ROOT = Path(__file__).resolve().parents[3]
 NOTEBOOK = ROOT / "notebooks/analysis.ipynb"
@@ -111,59 +104,3 @@ def test_the_notebook_is_committed_clean():
         assert cell.get("execution_count") is None
     assert "/home/" not in text
     assert "/tmp/" not in text
-
-
-@pytest.mark.workflow
-def test_the_rule_runs_the_notebook(tmp_path):
-    """The rule alone, on the files of a pool, in a folder whose name has a space."""
-    folder = tmp_path / "häuser und höfe"
-    for part in ("rules", "scripts", "resources", "profiles", "envs", "notebooks"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "Snakefile").write_text(
-        'configfile: "config.yaml"\n\n\n'
-        + "".join(
-            f'include: "rules/{part}.smk"\n'
-            for part in ("common", "resources", "captions", "job", "clusters")
-        )
-    )
-    model = {"base": "base", "source": {"local": "nowhere"}}
-    config = {
-        "bases": {"base": {"source": {"local": "nowhere"}}},
-        "models": {name: {**model, "domain": name[0]} for name in NAMES},
-        "pools": {"fake": {"models": NAMES, "spaces": ["delta_activations", "flattened_weights"]}},
-    }
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    place = folder / "results/pools/fake"
-    pool(place)
-    made = [f for f in place.rglob("*") if f.is_file()]
-    Run(folder).job({f.relative_to(folder).as_posix(): f.read_bytes() for f in made})
-    target = "results/pools/fake/analysis.csv"
-    run(folder, target)
-    assert read_csv(folder / target)[6]["measure"] == "neighbour_accuracy"
-    record = json.loads(
-        (folder / "results/provenance/attestations/pools/fake/analysis.csv.json").read_text()
-    )
-    assert record["subject"][0]["name"] == target
-    page = nbformat.read(folder / "logs/analyse/fake.ipynb", as_version=4)
-    shown = [o.data for c in page.cells if c.cell_type == "code" for o in c.outputs if "data" in o]
-    assert sum("image/png" in data for data in shown) == 2
-    assert any("mixed kinds" in str(data.get("text/markdown")) for data in shown)
-    assert (folder / "logs/analyse/fake.log").is_file()
-    assert "Nothing to be done" in run(folder, target)
-    before = (folder / target).read_bytes()
-    changed = folder / "notebooks/analysis.ipynb"
-    changed.write_text(changed.read_text().replace("# A pool of models, analysed", "# Analysed"))
-    run(folder, target)
-    assert (folder / target).read_bytes() == before
-    assert "# Analysed" in (folder / "logs/analyse/fake.ipynb").read_text()
-
-
-def run(folder: Path, target: str) -> str:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("DELTA_ATLAS")}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", target, "--cores", "1"], cwd=folder, env=environment,
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-4000:]
-    return done.stdout

@@ -35,9 +35,9 @@ print(json.dumps((peak() - floor) / 2**20))
 
 
 def sparse_model(folder, rows, metadata=None):
-    """More than 1 GiB of zeros in bfloat16 that take no room on the disk, with two odd shapes."""
+    """Zeros in bfloat16 that take no room on the disk: two matrices of 128 MiB, embeddings."""
     shapes = {"model.embed_tokens.weight": [rows, 4096], "model.layers.0.mlp.down_proj.weight":
-              [4096, 65536], "model.layers.0.mlp.up_proj.weight": [65536, 4096]}  # fmt: skip
+              [4096, 16384], "model.layers.0.mlp.up_proj.weight": [16384, 4096]}  # fmt: skip
     header, at = {"__metadata__": {"format": "pt", **(metadata or {})}}, 0
     for name, shape in sorted(shapes.items()):
         size = 2 * shape[0] * shape[1]
@@ -67,18 +67,18 @@ def measure(step, arguments):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_memory_does_not_grow_with_the_model(tmp_path):
-    base = sparse_model(tmp_path / "base", 16384)
+    base = sparse_model(tmp_path / "base", 8192)
     digest = sha256_file(base / "model.safetensors")
     record = {"name": "base", "licence": "mit", "weights_sha256": digest, "origin": {}}
     write_json(base / "base.json", record)
-    model = sparse_model(tmp_path / "model", 16384, {"base_sha256": digest})
-    assert (model / "model.safetensors").stat().st_size > 2**30
+    model = sparse_model(tmp_path / "model", 8192, {"base_sha256": digest})
+    assert (model / "model.safetensors").stat().st_size > 2**28
     delta, meta = tmp_path / "delta.safetensors", tmp_path / "delta_meta.json"
     used = measure("make", {
         "name": "d", "base": files(base), "instruct": files(model), "dtype": "float16",
         "keep": None, "rank": None, "delta": delta, "meta": meta,
     })  # fmt: skip
-    assert used < 512
+    assert used < 96  # less than one matrix
     out = tmp_path / "merged"
     out.mkdir()
     used = measure("apply", {
@@ -90,4 +90,4 @@ def test_memory_does_not_grow_with_the_model(tmp_path):
         "config": out / "config.json", "tokenizer": out / "tokenizer.json",
         "tokenizer_config": out / "tokenizer_config.json", "card": out / "README.md",
     })  # fmt: skip
-    assert used < 512
+    assert used < 96

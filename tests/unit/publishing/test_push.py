@@ -4,13 +4,13 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+import programs
 from atlas.configuration.config import Config
 from atlas.errors import AtlasError
 from atlas.job import statements
@@ -104,10 +104,8 @@ def push(server, folder, tmp_path):
         env = {**clean, **server.environment(), "PYTHONPATH": str(SCRIPTS),
                "HF_HOME": str(tmp_path / "home"), **({"HF_TOKEN": token} if token else {}),
                **(env or {})}  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-c", CALL, json.dumps(arguments)], cwd=folder, env=env, text=True,
-            capture_output=True, timeout=120,
-        )  # fmt: skip
+        command = [sys.executable, "-c", CALL, json.dumps(arguments)]
+        done = programs.run(command, cwd=folder, env=env)
         assert done.returncode == 0, done.stderr
         for secret in filter(None, (token, "X-Amz")):
             assert secret not in done.stdout + done.stderr

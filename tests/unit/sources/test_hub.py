@@ -3,12 +3,12 @@
 import hashlib
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import programs
 from hub_server import TOKEN, Hub
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
@@ -46,10 +46,8 @@ def ask(server, tmp_path):
         clean = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
         env = {**clean, **server.environment(), "PYTHONPATH": str(SCRIPTS),
                "HF_HOME": str(tmp_path / "home"), **extra}  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-c", CALL.format(expression=expression)],
-            cwd=tmp_path, env=env, text=True, capture_output=True, timeout=120,
-        )  # fmt: skip
+        command = [sys.executable, "-c", CALL.format(expression=expression)]
+        done = programs.run(command, cwd=tmp_path, env=env)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

@@ -130,12 +130,12 @@ def test_a_row_without_room_for_its_completion(fresh):
     fails(fresh, "results/models/micro-alpha-first/rows.jsonl", message)
 
 
-def fetched(fresh, adapter, **more) -> str:
-    """A configuration with one model from a folder."""
+def fetched(folder, adapter, **more) -> str:
+    """A configuration with one model from a folder, in a run that has its base."""
     config = micro_config()
     config["models"] = {"found": {"base": "micro", "domain": "alpha",
                                   "source": {"local": str(adapter)}} | more}  # fmt: skip
-    write_config(fresh, config)
+    write_config(folder, config)
     return "results/models/found/adapter_config.json"
 
 
@@ -165,64 +165,64 @@ def rewrite(adapter, tmp_path, *, tensors=None, metadata=None, config=None):
     return target
 
 
-def test_a_fetched_adapter_of_this_base_is_taken_as_it_stands(fresh, adapter):
-    snakemake(fresh, fetched(fresh, adapter), "--cores", "1")
-    here = fresh / "results/models/found/adapter_model.safetensors"
+def test_a_fetched_adapter_of_this_base_is_taken_as_it_stands(copy, adapter):
+    snakemake(copy, fetched(copy, adapter), "--cores", "1")
+    here = copy / "results/models/found/adapter_model.safetensors"
     assert here.read_bytes() == (adapter / "adapter_model.safetensors").read_bytes()
 
 
-def test_an_adapter_of_another_base_by_digest(fresh, adapter, tmp_path):
+def test_an_adapter_of_another_base_by_digest(copy, adapter, tmp_path):
     other = rewrite(adapter, tmp_path, metadata={"base_sha256": "0" * 64})
-    fails(fresh, fetched(fresh, other), r"trained from a base with the digest 000000000000")
+    fails(copy, fetched(copy, other), r"trained from a base with the digest 000000000000")
 
 
-def test_an_adapter_of_another_base_by_name(fresh, adapter, tmp_path):
+def test_an_adapter_of_another_base_by_name(copy, adapter, tmp_path):
     other = rewrite(adapter, tmp_path, metadata={},
                     config={"base_model_name_or_path": "org/other"})  # fmt: skip
-    fails(fresh, fetched(fresh, other), r"records the base org/other.*aliases")
+    fails(copy, fetched(copy, other), r"records the base org/other.*aliases")
 
 
-def test_an_adapter_of_another_base_by_shapes(fresh, adapter, tmp_path):
+def test_an_adapter_of_another_base_by_shapes(copy, adapter, tmp_path):
     def widen(tensors):
         return {k: np.repeat(v, 2, axis=1) if "lora_A" in k else v for k, v in tensors.items()}
 
     other = rewrite(adapter, tmp_path, metadata={}, tensors=widen)
-    fails(fresh, fetched(fresh, other), r"is made for a matrix of shape .* another base")
+    fails(copy, fetched(copy, other), r"is made for a matrix of shape .* another base")
 
 
-def test_nan_in_an_adapter(fresh, adapter, tmp_path):
+def test_nan_in_an_adapter(copy, adapter, tmp_path):
     def spoil(tensors):
         name = sorted(tensors)[3]
         tensors[name][0, 0] = np.nan
         return tensors
 
     other = rewrite(adapter, tmp_path, tensors=spoil)
-    fails(fresh, fetched(fresh, other), r"the tensor base_model.* has NaN or Inf")
+    fails(copy, fetched(copy, other), r"the tensor base_model.* has NaN or Inf")
 
 
-def test_another_rank_than_its_configuration_says(fresh, adapter, tmp_path):
+def test_another_rank_than_its_configuration_says(copy, adapter, tmp_path):
     other = rewrite(adapter, tmp_path, config={"r": 7})
-    fails(fresh, fetched(fresh, other), r"has the rank 2 .* its configuration says 7")
+    fails(copy, fetched(copy, other), r"has the rank 2 .* its configuration says 7")
 
 
-def test_a_pickle_instead_of_safetensors(fresh, adapter, tmp_path):
+def test_a_pickle_instead_of_safetensors(copy, adapter, tmp_path):
     import pickle
 
     target = tmp_path / "pickled"
     shutil.copytree(adapter, target)
     (target / "adapter_model.safetensors").unlink()
     (target / "adapter_model.bin").write_bytes(pickle.dumps({"a": 1}))
-    fails(fresh, fetched(fresh, target), r"adapter_model.bin is a pickle, which is refused")
+    fails(copy, fetched(copy, target), r"adapter_model.bin is a pickle, which is refused")
     shutil.move(target / "adapter_model.bin", target / "adapter_model.safetensors")
-    fails(fresh, fetched(fresh, target), r"a pickle|not a whole safetensors file")
+    fails(copy, fetched(copy, target), r"a pickle|not a whole safetensors file")
 
 
-def test_a_truncated_adapter(fresh, adapter, tmp_path):
+def test_a_truncated_adapter(copy, adapter, tmp_path):
     target = tmp_path / "short"
     shutil.copytree(adapter, target)
     file = target / "adapter_model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
-    fails(fresh, fetched(fresh, target), r"not a whole safetensors file")
+    fails(copy, fetched(copy, target), r"not a whole safetensors file")
 
 
 def test_a_digest_that_differs(fresh):

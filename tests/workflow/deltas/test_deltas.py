@@ -19,7 +19,6 @@ from micro import (
     environment,
     lineage,
     litter,
-    micro,
     micro_config,
     planned,
     snakemake,
@@ -69,8 +68,8 @@ def deltas() -> dict:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = micro(tmp_path_factory.mktemp("deltas") / "checkout", deltas())
+def made(configured):
+    folder = configured(deltas())
     snakemake(folder, *TARGETS, "--cores", "2", "--resources", "gpu=1")
     return folder
 

@@ -8,7 +8,7 @@ import pytest
 
 from atlas.job.records import Records
 from atlas.lineage.verify import verify, verify_crate
-from micro import lineage, micro_config, planned, snakemake, write_config
+from micro import lineage, micro_config, planned, snakemake
 from reports import check_summary
 
 pytestmark = pytest.mark.workflow
@@ -87,13 +87,9 @@ def rows(file) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, finished):
+def made(configured):
     """The tables, made from a finished main job."""
-    import shutil
-
-    folder = tmp_path_factory.mktemp("experiments") / "copy"
-    shutil.copytree(finished, folder, symlinks=True)
-    write_config(folder, experiments())
+    folder = configured(experiments())
     wanted = [f"results/tables/{name}.csv" for name in TABLES]
     trained = {m for m in planned(folder, *wanted) if m.startswith("train")}
     new = {

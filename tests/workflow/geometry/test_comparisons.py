@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from atlas.geometry.stream_files import StreamFile
 from atlas.job.records import Records
 from atlas.lineage.verify import verify
-from micro import micro, micro_config, planned, snakemake, write_config
+from micro import micro_config, planned, snakemake, write_config
 from reports import check_summary
 
 pytestmark = pytest.mark.workflow
@@ -38,8 +38,8 @@ def rows(file) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = micro(tmp_path_factory.mktemp("comparisons") / "checkout", compared())
+def made(configured):
+    folder = configured(compared())
     snakemake(folder, *TARGETS, "--cores", "2", "--resources", "gpu=1")
     return folder
 

@@ -29,12 +29,11 @@ def make(folder, *args, **options):
     return snakemake(folder, *SPLITS, "--cores", "1", *args, **options)
 
 
-def test_the_end_of_a_run_says_what_was_found_and_what_to_open(finished):
-    text = (finished.parent / "output.txt").read_text()
-    assert not re.findall(SCAFFOLDING, text, re.MULTILINE)
-    assert "\r" not in text
-    assert "\033" not in text
-    *begin, result, first, second, page, tables, figures, log = text.splitlines()
+def test_the_end_of_a_run_says_what_was_found_and_what_to_open(finished, said):
+    assert not re.findall(SCAFFOLDING, said, re.MULTILINE)
+    assert "\r" not in said
+    assert "\033" not in said
+    *begin, result, first, second, page, tables, figures, log = said.splitlines()
     assert len(begin) < 60
     assert re.fullmatch(r"35 of 35 jobs done in \d+ \w+", result)
     for sentence in (first, second):

@@ -11,7 +11,7 @@ import yaml
 
 from atlas.job.records import Records
 from atlas.lineage.verify import verify
-from micro import environment, lineage, micro, micro_config, planned, snakemake
+from micro import environment, lineage, micro_config, planned, snakemake
 from reports import check_summary
 
 pytestmark = pytest.mark.workflow
@@ -87,9 +87,9 @@ def rows(file) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(configured):
     """The table, and no other."""
-    folder = micro(tmp_path_factory.mktemp("selection") / "checkout", selections())
+    folder = configured(selections())
     parity(folder)
     snakemake(folder, "results/tables/selection.csv", "--cores", "2", "--resources", "gpu=1")
     trained = {f.parent.name for f in (folder / "results/models").glob("*/training.csv")}

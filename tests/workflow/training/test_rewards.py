@@ -8,7 +8,7 @@ import pytest
 from atlas.files import read_csv, read_jsonl
 from atlas.job.records import Records
 from atlas.lineage.verify import verify
-from micro import micro, micro_config, planned, snakemake, write_config
+from micro import micro_config, planned, snakemake, write_config
 
 pytestmark = pytest.mark.workflow
 TARGETS = ("results/tables/geometry.csv", "results/comparisons/rewards/figures/reward.svg")
@@ -47,8 +47,8 @@ def rewarded(recipe=(), dataset=(), **grpo) -> dict:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = micro(tmp_path_factory.mktemp("rewards") / "checkout", rewarded())
+def made(configured):
+    folder = configured(rewarded())
     snakemake(folder, *TARGETS, "--cores", "2", "--resources", "gpu=1")
     return folder
 
