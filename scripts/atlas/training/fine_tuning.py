@@ -27,6 +27,7 @@ from atlas.networks.tokens import Tokens, load_tokenizer
 from atlas.progress import Progress, say
 from atlas.sources.bases import own_tensors
 from atlas.training import acceleration
+from atlas.training.lora_branch import compute_in_place
 from atlas.weights.adapters import write_adapter
 from atlas.weights.model_cards import write_card
 from atlas.weights.tensors import check_finite, write_safetensors
@@ -244,6 +245,11 @@ class _Own:
     """
 
     _tokens: int | None = None
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.args.bf16:
+            compute_in_place(self.model)
 
     def training_step(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         if self._tokens is None:
