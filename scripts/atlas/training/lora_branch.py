@@ -27,7 +27,7 @@ class _Branch(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         flat, low, a, b = ctx.saved_tensors
         outer = gradient.reshape(-1, gradient.shape[-1])
         inner = (outer @ b).mul_(ctx.scale)
@@ -46,7 +46,9 @@ class _InPlace(LoraVariant):
     ) -> torch.Tensor:
         a, b = (part[active_adapter].weight for part in (module.lora_A, module.lora_B))
         dropped = module.lora_dropout[active_adapter](x)
-        return _Branch.apply(dropped, result, a, b, module.scaling[active_adapter])
+        scale = module.scaling[active_adapter]
+        branched: torch.Tensor = _Branch.apply(dropped, result, a, b, scale)
+        return branched
 
 
 def compute_in_place(network: torch.nn.Module) -> None:
