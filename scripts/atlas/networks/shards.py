@@ -4,7 +4,7 @@ While one model computes, the next one's adapter is read and checked on a thread
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from atlas.files import by_folder, read_json
 from atlas.networks.swap import adapter_applied, load_base, weights_applied
 from atlas.prefetch import prefetched
 from atlas.progress import Progress
-from atlas.weights.adapters import Adapter, check_base, load_adapter
+from atlas.weights.adapters import Adapter, alike, check_base, load_adapter, side_by_side
 from atlas.weights.tensors import Weights
 
 Read = TypeVar("Read")
@@ -98,17 +98,50 @@ class LoadedBase:
 
         :raises AtlasError: where a model is not one of this base.
         """
+        for (name,) in self.groups(1):
+            yield name
+
+    def groups(self, at_most: int) -> Iterator[list[str]]:
+        """As :meth:`models`, and adapters that are alike side by side, `at_most` of them.
+
+        While n are current, the network computes as the first of them in the first nth of the rows
+        of a batch, and so on. Together they are at most half as large as the base.
+        """
         record = read_json(self.folder / "base.json")
         pin = self.network.device.type == "cuda"
+        room = sum(parameter.nbytes for parameter in self.network.parameters()) // 2
 
         def read(name: str) -> Adapter | Weights:
             return read_model(self.files[name], record, self.recorded_names, pin=pin)
 
         names = sorted(self.files)
-        for name, model in zip(names, read_ahead(read, names), strict=True):
-            with applied(self.network, model, self.files[name][0].parent.name):
-                yield name
-            self.progress.step(name)
+        coming = zip(names, read_ahead(read, names), strict=True)
+        for group in _together(coming, at_most, room):
+            model = group[0][1] if len(group) == 1 else side_by_side([m for _, m in group])
+            with applied(self.network, model, self.files[group[0][0]][0].parent.name):
+                yield [name for name, _ in group]
+            for name, _ in group:
+                self.progress.step(name)
+
+
+def _together(
+    models: Iterable[tuple[str, Adapter | Weights]], at_most: int, room: int
+) -> Iterator[list[tuple[str, Any]]]:
+    """Models in groups: adapters that are alike and follow each other, all else alone."""
+    group: list[tuple[str, Any]] = []
+    for name, model in models:
+        if group and not (
+            isinstance(model, Adapter) and isinstance(group[0][1], Adapter)
+            and (len(group) + 1) * model.nbytes <= room and alike(group[0][1], model)
+        ):  # fmt: skip
+            yield group
+            group = []
+        group.append((name, model))
+        if len(group) == at_most:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def loaded_bases(

@@ -27,6 +27,7 @@ from atlas.networks.tokens import Tokens, load_tokenizer
 from atlas.progress import Progress, say
 from atlas.sources.bases import own_tensors
 from atlas.training import acceleration
+from atlas.training.lora_branch import compute_in_place
 from atlas.weights.adapters import write_adapter
 from atlas.weights.model_cards import write_card
 from atlas.weights.tensors import check_finite, write_safetensors
@@ -237,10 +238,18 @@ def _labelled(row: dict[str, Any]) -> dict[str, list[int]]:
     return {"input_ids": row["input_ids"], "labels": [-100] * start + row["input_ids"][start:]}
 
 
-class _Counts:
-    """Counts the tokens of what is trained, also across a resume (TRL starts again at 0)."""
+class _Own:
+    """Counts the tokens of what is trained, also across a resume (TRL starts again at 0).
+
+    Beside that it computes nothing that nobody reads.
+    """
 
     _tokens: int | None = None
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.args.bf16:
+            compute_in_place(self.model)
 
     def training_step(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         if self._tokens is None:
@@ -259,8 +268,12 @@ class _Counts:
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Checkpoints need no card."""
 
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Operations are not reported; counting them goes through all parameters in each step."""
+        return 0
 
-class _Supervised(_Counts, SFTTrainer):  # type: ignore[misc]
+
+class _Supervised(_Own, SFTTrainer):  # type: ignore[misc]
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
@@ -273,20 +286,24 @@ class _Supervised(_Counts, SFTTrainer):  # type: ignore[misc]
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labels = inputs.pop("labels")[:, 1:]
         learnt = labels != -100
-        positions = learnt.any(dim=0).nonzero().reshape(-1)
-        logits = model(**inputs, use_cache=False, logits_to_keep=positions).logits
-        picked = learnt[:, positions]
-        count = picked.sum() if num_items_in_batch is None else num_items_in_batch
+        # The output embeddings are by far the largest matrix of a small network.
+        head = model.get_output_embeddings()
+        rows = head.register_forward_pre_hook(lambda _, given: (given[0][:, :-1][learnt],))
+        try:
+            logits = model(**inputs, use_cache=False).logits
+        finally:
+            rows.remove()
+        count = learnt.sum() if num_items_in_batch is None else num_items_in_batch
         return torch.nn.functional.cross_entropy(
-            logits[picked].float(), labels[:, positions][picked], reduction="sum"
+            logits.float(), labels[learnt], reduction="sum"
         ) / torch.as_tensor(count).clamp(min=1)
 
 
-class _Encoded(_Counts, Seq2SeqTrainer):  # type: ignore[misc]
+class _Encoded(_Own, Seq2SeqTrainer):  # type: ignore[misc]
     """Its tokens are those that the encoder reads."""
 
 
-class _Preference(_Counts, DPOTrainer):  # type: ignore[misc]
+class _Preference(_Own, DPOTrainer):  # type: ignore[misc]
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         """Rows are tokens already."""
         return dataset

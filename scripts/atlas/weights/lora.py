@@ -14,7 +14,10 @@ from atlas.weights.adapted_module import AdaptedModule
 
 @dataclass(frozen=True)
 class LoraModule(AdaptedModule):
-    """One adapted matrix: ``a`` (r, in), ``b`` (out, r), float32."""
+    """One adapted matrix: ``a`` (r, in), ``b`` (out, r), float32.
+
+    Side by side: ``a`` (n, r, in), ``b`` (n, out, r), each for an nth of the rows of a batch.
+    """
 
     a: torch.Tensor
     b: torch.Tensor
@@ -44,7 +47,7 @@ class LoraModule(AdaptedModule):
 
     def misfit(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """The shape of B A, where it is another one."""
-        found = self.b.shape[0], self.a.shape[1]
+        found = self.b.shape[-2], self.a.shape[-1]
         return None if found == shape else found
 
     def delta(self, weight: torch.Tensor | None) -> torch.Tensor:
@@ -60,6 +63,13 @@ class LoraModule(AdaptedModule):
         a, b, scale = self.a, self.b, self.scale
         linear = torch.nn.functional.linear
 
+        def hook_of_all(
+            _: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
+        ) -> torch.Tensor:
+            low = inputs[0].reshape(len(a), -1, a.shape[-1]) @ a.mT
+            output.view(len(b), -1, output.shape[-1]).baddbmm_(low, b.mT, alpha=scale)
+            return output
+
         def hook(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
             # In place: the output is new in each forward pass, and nobody else holds it.
             low = linear(inputs[0], a)
@@ -67,7 +77,7 @@ class LoraModule(AdaptedModule):
             flat.addmm_(low.view(-1, low.shape[-1]), b.t(), alpha=scale)
             return output
 
-        return module.register_forward_hook(hook)
+        return module.register_forward_hook(hook_of_all if a.dim() == 3 else hook)
 
 
 def _pattern(patterns: Mapping[str, Any] | None, module: str, default: Any) -> Any:

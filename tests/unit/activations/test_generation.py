@@ -34,15 +34,17 @@ def plainly(network, tokenizer, prompt):
     return tokenizer.decode(ids[0, start:], skip_special_tokens=True)
 
 
-def test_greedy_continuations(tmp_path, probes, tiny_base, base_folder, mixed_pool):
-    path = generate(tmp_path / "a.jsonl", probes, tiny_base, mixed_pool)
+def test_greedy_continuations(tmp_path, probes, tiny_base, base_folder, mixed_pool, lora_pool):
+    # Those of lora_pool write together, and each of mixed_pool alone.
+    pool = {**mixed_pool, **lora_pool}
+    path = generate(tmp_path / "a.jsonl", probes, tiny_base, pool)
     rows = read_jsonl(path)
     assert [(r["model"], r["probe"]) for r in rows] == [
-        (name, i) for name in sorted(mixed_pool) for i in range(3)
+        (name, i) for name in sorted(pool) for i in range(3)
     ]
     tokenizer = AutoTokenizer.from_pretrained(base_folder)
     for row in rows:
-        folder = mixed_pool[row["model"]][0].parent
+        folder = pool[row["model"]][0].parent
         if row["model"] == "full":
             network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         else:
@@ -55,3 +57,10 @@ def test_the_order_of_models_changes_no_byte(tmp_path, probes, tiny_base, mixed_
     one = generate(tmp_path / "a", probes, tiny_base, mixed_pool)
     other = generate(tmp_path / "b", probes, tiny_base, mixed_pool, sorted(mixed_pool)[::-1])
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_who_writes_beside_it_changes_no_text(tmp_path, probes, tiny_base, lora_pool):
+    together = read_jsonl(generate(tmp_path / "all", probes, tiny_base, lora_pool))
+    for name, files in lora_pool.items():
+        alone = read_jsonl(generate(tmp_path / name, probes, tiny_base, {name: files}))
+        assert alone == [row for row in together if row["model"] == name]
