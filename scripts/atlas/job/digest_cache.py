@@ -1,12 +1,16 @@
 """SHA-256 of files, computed once per run and node whatever the number of jobs that ask."""
 
 import hashlib
+import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
 from atlas.digests import sha256_file
+from atlas.job.attempts import slug
+from atlas.job.environment import WORK
 
 
 class DigestCache:
@@ -19,7 +23,7 @@ class DigestCache:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+        self._db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
         # Another run does not read it: what a crash of the machine may do to it does not matter.
         self._db.execute("PRAGMA synchronous = OFF")
         self._db.execute("CREATE TABLE IF NOT EXISTS digests (key TEXT PRIMARY KEY, sha256 TEXT)")
@@ -52,3 +56,30 @@ class DigestCache:
     def _key(path: Path) -> str:
         s = path.stat()
         return f"{s.st_dev}:{s.st_ino}:{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}"
+
+
+def of_run(identity: str) -> DigestCache:
+    """The cache of a run on this node."""
+    return DigestCache(WORK / "digests" / f"{slug(identity)}-{os.uname().nodename}.sqlite")
+
+
+def reach_snakemake(cache: DigestCache) -> None:
+    """In the main process: let Snakemake take SHA-256 from the cache of the run.
+
+    For each output of each job it computes that of each input: of a base, many times for each model.
+    """
+    from snakemake.io import _IOFile
+
+    computed = getattr(_IOFile.checksum, "computed", _IOFile.checksum)
+
+    async def checksum(
+        self: Any, threshold: int | None = None, force: bool = False, algorithm: Any = None
+    ) -> str | None:
+        known = algorithm in (None, "sha256") and not (force or self.is_storage)
+        if known and await self.is_checksum_eligible(threshold):
+            return f"sha256:{cache.sha256(Path(self))}"
+        found: str | None = await computed(self, threshold, force, algorithm)
+        return found
+
+    checksum.computed = computed  # type: ignore[attr-defined]
+    _IOFile.checksum = checksum

@@ -20,7 +20,7 @@ from typing import Any
 from atlas import progress
 from atlas.errors import AtlasError
 from atlas.files import STAGE_MARK
-from atlas.job import attempts, deathwatch, forked, gpu_share, usage
+from atlas.job import attempts, deathwatch, digest_cache, forked, gpu_share, usage
 from atlas.job.attempts import Attempt
 from atlas.job.environment import WORK, environment_of
 from atlas.job.execution import Execution
@@ -110,8 +110,10 @@ def start(configuration: dict[str, Any], configfiles: list[str]) -> None:
     here = Path.cwd()
     files = [Path(file).absolute() for file in configfiles]
     names = [str(f.relative_to(here) if f.is_relative_to(here) else f) for f in files]
-    attempts.open_run(deathwatch.announce(), configuration, names)
+    identity = deathwatch.announce()
+    attempts.open_run(identity, configuration, names)
     attempts.compile_history()
+    digest_cache.reach_snakemake(digest_cache.of_run(identity))
 
 
 def finish() -> None:
@@ -131,7 +133,7 @@ def sweep(results: Path = Path(RESULTS)) -> int:
             if STAGE_MARK in name or (name.startswith(".") and name.endswith(".tmp")):
                 Path(place, name).unlink(missing_ok=True)
                 removed += 1
-    for file in (WORK / "digests").glob("*"):
+    for file in (*(WORK / "digests").glob("*"), *(WORK / "usage").glob("*")):
         file.unlink(missing_ok=True)
     for folder in (WORK / "cache").glob("scratch-*"):
         shutil.rmtree(folder, ignore_errors=True)

@@ -15,10 +15,9 @@ from typing import Any
 
 from atlas.errors import AtlasError
 from atlas.files import STAGE_MARK, sync
-from atlas.job import attempts, batch_system, statements
+from atlas.job import attempts, batch_system, digest_cache, statements
 from atlas.job.attempts import slug
 from atlas.job.closures import Library, Store
-from atlas.job.digest_cache import DigestCache
 from atlas.job.environment import NETWORK, WORK
 from atlas.job.records import BrokenRecordError, Records
 from atlas.job.statements import Statement, is_artefact
@@ -39,8 +38,7 @@ class Execution:
         self.snakemake = snakemake
         self.target: str = snakemake.params.code["function"]
         self.identity = identity
-        name = f"{slug(identity)}-{os.uname().nodename}.sqlite"
-        self.cache = DigestCache(WORK / "digests" / name)
+        self.cache = digest_cache.of_run(identity)
         self.records = Records(Path())
         self.inputs = _named(snakemake.input)
         self.inputs.pop(COMPANIONS, None)

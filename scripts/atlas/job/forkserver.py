@@ -160,32 +160,31 @@ class Root:
         client.settimeout(10)
         files: list[int] = []
         try:
-            if user_of(client) != os.getuid():
-                return
-            request, files = receive(client, 3)
-            if request["like"] != self.like:
-                return
-            process = self._process(request)
-            send(process.channel, {"job": request}, (client.fileno(), *files))
+            if user_of(client) == os.getuid():
+                request, files = receive(client, 3)
+                if request["like"] == self.like:
+                    self._hand_on(request, (client.fileno(), *files))
         except (OSError, EOFError, ValueError):
-            self.environments.clear()  # one of them is gone: all are begun anew
+            return
         finally:
             for number in files:
                 os.close(number)
 
-    def _process(self, request: dict[str, Any]) -> Process:
-        """The process with the environment and the libraries of a request, grown where there is none."""
+    def _hand_on(self, request: dict[str, Any], files: tuple[int, ...]) -> None:
+        """Let a process with the environment and the libraries of a request take it."""
         environment = lasting(request["environment"])
         key = json.dumps(environment, sort_keys=True)
         process = self.environments.pop(key, None) or self._grow(None, {"environment": environment})
-        self.environments[key] = process
-        for old in list(self.environments)[:-ENVIRONMENTS]:
+        for old in list(self.environments)[: 1 - ENVIRONMENTS]:
             del self.environments[old]
+        # Kept only if all goes well: where one of its processes is gone, it is begun anew.
+        first = process
         for library in path_to(request["libraries"]):
             if library not in process.grown:
                 process.grown[library] = self._grow(process, {"library": library})
             process = process.grown[library]
-        return process
+        send(process.channel, {"job": request}, files)
+        self.environments[key] = first
 
     def _grow(self, process: Process | None, first: dict[str, Any]) -> Process:
         """Fork a process of the tree, from one of its processes or from the root."""
