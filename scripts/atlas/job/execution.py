@@ -6,7 +6,6 @@ import hashlib
 import importlib
 import inspect
 import json
-import os
 import shutil
 import sys
 import time
