@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from snakemake.io import _IOFile
 
 from atlas.digests import sha256_file
 from atlas.job import digest_cache
@@ -133,3 +135,38 @@ def test_several_jobs_and_many_files(tmp_path):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         DigestCache(tmp_path / "db").sha256(tmp_path / "no-such")
+
+
+class Input(str):
+    """A file as Snakemake has it, as far as its checksum goes."""
+
+    is_storage = False
+
+    async def is_checksum_eligible(self, threshold):
+        return Path(self).is_file() and Path(self).stat().st_size <= threshold
+
+
+def test_snakemake_takes_digests_from_the_cache(tmp_path, counted, monkeypatch):
+    async def computed(self, threshold=None, force=False, algorithm=None):
+        return f"computed {threshold} {force} {algorithm}"
+
+    monkeypatch.setattr(_IOFile, "checksum", computed)
+    for name in ("first", "second"):  # of the last run, where two follow each other in a process
+        cache = DigestCache(tmp_path / name)
+        digest_cache.reach_snakemake(cache)
+    file = tmp_path / "a"
+    file.write_bytes(b"one")
+    expected = f"sha256:{hashlib.sha256(b'one').hexdigest()}"
+
+    def ask(*given, **more):
+        return asyncio.run(_IOFile.checksum(Input(file), *given, **more))
+
+    assert ask(3) == ask(3) == ask(3, algorithm="sha256") == expected
+    assert counted == [file]
+    cache.put(file, "known")
+    assert ask(3) == "sha256:known"
+    assert ask(2) == "computed 2 False None"
+    assert ask(3, algorithm="md5") == "computed 3 False md5"
+    assert ask(None, force=True) == "computed None True None"
+    file.unlink()
+    assert ask(3) == "computed 3 False None"
