@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from atlas.digests import weights_digest
@@ -110,10 +111,15 @@ def _gguf_read_once() -> Iterator[None]:
     """Transformers parses a GGUF file anew for configuration, weights and tokenizer; once will do."""
     import gguf
 
+    class Reader(gguf.GGUFReader):  # type: ignore[misc]
+        def _get(self, *place: Any, **order: Any) -> Any:
+            self.data = np.asarray(self.data)  # slices of a memory map take four times as long
+            return super()._get(*place, **order)
+
     saved = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
     try:
-        for name, function in saved.items():
-            setattr(gguf, name, functools.cache(function))
+        gguf.GGUFReader = functools.cache(Reader)
+        gguf.get_tensor_name_map = functools.cache(gguf.get_tensor_name_map)
         yield
     finally:
         for name, function in saved.items():
