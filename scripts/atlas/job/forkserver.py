@@ -50,7 +50,7 @@ EVERYWHERE = ("snakemake.iocontainers", "snakemake.io", "snakemake.logging", "sq
 # What may differ between jobs of one process, since nothing reads it while libraries are imported.
 LATE = ("TMPDIR", "TMP", "TEMP", "TEMPDIR", "PWD", "OLDPWD", "SHLVL", "_", "HF_TOKEN", "CUDA_VISIBLE_DEVICES",
         "PYTEST_CURRENT_TEST")  # fmt: skip
-LATE_ENDS = ("_NUM_THREADS",)
+LATE_ENDS = ("_THREADS",)
 LATE_STARTS = ("DELTA_ATLAS_",)
 # What acts before a Python script begins: a process cannot take it over later.
 EARLY_STARTS = ("LD_", "PYTHON", "MALLOC_", "GLIBC_")
@@ -62,7 +62,7 @@ WHILE_IMPORTING = {
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
 }
-ENVIRONMENTS = 4  # kept at a time; those that were used longest ago end
+ENVIRONMENTS = 8  # kept at a time; those that were used longest ago end
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _CUDA_NOT_INITIALISED = 3
 LENGTH = struct.Struct("!I")
