@@ -62,7 +62,7 @@ def takes(snakemake: Any) -> bool:
     :returns: False where there is no process for it; otherwise this does not return.
     """
     root = os.environ.get(VARIABLE)
-    if root is None or "SLURM_JOB_ID" in os.environ:
+    if root is None or "SLURM_JOB_ID" in os.environ or not snakemake.config.get("fork_jobs", True):
         return False
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -21,7 +21,7 @@ import sys, types
 sys.path.insert(0, {str(SCRIPTS)!r})
 from atlas.job import forked
 snakemake = types.SimpleNamespace(
-    rule="some_rule", threads=THREADS, config={{}}, params=dict(network=NETWORK))
+    rule="some_rule", threads=THREADS, config={{"fork_jobs": FORK}}, params=dict(network=NETWORK))
 snakemake.params = type("Params", (dict,), dict(code=dict(distributions=LIBRARIES)))(snakemake.params)
 if not forked.takes(snakemake):
     import os
@@ -60,13 +60,13 @@ def root(monkeypatch):
         forked.stop()
 
 
-def job(tmp_path, code, libraries=("numpy",), threads=1, network=False, shell=(), **more):
+def job(
+    tmp_path, code, libraries=("numpy",), threads=1, network=False, fork=True, shell=(), **more
+):
     """What Snakemake starts for a job, from a shell that does a few things before."""
     script = tmp_path / f"{abs(hash(code))}.job.py"
-    head = (
-        f"LIBRARIES, THREADS, NETWORK, CODE = {list(libraries)!r}, {threads}, {network}, {code!r}\n"
-    )
-    script.write_text(head + JOB)
+    rule = f"LIBRARIES, THREADS, NETWORK, FORK = {list(libraries)}, {threads}, {network}, {fork}\n"
+    script.write_text(f"{rule}CODE = {code!r}\n{JOB}")
     line = "; ".join(["set -e", *shell, f"exec {sys.executable} {script}"])
     return subprocess.Popen(
         ["bash", "-c", line], cwd=tmp_path, env=os.environ | more, stdin=subprocess.PIPE,
@@ -197,6 +197,7 @@ def test_what_a_process_cannot_take_over(root, tmp_path):
     for early in ({"PYTHONMALLOC": "malloc"}, {"LD_BIND_NOW": "1"}, {"LC_ALL": "C"}):
         assert ended(job(tmp_path, FORKED, **early))[1] == "False\n"
     assert ended(job(tmp_path, FORKED, SLURM_JOB_ID="7"))[1] == "False\n"
+    assert ended(job(tmp_path, FORKED, fork=False))[1] == "False\n"
     assert ended(job(tmp_path, FORKED, **{forked.VARIABLE: "nobody"}))[1] == "False\n"
     assert ended(job(tmp_path, FORKED))[1] == "True\n"
 

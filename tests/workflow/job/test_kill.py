@@ -19,6 +19,7 @@ from micro import (
     micro,
     micro_config,
     snakemake,
+    statements,
     write_config,
 )
 
@@ -74,7 +75,17 @@ def test_killed_at_random_moments(finished, tmp_path, fork_jobs):
         snakemake(folder, "--unlock")
     snakemake(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
     assert digests(folder) == digests(finished)
+    assert attested(folder) == attested(finished)
     assert litter(folder) == []
+
+
+def attested(folder) -> dict[str, dict]:
+    """What statements say, but when and in which attempt."""
+    found = statements(folder)
+    for statement in found.values():
+        details = statement["predicate"]["runDetails"]
+        del details["metadata"], details["delta_atlas_execution"]["attempt"]
+    return found
 
 
 def tree(folder) -> list[int]:
