@@ -41,15 +41,23 @@ def run(
         files = [Path(place, name) for name in ("output", "errors")]
         script, arguments = _script(command[1:], Path(place))
         with files[0].open("w+") as output, files[1].open("w+") as errors:
-            # Neither the folders of tests nor this checkout's library, unless they are asked for.
-            asked = [part for part in environment.pop("PYTHONPATH", "").split(":") if part]
             request = forked.request(script, arguments, environment, libraries, Path(script).stem)
+            # Neither the folders of tests nor this checkout's library, unless they are asked for.
+            asked = [part for part in environment.get("PYTHONPATH", "").split(":") if part]
+            request["like"] = forkserver.likeness(
+                environment | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+            )
             request["folder"] = str((cwd or Path.cwd()).absolute())
             request["path"] = [str(Path(script).absolute().parent), *asked, *INSTALLED]
             streams = (os.open(os.devnull, os.O_RDONLY), output.fileno(),
                        (output if together else errors).fileno())  # fmt: skip
             try:
                 status = _ended(request, streams, timeout)
+                if status is None:
+                    status = subprocess.run(
+                        command, cwd=cwd, env=environment, timeout=timeout, check=False,
+                        **dict(zip(("stdin", "stdout", "stderr"), streams, strict=True)),
+                    ).returncode  # fmt: skip
             except (TimeoutError, subprocess.TimeoutExpired):
                 raise subprocess.TimeoutExpired(
                     list(command), timeout, files[0].read_bytes()
@@ -73,23 +81,17 @@ def _script(line: Sequence[str], place: Path) -> tuple[str, list[str]]:
     return line[0], list(line[1:])
 
 
-def _ended(request: dict, streams: tuple[int, ...], timeout: int) -> int:
-    """Exit status of a program, which ends at the latest when the connection does."""
+def _ended(request: dict, streams: tuple[int, ...], timeout: int) -> int | None:
+    """Exit status of a program, which ends at the latest when the connection does.
+
+    :returns: None where no process takes it, as when the one that it was meant for has just ended.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
         connection.connect(f"\0{os.environ[forked.VARIABLE]}")
         forkserver.send(connection, request, streams)
         try:
             forkserver.receive(connection)
-        except EOFError:  # no process takes it, as when what it was meant for has just ended
-            return _by_itself(request, streams, timeout)
+        except EOFError:
+            return None
         return forkserver.receive(connection)[0]["status"]
-
-
-def _by_itself(request: dict, streams: tuple[int, ...], timeout: int) -> int:
-    path = ":".join(request["path"][1 : -len(INSTALLED)])
-    return subprocess.run(
-        [sys.executable, *request["arguments"]], cwd=request["folder"], stdin=streams[0],
-        stdout=streams[1], stderr=streams[2], timeout=timeout, check=False,
-        env=request["environment"] | ({"PYTHONPATH": path} if path else {}),
-    ).returncode  # fmt: skip

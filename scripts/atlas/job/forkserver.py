@@ -71,7 +71,7 @@ LENGTH = struct.Struct("!I")
 def likeness(environment: dict[str, str]) -> dict[str, Any]:
     """What a process has in common with every script that it can run."""
     early = {name: value for name, value in environment.items()
-             if name in EARLY or name.startswith(EARLY_STARTS)}  # fmt: skip
+             if value and (name in EARLY or name.startswith(EARLY_STARTS))}  # fmt: skip
     spaces = [
         str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("mnt", "pid", "net", "user")
     ]
