@@ -25,6 +25,7 @@ from micro import (
 
 pytestmark = pytest.mark.workflow
 MAIN = "results/tables/main.csv"
+EMBEDDINGS = "results/pools/micro/delta_activations/embeddings.npz"
 
 
 def start(folder, *args: str) -> subprocess.Popen:
@@ -63,7 +64,7 @@ def kill_and_settle(process: subprocess.Popen, folder) -> None:
 def test_killed_at_random_moments(finished, tmp_path, fork_jobs):
     folder = micro(tmp_path / "checkout", micro_config() | {"fork_jobs": fork_jobs})
     moments = random.Random(20)
-    for _ in range(4):
+    for _ in range(4 if fork_jobs else 2):
         process = start(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
         time.sleep(moments.uniform(4, 10 if fork_jobs else 16))
         if process.poll() is not None:
@@ -105,7 +106,7 @@ def test_what_jobs_start_from_is_killed(finished, tmp_path, killed):
     """The run goes on, and nothing of it is left over."""
     folder = micro(tmp_path / "checkout")
     moments = random.Random(30 + killed)
-    process = start(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
+    process = start(folder, EMBEDDINGS, "--cores", "2", "--resources", "gpu=1")
     kills = 0
     while process.poll() is None:
         time.sleep(moments.uniform(1, 4))
@@ -115,7 +116,8 @@ def test_what_jobs_start_from_is_killed(finished, tmp_path, killed):
                 kills += 1
     assert process.returncode == 0
     assert kills
-    assert digests(folder) == digests(finished)
+    assert digests(folder).items() <= digests(finished).items()
+    assert (folder / EMBEDDINGS).exists()
     deadline = time.monotonic() + 10
     while alive(folder):
         assert time.monotonic() < deadline, "something outlived the run"
@@ -127,7 +129,7 @@ def test_killed_jobs_fail_and_are_made_again(finished, tmp_path):
     folder = micro(tmp_path / "checkout")
     killed = []
     for name in ("train_adapter", "keeper"):
-        process = start(folder, MAIN, "--cores", "2", "--resources", "gpu=1", "--keep-going")
+        process = start(folder, EMBEDDINGS, "--cores", "2", "--resources", "gpu=1", "--keep-going")
         deadline = time.monotonic() + 120
         while len(killed) < (1 if name == "train_adapter" else 2):
             assert time.monotonic() < deadline
@@ -138,8 +140,8 @@ def test_killed_jobs_fail_and_are_made_again(finished, tmp_path):
                         killed.append(pid)
                         break
         assert process.wait(240) == 1
-    snakemake(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
-    assert digests(folder) == digests(finished)
+    snakemake(folder, EMBEDDINGS, "--cores", "2", "--resources", "gpu=1")
+    assert digests(folder).items() <= digests(finished).items()
     assert litter(folder) == []
 
 
