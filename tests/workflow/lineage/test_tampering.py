@@ -1,6 +1,7 @@
 """Whatever is altered after the run is named: bytes, whole files, pairs of file and statement."""
 
 import json
+import math
 import random
 import shutil
 from collections import defaultdict
@@ -71,20 +72,21 @@ def test_five_hundred_single_bytes(crated):
             kinds[kind_of(name)].append(name)
     assert len(kinds) > 20
     chance = random.Random(500)
-    order = sorted(kinds)
-    together: dict[int, Change] = {}  # artefacts, by inode: ten of them are looked for at a time
-    for turn in range(500):
-        name = chance.choice(kinds[order[turn % len(order)]])
-        known = (crated / name).stat()
-        change = name, chance.randrange(known.st_size), 1 << chance.randrange(8)
-        if name.startswith(("results/provenance/", "results/crates/")):
-            look_for([change], crated, names)
-            continue
-        if known.st_ino in together or len(together) == 10:
-            look_for(together.values(), crated, names)
-            together = {}
-        together[known.st_ino] = change
-    look_for(together.values(), crated, names)
+    for kind in sorted(kinds):
+        # Artefacts of one kind are not made of each other: ten of them are looked for at a time.
+        together: dict[int, Change] = {}  # by inode
+        for _ in range(math.ceil(500 / len(kinds))):
+            name = chance.choice(kinds[kind])
+            known = (crated / name).stat()
+            change = name, chance.randrange(known.st_size), 1 << chance.randrange(8)
+            if name.startswith(("results/provenance/", "results/crates/")):
+                look_for([change], crated, names)
+                continue
+            if known.st_ino in together or len(together) == 10:
+                look_for(together.values(), crated, names)
+                together = {}
+            together[known.st_ino] = change
+        look_for(together.values(), crated, names)
     assert named(crated) == {}
 
 
@@ -94,7 +96,7 @@ def look_for(changes: Collection[Change], crated: Path, names: dict[str, set[str
         flip(crated / name, place, mask)
     found = named(crated)
     for name, place, mask in changes:
-        flip(crated / name, place, mask)
+        flip(crated / name, place, mask)  # back again
     for name, place, _ in changes:
         assert found, f"byte {place} of {name}"
         if name.startswith("results/provenance/attempts/"):
