@@ -95,8 +95,7 @@ def tree(folder) -> list[int]:
     for pid in alive(folder):
         with contextlib.suppress(OSError):
             named = Path(f"/proc/{pid}/cmdline").read_text()
-            comm = Path(f"/proc/{pid}/comm").read_text()
-            if "forkserver.py" in named and comm.startswith(("with ", "python")):
+            if "forkserver.py" in named and called(pid).startswith(("with ", "python")):
                 found.append(pid)
     return sorted(found)
 
@@ -124,25 +123,30 @@ def test_what_jobs_start_from_is_killed(finished, tmp_path, killed):
         time.sleep(0.1)
 
 
-def test_killed_jobs_fail_and_are_made_again(finished, tmp_path):
+@pytest.mark.parametrize("killed", ["job", "keeper"])
+def test_killed_jobs_fail_and_are_made_again(finished, tmp_path, killed):
     """And what watches over them: no other job is harmed."""
     folder = micro(tmp_path / "checkout")
-    killed = []
-    for name in ("train_adapter", "keeper"):
-        process = start(folder, EMBEDDINGS, "--cores", "2", "--resources", "gpu=1", "--keep-going")
-        deadline = time.monotonic() + 120
-        while len(killed) < (1 if name == "train_adapter" else 2):
-            assert time.monotonic() < deadline
-            for pid in alive(folder):
-                with contextlib.suppress(OSError):
-                    if Path(f"/proc/{pid}/comm").read_text().strip() == name[:15]:
-                        os.kill(pid, signal.SIGKILL)
-                        killed.append(pid)
-                        break
-        assert process.wait(240) == 1
+    process = start(folder, EMBEDDINGS, "--cores", "2", "--resources", "gpu=1", "--keep-going")
+    while not (found := [pid for pid in alive(folder) if called(pid) == "train_adapter"]):
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.2)
+    stat = Path(f"/proc/{found[0]}/stat").read_text()
+    parent = int(stat.rpartition(")")[2].split()[1])
+    assert called(parent) == "keeper"
+    os.kill(found[0] if killed == "job" else parent, signal.SIGKILL)
+    assert process.wait(240) == 1
     snakemake(folder, EMBEDDINGS, "--cores", "2", "--resources", "gpu=1")
     assert digests(folder).items() <= digests(finished).items()
     assert litter(folder) == []
+
+
+def called(pid: int) -> str:
+    """The name of a process; none where it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
 
 
 def test_a_long_training_resumes_and_ends_in_the_same_bytes(tmp_path):
