@@ -1,11 +1,9 @@
 """Whatever is altered after the run is named: bytes, whole files, pairs of file and statement."""
 
 import json
-import math
 import random
 import shutil
 from collections import defaultdict
-from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,6 @@ pytestmark = pytest.mark.workflow
 MAIN = "results/tables/main.csv"
 CRATE = "results/crates/main/ro-crate-metadata.json"
 ADAPTER = "results/models/micro-alpha-first/adapter_model.safetensors"
-Change = tuple[str, int, int]  # file, place of a byte, bits that change
 
 
 @pytest.fixture(scope="module")
@@ -72,32 +69,15 @@ def test_five_hundred_single_bytes(crated):
             kinds[kind_of(name)].append(name)
     assert len(kinds) > 20
     chance = random.Random(500)
-    for kind in sorted(kinds):
-        # Artefacts of one kind are not made of each other: ten of them are looked for at a time.
-        together: dict[int, Change] = {}  # by inode
-        for _ in range(math.ceil(500 / len(kinds))):
-            name = chance.choice(kinds[kind])
-            known = (crated / name).stat()
-            change = name, chance.randrange(known.st_size), 1 << chance.randrange(8)
-            if name.startswith(("results/provenance/", "results/crates/")):
-                look_for([change], crated, names)
-                continue
-            if known.st_ino in together or len(together) == 10:
-                look_for(together.values(), crated, names)
-                together = {}
-            together[known.st_ino] = change
-        look_for(together.values(), crated, names)
-    assert named(crated) == {}
-
-
-def look_for(changes: Collection[Change], crated: Path, names: dict[str, set[str]]) -> None:
-    """Each of these changes must be named, by one of the names of its file."""
-    for name, place, mask in changes:
-        flip(crated / name, place, mask)
-    found = named(crated)
-    for name, place, mask in changes:
-        flip(crated / name, place, mask)  # back again
-    for name, place, _ in changes:
+    order = sorted(kinds)
+    for turn in range(500):
+        name = chance.choice(kinds[order[turn % len(order)]])
+        file = crated / name
+        place = chance.randrange(file.stat().st_size)
+        mask = 1 << chance.randrange(8)
+        flip(file, place, mask)
+        found = named(crated)
+        flip(file, place, mask)
         assert found, f"byte {place} of {name}"
         if name.startswith("results/provenance/attempts/"):
             assert "results/provenance/history.jsonl" in found, name
@@ -105,6 +85,7 @@ def look_for(changes: Collection[Change], crated: Path, names: dict[str, set[str
             assert any("statement" in kinds_found for kinds_found in found.values()), name
         else:
             assert set(found) & names[name], (name, found)
+    assert named(crated) == {}
 
 
 def flip(file: Path, place: int, mask: int) -> None:
