@@ -48,7 +48,6 @@ LINE = run_line.attach(logger, workflow.output_settings) if workflow.is_main_pro
 PLAN = checked_plan()
 deathwatch.announce()
 completeness.demand_statements()
-usage.reach_benchmarks()
 
 
 def start_run():
@@ -58,6 +57,7 @@ def start_run():
         batch_system.refuse_living_jobs(Path.cwd())
     elif PLAN.config.fork_jobs and not own_environments():
         forked.start()
+        usage.reach_benchmarks()
     job.start(config, [str(file) for file in workflow.configfiles])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from atlas.digests import sha256_file
 from atlas.job.records import BrokenRecordError, Records
+from atlas.job.replaced import replace
 from atlas.job.statements import pointer_to
 
 
@@ -35,10 +36,10 @@ def demand_statements() -> None:
     """Let Snakemake take outputs that are not complete as incomplete, in dry runs too."""
     from snakemake.persistence import PersistenceBase
 
-    if hasattr(PersistenceBase.incomplete, "demands_statements"):
-        return
-    marked = PersistenceBase.incomplete
+    replace(PersistenceBase, "incomplete", _demanding)
 
+
+def _demanding(marked: Any) -> Any:
     async def incomplete(self: Any, job: Any) -> list[Any]:
         found = await marked(self, job)
         for file in job.output:
@@ -49,5 +50,4 @@ def demand_statements() -> None:
                 found.append(file)
         return found
 
-    incomplete.demands_statements = True  # type: ignore[attr-defined]
-    PersistenceBase.incomplete = incomplete
+    return incomplete

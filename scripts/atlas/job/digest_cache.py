@@ -11,6 +11,7 @@ from filelock import FileLock
 from atlas.digests import sha256_file
 from atlas.job.attempts import slug
 from atlas.job.environment import WORK
+from atlas.job.replaced import replace
 
 
 class DigestCache:
@@ -70,8 +71,10 @@ def reach_snakemake(cache: DigestCache) -> None:
     """
     from snakemake.io import _IOFile
 
-    computed = getattr(_IOFile.checksum, "computed", _IOFile.checksum)
+    replace(_IOFile, "checksum", lambda computed: _known_to(cache, computed))
 
+
+def _known_to(cache: DigestCache, computed: Any) -> Any:
     async def checksum(
         self: Any, threshold: int | None = None, force: bool = False, algorithm: Any = None
     ) -> str | None:
@@ -81,5 +84,4 @@ def reach_snakemake(cache: DigestCache) -> None:
         found: str | None = await computed(self, threshold, force, algorithm)
         return found
 
-    checksum.computed = computed  # type: ignore[attr-defined]
-    _IOFile.checksum = checksum
+    return checksum

@@ -10,6 +10,7 @@ from typing import Any
 
 from atlas.job import deathwatch
 from atlas.job.environment import WORK
+from atlas.job.replaced import replace
 
 VARIABLE = "DELTA_ATLAS_USAGE"
 MB = 1 / 1024 / 1024
@@ -60,10 +61,10 @@ def reach_benchmarks() -> None:
     """In the main process: let Snakemake's benchmarks hold what forked jobs say of themselves."""
     from snakemake import benchmark
 
-    if hasattr(benchmark.benchmarked, "knows_forked_jobs"):
-        return
-    measured = benchmark.benchmarked
+    replace(benchmark, "benchmarked", _with_forked_jobs)
 
+
+def _with_forked_jobs(measured: Any) -> Any:
     @contextlib.contextmanager
     def benchmarked(pid: Any = None, record: Any = None, *more: Any) -> Iterator[Any]:
         with measured(pid, record, *more) as found:
@@ -75,5 +76,4 @@ def reach_benchmarks() -> None:
             found.cpu_usage, found.data_collected = 100 * found.cpu_time, True
             file.unlink()
 
-    benchmarked.knows_forked_jobs = True  # type: ignore[attr-defined]
-    benchmark.benchmarked = benchmarked
+    return benchmarked
