@@ -1,12 +1,12 @@
 """What a run has found, and which page to open: said at its end."""
 
 from collections.abc import Collection
-from importlib import import_module
 from pathlib import Path
 
 from atlas.files import read_csv
 from atlas.plan import tables
 from atlas.plan.resolved import Plan
+from atlas.report.summary import findings
 
 MOST = 3  # tables whose findings are said, and files that are named
 SENTENCES = 2  # of each table: its first findings
@@ -21,7 +21,7 @@ def told(plan: Plan, targets: Collection[str], made: Collection[str]) -> list[st
     names = [name for name in plan.config.tables if f"results/tables/{name}.csv" in targets]
     lines = []
     if len(names) <= MOST:
-        lines = [f"* {sentence}" for name in names for sentence in findings(plan, name, made)]
+        lines = [f"* {sentence}" for name in names for sentence in first_findings(plan, name, made)]
     pages = [file for file in sorted(targets) if file.endswith(".html")]
     figures = [f"results/tables/{name}.svg" for name in names]
     if "results/summary.html" in targets:
@@ -41,13 +41,11 @@ def told(plan: Plan, targets: Collection[str], made: Collection[str]) -> list[st
     return lines
 
 
-def findings(plan: Plan, table: str, made: Collection[str]) -> list[str]:
+def first_findings(plan: Plan, table: str, made: Collection[str]) -> list[str]:
     """The first findings of a table; none where a file that they are read from was not asked for."""
     entry = plan.config.tables[table]
     beside = entry.beside(table)
     if not set(beside.values()) <= set(made):
         return []
-    said = import_module(f"atlas.experiments.{entry.kind}.findings").findings
     rows = {name: read_csv(Path(file)) for name, file in beside.items()}
-    found: list[str] = said(read_csv(Path(f"results/tables/{table}.csv")), rows)
-    return found[:SENTENCES]
+    return findings(entry.kind, read_csv(Path(f"results/tables/{table}.csv")), rows)[:SENTENCES]

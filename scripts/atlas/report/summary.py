@@ -37,7 +37,7 @@ def write_summary(
     ]  # fmt: skip
     for entry, file in zip(entries, tables, strict=True):
         files = {name: read_csv(next(further)) for name in entry["beside"]}
-        found = _findings(entry["kind"], read_csv(file), files)
+        found = findings(entry["kind"], read_csv(file), files)
         lines += [f"## {entry['name'].replace('_', ' ').capitalize()}", "",
                   *(f"* {sentence}" for sentence in found), "", f"Table: `{file.name}`.", ""]  # fmt: skip
     lines += [*_run(pools, seeds), "## How to read this", ""]
@@ -46,7 +46,7 @@ def write_summary(
     write_bytes(page, text.replace(" %", "\N{NO-BREAK SPACE}%").encode())
 
 
-def _findings(kind: str, table: Rows, beside: Beside) -> list[str]:
+def findings(kind: str, table: Rows, beside: Beside) -> list[str]:
     """The sentences of a table, by the module of its kind."""
     found: list[str] = import_module(f"atlas.experiments.{kind}.findings").findings(table, beside)
     return found
