@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import compileall
-from pathlib import Path
-
 from xdist.scheduler import LoadFileScheduling
 
 import programs
 from atlas.job import forked
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 # Dealt out in this order, so that no process is left with a long file at the end.
 LONGEST = (
     "tests/slurm/", "tests/main/", "tests/workflow/", "tests/unit/test_bench.py",
@@ -21,7 +17,6 @@ LONGEST = (
 def pytest_configure(config):
     """Programs and jobs of all tests start from the same processes."""
     if not hasattr(config, "workerinput"):  # workers of xdist inherit what their controller has
-        compileall.compile_dir(SCRIPTS, quiet=2)  # copies of the workflow take it with them
         forked.start(*programs.SNAKEMAKE)
 
 

@@ -6,7 +6,6 @@ environment, folder and output are for itself, and nothing of it is left over.
 """
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,8 +20,6 @@ SNAKEMAKE = ("snakemake.cli", "snakemake.api", "snakemake.scheduling", "snakemak
              "snakemake.script", "snakemake.benchmark", "snakemake.persistence", "snakemake.profiles",
              "snakemake.storage", "smart_open", "requests", "platformdirs", "argparse_dataclass",
              "packaging.version", "graphlib", "pydantic", "psutil")  # fmt: skip
-
-
 INSTALLED = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
 
 
@@ -36,7 +33,9 @@ def run(
     :param together: whether errors go where output goes.
     """
     assert command[0] == sys.executable
-    environment = dict(os.environ if env is None else env)
+    # A process that imports libraries serves only who has its environment.
+    given = os.environ if env is None else env
+    environment = {k: v for k, v in given.items() if not k.startswith("PYTEST")}
     with tempfile.TemporaryDirectory() as place:
         files = [Path(place, name) for name in ("output", "errors")]
         script, arguments = _script(command[1:], Path(place))
@@ -52,8 +51,8 @@ def run(
             streams = (os.open(os.devnull, os.O_RDONLY), output.fileno(),
                        (output if together else errors).fileno())  # fmt: skip
             try:
-                status = _ended(request, streams, timeout)
-                if status is None:
+                status = _status(request, streams, timeout)
+                if status is None:  # as when the process that it was meant for has just ended
                     status = subprocess.run(
                         command, cwd=cwd, env=environment, timeout=timeout, check=False,
                         **dict(zip(("stdin", "stdout", "stderr"), streams, strict=True)),
@@ -81,17 +80,10 @@ def _script(line: Sequence[str], place: Path) -> tuple[str, list[str]]:
     return line[0], list(line[1:])
 
 
-def _ended(request: dict, streams: tuple[int, ...], timeout: int) -> int | None:
-    """Exit status of a program, which ends at the latest when the connection does.
-
-    :returns: None where no process takes it, as when the one that it was meant for has just ended.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(timeout)
-        connection.connect(f"\0{os.environ[forked.VARIABLE]}")
-        forkserver.send(connection, request, streams)
-        try:
-            forkserver.receive(connection)
-        except EOFError:
-            return None
+def _status(request: dict, streams: tuple[int, ...], timeout: int) -> int | None:
+    """How a program ends, at the latest when nobody waits for it any more; None where no process takes it."""
+    connection = forked.ask(os.environ[forked.VARIABLE], request, streams, timeout)
+    if connection is None:
+        return None
+    with connection:
         return forkserver.receive(connection)[0]["status"]

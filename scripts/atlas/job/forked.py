@@ -61,33 +61,46 @@ def takes(snakemake: Any) -> bool:
 
     :returns: False where there is no process for it; otherwise this does not return.
     """
-    root = os.environ.get(VARIABLE)
-    if root is None or "SLURM_JOB_ID" in os.environ or not snakemake.config.get("fork_jobs", True):
+    if "SLURM_JOB_ID" in os.environ or not snakemake.config.get("fork_jobs", True):
         return False
+    environment = environment_of(snakemake)
+    environment[usage.VARIABLE] = str(usage.file_of_this_shell())
+    root = environment.pop(VARIABLE, None)
+    libraries = snakemake.params.code["distributions"]
+    asked = request(sys.argv[0], sys.argv[1:], environment, libraries, snakemake.rule)
+    connection = ask(root, asked, (0, 1, 2)) if root else None
+    return _end_as_the_job(connection) if connection else False
+
+
+def ask(
+    root: str, asked: dict[str, Any], streams: tuple[int, ...], timeout: float | None = None
+) -> socket.socket | None:
+    """Ask a tree for a script.
+
+    :param root: the name of its socket.
+    :param asked: what :func:`request` makes.
+    :param streams: standard input, output and error of the script.
+    :param timeout: seconds to wait for each answer; also of what is returned.
+    :returns: a connection, which tells how the script ends and lasts no longer than it; None where
+        no process takes it.
+    """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(timeout)
     try:
         connection.connect(f"\0{root}")
-        if forkserver.user_of(connection) != os.getuid():
-            return False
-        environment = environment_of(snakemake)
-        environment[usage.VARIABLE] = str(usage.file_of_this_shell())
-        del environment[VARIABLE]
-        libraries = snakemake.params.code["distributions"]
-        asked = request(sys.argv[0], sys.argv[1:], environment, libraries, snakemake.rule)
-        forkserver.send(connection, asked, (0, 1, 2))
-        forkserver.receive(connection)
+        if forkserver.user_of(connection) == os.getuid():
+            forkserver.send(connection, asked, streams)
+            forkserver.receive(connection)
+            return connection
     except (OSError, EOFError):
-        return False
-    return _end_as_the_job(connection)
+        pass
+    connection.close()
+    return None
 
 
 def request(
-    script: str,
-    arguments: list[str],
-    environment: dict[str, str],
-    libraries: Iterable[str],
-    name: str,
-) -> dict[str, Any]:
+    script: str, arguments: list[str], environment: dict[str, str], libraries: Iterable[str], name: str,
+) -> dict[str, Any]:  # fmt: skip
     """What a tree is asked for: a script, with the folder and the limits of this process.
 
     :param libraries: that it imports.

@@ -48,13 +48,13 @@ EVERYWHERE = ("snakemake.iocontainers", "snakemake.io", "snakemake.logging", "sq
               "yaml", "jinja2", "csv", "zipfile", "getpass", "glob", "email.parser",
               "importlib.metadata")  # fmt: skip
 # What may differ between jobs of one process, since nothing reads it while libraries are imported.
-LATE = ("TMPDIR", "TMP", "TEMP", "TEMPDIR", "PWD", "OLDPWD", "SHLVL", "_", "HF_TOKEN", "CUDA_VISIBLE_DEVICES",
-        "PYTEST_CURRENT_TEST")  # fmt: skip
+LATE = ("TMPDIR", "TMP", "TEMP", "TEMPDIR", "PWD", "OLDPWD", "SHLVL", "_", "HF_TOKEN",
+        "CUDA_VISIBLE_DEVICES")  # fmt: skip
 LATE_ENDS = ("_THREADS",)
 LATE_STARTS = ("DELTA_ATLAS_",)
 # What acts before a Python script begins: a process cannot take it over later.
 EARLY_STARTS = ("LD_", "PYTHON", "MALLOC_", "GLIBC_")
-EARLY = ("LANG", "LC_ALL", "LC_CTYPE", "PATH_LOCALE")
+EARLY = ("LANG", "LC_ALL", "LC_CTYPE")
 # No pool of threads, which does not survive a fork: neither of the libraries of linear algebra nor that of
 # the allocator in pyarrow; and to ask whether there is a GPU does not start CUDA.
 WHILE_IMPORTING = {

@@ -68,8 +68,9 @@ def job(
     rule = f"LIBRARIES, THREADS, NETWORK, FORK = {list(libraries)}, {threads}, {network}, {fork}\n"
     script.write_text(f"{rule}CODE = {code!r}\n{JOB}")
     line = "; ".join(["set -e", *shell, f"exec {sys.executable} {script}"])
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")} | more
     return subprocess.Popen(
-        ["bash", "-c", line], cwd=tmp_path, env=os.environ | more, stdin=subprocess.PIPE,
+        ["bash", "-c", line], cwd=tmp_path, env=env, stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

@@ -54,6 +54,11 @@ def kill_and_settle(process: subprocess.Popen, folder) -> None:
     """kill -9 of Snakemake alone; its jobs must end by themselves."""
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    settle(folder)
+
+
+def settle(folder) -> None:
+    """Nothing of a run is left over once it has ended."""
     deadline = time.monotonic() + 10
     while alive(folder):
         assert time.monotonic() < deadline, "a job outlived its run"
@@ -117,10 +122,7 @@ def test_what_jobs_start_from_is_killed(finished, tmp_path, killed):
     assert kills
     assert digests(folder).items() <= digests(finished).items()
     assert (folder / EMBEDDINGS).exists()
-    deadline = time.monotonic() + 10
-    while alive(folder):
-        assert time.monotonic() < deadline, "something outlived the run"
-        time.sleep(0.1)
+    settle(folder)
 
 
 @pytest.mark.parametrize("killed", ["job", "keeper"])
