@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,9 @@ def _is_outside(module: str) -> bool:
     return library == LIBRARY and (not rest or rest[0] in OUTSIDE or rest[-1] == ENTRY)
 
 
+@cache
 def _parse(text: str) -> Parsed:
-    """Parse a module.
+    """Parse a module; what the crates of a run hold is mostly the same text.
 
     Where it calls import_module with an f-string, the name is a pattern.
     """
