@@ -110,8 +110,8 @@ def ours(case: Case) -> dict[str, Array]:
 
     found = {}
     for folder, model in zip(case.models, read_ahead(read, list(folders)), strict=True):
-        with applied(case.network, model, folder.name):
-            found[folder.name] = probe.last_token(case.network, folder.name)
+        with applied(case.network, model) as network:
+            found[folder.name] = probe.last_token(network, folder.name)
     return found
 
 

@@ -111,8 +111,8 @@ def main() -> None:
         def assemble() -> None:
             from atlas.activations import activation_files
 
-            activation_files.assemble(shards=shards, report=[], models=[m["name"] for m in models],
-                                      pool="p", activations=made[0])  # fmt: skip
+            names = [m["name"] for m in models]
+            activation_files.assemble(shards=shards, models=names, activations=made[0])
 
         def embed() -> None:
             from atlas.spaces import delta_activations

@@ -32,9 +32,10 @@ import numpy as np
 import torch
 from random_models import write_adapters
 
+from atlas.networks.named_weights import NamedWeights
 from atlas.sources.bases import fetch_base
 from atlas.spaces.embeddings import read_embeddings
-from atlas.spaces.salient_mask import deltas, embed
+from atlas.spaces.salient_mask import embed, sizes_of_changes
 from atlas.weights.tensors import Weights
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -63,7 +64,7 @@ def make_pool(place: Path, hidden: int, layers: int, count: int) -> list[Path]:
 
 def plain(base: Path, models: Sequence[Path], share: float) -> np.ndarray[Any, Any]:
     """Cosine of the masks, (n, n) float64, as one would write it down."""
-    store = Weights([base])
+    store = NamedWeights([base])
     start, total = {}, 0
     for name in store:
         start[name] = total
@@ -72,7 +73,7 @@ def plain(base: Path, models: Sequence[Path], share: float) -> np.ndarray[Any, A
     masks = []
     for model in models:
         vector = np.zeros(total, dtype=np.float32)
-        for name, values in deltas([model / file for file in FILES], store):
+        for name, values in sizes_of_changes([model / file for file in FILES], store):
             vector[start[name] : start[name] + values.numel()] = values.numpy()
         limit = np.partition(vector, total - count)[total - count]
         masks.append((vector >= limit) & (vector > 0))

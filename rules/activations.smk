@@ -6,7 +6,7 @@ use rule job as compute_shard with:
     input:
         probes="resources/probes.txt",
         bases=files_of_bases,
-        weights=files_of_models,
+        weights=gated(files_of_models),
     output:
         activations="results/pools/{pool}/shards/{shard}.h5",
     log:
@@ -31,7 +31,7 @@ use rule job as compute_fetched_shard with:
     input:
         probes="resources/probes.txt",
         bases=files_of_bases,
-        local=lambda w: local_adapters(reported_of(w)),
+        local=lambda w: local_models(reported_of(w)),
     output:
         activations="results/pools/{pool}/shards/{shard}.h5",
         report="results/pools/{pool}/shards/{shard}.report.csv",
@@ -54,11 +54,11 @@ use rule job as compute_fetched_shard with:
         "fetch and embed shard {wildcards.shard} of {wildcards.pool}"
 
 
-# Of a pool that keeps its weights, where its report is asked for.
+# Of a pool that keeps its weights: all that is wrong with its models is told before the first is embedded.
 use rule job as check_shard with:
     input:
-        bases=lambda w: records_and_weights(PLAN, {m.base for m in reported_of(w)}),
-        local=lambda w: local_adapters(reported_of(w)),
+        bases=lambda w: settings_of_bases(PLAN, {m.base for m in reported_of(w)}),
+        local=lambda w: local_models(reported_of(w)),
     output:
         report="results/pools/{pool}/shards/{shard}.report.csv",
     log:
@@ -72,17 +72,16 @@ use rule job as check_shard with:
     params:
         code=code("atlas.activations.fetched_shards:check_shard"),
         network=True,
-        models=lambda w: members.told(reported_of(w), "name", "base", "source"),
+        models=lambda w: members.told(reported_of(w), "name", "base", "source", "adapter"),
         base_names=lambda w: {m.base: PLAN.base_names(m.base) for m in reported_of(w)},
         cache=PLAN.config.cache,
     message:
-        "check the adapters of shard {wildcards.shard} of {wildcards.pool}"
+        "check the models of shard {wildcards.shard} of {wildcards.pool}"
 
 
 use rule job as assemble_activations with:
     input:
-        shards=of_shards(".h5"),
-        report=pool_report,
+        shards=computed_shards,
     output:
         activations="results/pools/{pool}/activations.h5",
     log:
@@ -96,7 +95,6 @@ use rule job as assemble_activations with:
     params:
         code=code("atlas.activations.activation_files:assemble"),
         models=lambda w: [model.name for model in pool_of(w).models],
-        pool="{pool}",
     message:
         "assemble the activations of {wildcards.pool}"
 
@@ -127,7 +125,7 @@ use rule job as compute_features with:
         probes="resources/probes.txt",
         continuations="results/pools/{pool}/continuations.jsonl",
         bases=files_of_bases,
-        weights=files_of_models,
+        weights=gated(files_of_models),
     output:
         features="results/pools/{pool}/shards/{shard}.features.h5",
     log:
@@ -149,7 +147,7 @@ use rule compute_features as generate_shard with:
     input:
         probes="resources/probes.txt",
         bases=files_of_bases,
-        weights=files_of_models,
+        weights=gated(files_of_models),
     output:
         sentences="results/pools/{pool}/shards/{shard}.sentences.jsonl",
     log:

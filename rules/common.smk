@@ -13,15 +13,23 @@ from atlas.configuration.files import layers, read
 from atlas.configuration.sources import source_params
 from atlas.configuration.tables import TABLE_KINDS, table_kinds
 from atlas.errors import AtlasError
+from atlas.files import read_csv
 from atlas.job import batch_system, completeness, deathwatch, entry as job
 from atlas.job import forked, outcome, run_line, usage
 from atlas.job.closures import Library, Store
 from atlas.plan import jobs, members, publishing, summary, tables, training
-from atlas.plan.inputs import constraint, local_adapters, local_files, records_and_weights
+from atlas.plan.inputs import (
+    constraint,
+    local_files,
+    local_model,
+    local_models,
+    settings_of_bases,
+)
 from atlas.plan.building import build
 from atlas.plan.resolved import weight_names
 from atlas.plan.tasks import retrieval_pool, selection_model, selection_pool, task_selection
 from atlas.sources.encoder_files import ENCODER_FILES
+from atlas.sources.pool_reports import refuse_unusable
 from atlas.spaces.large_pools import ALL_PAIRS
 from atlas.spaces.names import space_names, space_title
 
@@ -133,6 +141,32 @@ reported_of = lambda w: pool_of(w).reported[w.shard]
 def pool_files(wildcards):
     """Files of all models of a pool, where the similarities of all pairs are stored."""
     return files_of_models(wildcards) if len(pool_of(wildcards).models) <= ALL_PAIRS else []
+
+
+def gated(files):
+    """Files of a pool that jobs read, once all of its models that were made elsewhere can be used.
+
+    That is found out first, of all of them: a checkpoint leaves no input that would start the jobs again.
+    """
+
+    def passed(wildcards):
+        pool = pool_of(wildcards)
+        if pool.reported:
+            told = checkpoints.report_pool.get(pool=pool.name).output.report
+            try:
+                refuse_unusable(read_csv(Path(told)), pool.name)
+            except AtlasError as error:
+                raise WorkflowError(str(error)) from None
+        return files(wildcards)
+
+    return passed
+
+
+def computed_shards(wildcards):
+    """Shards of activations: of a pool that keeps its weights, those who compute them wait themselves."""
+    files = of_shards(".h5")
+    kept = pool_of(wildcards).settings.keep_weights
+    return (files if kept else gated(files))(wildcards)
 
 
 def pool_report(wildcards):

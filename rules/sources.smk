@@ -5,15 +5,7 @@ for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
         name:
             f"fetch_base_{shards}"
         input:
-            local=lambda w: local_files(
-                PLAN.config.bases[w.base].source.local,
-                [
-                    "config.json",
-                    *TOKENIZER_FILES,
-                    "generation_config.json",
-                    *weight_names(PLAN.config.bases[w.base].shards),
-                ],
-            ),
+            local=lambda w: local_model(PLAN.config.bases[w.base].source.local),
         output:
             record="results/sources/bases/{base}/base.json",
             config="results/sources/bases/{base}/config.json",
@@ -123,8 +115,8 @@ use rule job as fetch_rows with:
 
 use rule job as fetch_adapter with:
     input:
-        base=lambda w: records_and_weights(PLAN, [base_of(w)]),
-        local=lambda w: local_adapters([PLAN.models[w.model]]),
+        base=lambda w: settings_of_bases(PLAN, [base_of(w)]),
+        local=lambda w: local_models([PLAN.models[w.model]]),
     output:
         weights="results/models/{model}/adapter_model.safetensors",
         config="results/models/{model}/adapter_config.json",
@@ -161,8 +153,8 @@ for number, together in enumerate(PLAN.fetched_together):
         name:
             f"fetch_adapters_{number}"
         input:
-            base=records_and_weights(PLAN, {m.base for m in together}),
-            local=local_adapters(together),
+            base=settings_of_bases(PLAN, {m.base for m in together}),
+            local=local_models(together),
         output:
             weights=[f"{m.folder}/adapter_model.safetensors" for m in together],
             config=[f"{m.folder}/adapter_config.json" for m in together],
@@ -197,11 +189,8 @@ for shards in sorted({PLAN.models[m].shards for m in models_where(trained=False,
         name:
             f"fetch_full_{shards}"
         input:
-            base=base_files,
-            local=lambda w: local_files(
-                PLAN.models[w.model].source.get("local"),
-                ["config.json", *TOKENIZER_FILES, *weight_names(PLAN.models[w.model].shards)],
-            ),
+            base=lambda w: settings_of_bases(PLAN, [base_of(w)]),
+            local=lambda w: local_models([PLAN.models[w.model]]),
         output:
             weights=[f"results/models/{{model}}/{name}" for name in weight_names(shards)],
             config="results/models/{model}/config.json",
@@ -234,13 +223,14 @@ for shards in sorted({PLAN.models[m].shards for m in models_where(trained=False,
             "../scripts/job.py"
 
 
-use rule job as report_pool with:
+# A checkpoint, for what reads the pool waits until all its models made elsewhere are known to be usable.
+checkpoint report_pool:
     input:
         shards=lambda w: [
             f"results/pools/{w.pool}/shards/{s}.report.csv" for s in pool_of(w).reported
         ],
     output:
-        report=pool_table("report", "Adapters"),
+        report=pool_table("report", "Models made elsewhere"),
     log:
         "logs/report_pool/{pool}.log",
     benchmark:
@@ -249,9 +239,15 @@ use rule job as report_pool with:
         pool=constraint(name for name, pool in PLAN.pools.items() if pool.reported),
     group:
         packed("pool")
+    conda:
+        "../envs/atlas.yaml"
+    resources:
+        **small(30),
     params:
         code=code("atlas.sources.pool_reports:report_pool"),
         models=lambda w: members.reported_models(PLAN, w.pool),
         excluded=lambda w: pool_of(w).settings.excluded,
     message:
-        "report on the adapters of {wildcards.pool}"
+        "report on the models of {wildcards.pool}"
+    script:
+        "../scripts/job.py"

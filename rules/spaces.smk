@@ -22,7 +22,7 @@ use rule job as embed_delta_activations with:
 use rule embed_delta_activations as embed_flattened_weights with:
     input:
         bases=lambda w: [f for base in pool_of(w).full_bases for f in PLAN.base_files(base)],
-        weights=pool_files,
+        weights=gated(pool_files),
     output:
         embeddings="results/pools/{pool}/flattened_weights/embeddings.npz",
     log:
@@ -40,7 +40,7 @@ use rule embed_delta_activations as embed_flattened_weights with:
 use rule embed_delta_activations as embed_salient_mask with:
     input:
         bases=files_of_bases,
-        weights=pool_files,
+        weights=gated(pool_files),
     output:
         embeddings="results/pools/{pool}/salient_mask/embeddings.npz",
     log:

@@ -10,8 +10,6 @@ import h5py
 import numpy as np
 
 from atlas.errors import AtlasError
-from atlas.files import read_csv
-from atlas.sources.pool_reports import refuse_unusable
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -35,17 +33,12 @@ def _write_probes(file: Any, prompts: Sequence[str]) -> None:
     file.create_dataset("probes", data=list(prompts), dtype=text, track_times=False)
 
 
-def assemble(
-    *, shards: list[Path], report: list[Path], models: list[str], pool: str, activations: Path
-) -> None:
+def assemble(*, shards: list[Path], models: list[str], activations: Path) -> None:
     """Join the shards of a pool into one file.
 
-    :param report: of a pool whose adapters are not kept, its report.csv: the gate is here.
     :param models: names that must be there, all of them.
-    :raises AtlasError: where a model is missing or cannot be used, or two shards disagree on a base.
+    :raises AtlasError: where a model is missing, or two shards disagree on a base.
     """
-    for file in report:
-        refuse_unusable(read_csv(file), pool)
     _allow_open_files(len(shards))
     with contextlib.ExitStack() as stack:
         files = {shard: stack.enter_context(opened(shard)) for shard in shards}

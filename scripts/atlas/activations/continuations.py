@@ -19,6 +19,7 @@ from atlas.errors import AtlasError
 from atlas.files import read_jsonl, write_jsonl
 from atlas.networks.swap import load_base
 from atlas.networks.tokens import Tokens, batches, padded, padding_is_exact
+from atlas.networks.virtual_tokens import is_wrapped, virtual_tokens
 from atlas.progress import Progress
 
 ROWS = 16  # continuations scored at a time: their logits are the largest thing in memory
@@ -158,6 +159,12 @@ class Continuations:
             groups = self._batches(probe)
             if not groups:
                 continue
+            if is_wrapped(network):
+                # What stands before the probe stands there once: no keys and values are shared.
+                for group in groups:
+                    rows = [self.ids[i] for i in group]
+                    found[group] = _after_prompt(network, prompt, rows)
+                continue
             # All continuations of a probe share its keys and values: it is computed once.
             cache, logits = _prefix(network, prompt)
             first = logits.log_softmax(dim=-1)
@@ -175,6 +182,19 @@ def _prefix(network: Any, prompt: list[int]) -> tuple[Any, torch.Tensor]:
     ids = torch.tensor([prompt], device=device)
     output = network(input_ids=ids, use_cache=True, logits_to_keep=1)
     return output.past_key_values, output.logits[0, -1].float()
+
+
+def _after_prompt(network: Any, prompt: list[int], rows: list[list[int]]) -> np.ndarray[Any, Any]:
+    """As :func:`_mean_log_probability`, with the prompt before each row."""
+    device = next(network.parameters()).device
+    lengths = torch.tensor([len(row) for row in rows], device=device)
+    ids = padded([[*prompt, *row] for row in rows], 0, device)
+    start = len(prompt)
+    logits = network(input_ids=ids, use_cache=False).logits[:, virtual_tokens(network) :]
+    picked = logits[:, start - 1 : -1].float().log_softmax(dim=-1)
+    picked = picked.gather(-1, ids[:, start:, None])[..., 0].double()
+    real = torch.arange(picked.shape[1], device=device) < lengths[:, None]
+    return np.asarray((picked.where(real, 0.0).sum(dim=-1) / lengths).cpu().numpy())
 
 
 def _mean_log_probability(

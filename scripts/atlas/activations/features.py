@@ -19,6 +19,7 @@ from atlas.activations.last_tokens import Probe
 from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
 from atlas.networks.shards import loaded_bases
+from atlas.networks.virtual_tokens import virtual_tokens
 
 
 def compute_features(*, probes: Path, continuations: Path, features: Path, **shard: Any) -> None:
@@ -54,11 +55,12 @@ def on_probes(network: Any, probe: Probe, where: str) -> dict[str, Array]:
     rows: list[dict[str, torch.Tensor]] = [{} for _ in probe.ids]
     for group, tokens, ends in probe.inputs:
         # Where probes of several lengths share a batch, the logits of each length are kept.
-        kept = ends.unique()
+        kept, before = ends.unique(), virtual_tokens(network)
         output = network(
-            input_ids=tokens, use_cache=False, output_hidden_states=True, logits_to_keep=kept
-        )
-        hidden = output.hidden_states
+            input_ids=tokens, use_cache=False, output_hidden_states=True,
+            logits_to_keep=kept + before,
+        )  # fmt: skip
+        hidden = [state[:, before:] for state in output.hidden_states]
         places = torch.arange(len(group), device=tokens.device)
         layers = torch.stack([state[places, ends].float() for state in hidden], dim=1)
         positions = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)

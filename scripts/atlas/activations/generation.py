@@ -10,6 +10,7 @@ from atlas.activations.probes import read_probes
 from atlas.files import write_jsonl
 from atlas.networks.shards import loaded_bases
 from atlas.networks.tokens import Tokens, batches, padded, padding_is_exact
+from atlas.networks.virtual_tokens import is_wrapped
 
 ROWS = 80  # texts written at a time: their keys and values stay well below the size of a base
 
@@ -57,7 +58,9 @@ def greedy(
     ending = {} if end is None else {"eos_token_id": end}
     # Prompts stand at the end of their rows; in an encoder at the start, as in training.
     turn = 1 if seq2seq else -1
-    for group in batches([len(p) for p in prompts], padding_is_exact(network)):
+    # Before virtual tokens, padding would stand between them and the text.
+    exact = padding_is_exact(network) and not is_wrapped(network)
+    for group in batches([len(p) for p in prompts], exact):
         rows = [prompts[i][::turn] for i in group]
         mask = padded([[1] * len(row) for row in rows], 0, device)
         ids = padded(rows, tokens.padding, device)

@@ -18,6 +18,9 @@ from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
 from atlas.networks.shards import loaded_bases
 from atlas.networks.tokens import Tokens, batches, padded, padding_is_exact
+from atlas.networks.virtual_tokens import is_wrapped, virtual_tokens
+
+SMALL = 4_000_000  # parameters
 
 
 class Probe:
@@ -30,7 +33,11 @@ class Probe:
             self.ids = [tokens.encoder(ids) for ids in self.ids]
         device = next(network.parameters()).device
         self.inputs: list[tuple[list[int], torch.Tensor, torch.Tensor]] = []
-        for group in batches([len(ids) for ids in self.ids], padding_is_exact(network)):
+        lengths = [len(ids) for ids in self.ids]
+        # A batch saves reading the weights again; those of a small network are in the cache.
+        small = sum(parameter.numel() for parameter in network.parameters()) < SMALL
+        alone = [[i] for i in range(len(lengths))]
+        for group in alone if small else batches(lengths, padding_is_exact(network)):
             ends = torch.tensor([len(self.ids[i]) - 1 for i in group], device=device)
             # Padding stands after the last real token, where a causal model cannot see it.
             self.inputs.append((group, padded([self.ids[i] for i in group], 0, device), ends))
@@ -61,7 +68,12 @@ def _last_hidden_state(network: Any, tokens: torch.Tensor, ends: torch.Tensor) -
             decoder_input_ids=torch.full_like(tokens[:, :1], start), output_hidden_states=True,
         )  # fmt: skip
         return output.decoder_hidden_states[-1][:, 0]
-    hidden = network.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+    if is_wrapped(network):
+        output = network(input_ids=tokens, use_cache=False, output_hidden_states=True)
+        hidden = output.hidden_states[-1][:, virtual_tokens(network) :]
+    else:
+        body = network.base_model if network.base_model is not network else network.get_decoder()
+        hidden = body(input_ids=tokens, use_cache=False).last_hidden_state
     return hidden[torch.arange(len(ends), device=hidden.device), ends]
 
 

@@ -15,7 +15,10 @@ class Base(Entry):
         description="Precision in which the weights are used (and stored where they are made).",
     )
     shards: int = Field(
-        default=1, ge=1, description="Number of weight files of the base (hub and local sources)."
+        default=1,
+        ge=1,
+        description="In how many files the weights are kept; in as many as they come in, they are not "
+        "written anew.",
     )
     billions: Number | None = Field(
         default=None,

@@ -63,7 +63,12 @@ class Model(Entry):
     kind: Literal["adapter", "full"] = Field(
         default="adapter", description="What a fetched model is: an adapter or full weights."
     )
-    shards: int = Field(default=1, ge=1, description="Weight files of a fetched full model.")
+    shards: int = Field(
+        default=1,
+        ge=1,
+        description="In how many files the weights of a fetched full model are kept, whatever their "
+        "number where they come from.",
+    )
     keep_weights: bool = Field(
         default=True,
         description="false: the weights (of a full model that is trained here) are deleted once "

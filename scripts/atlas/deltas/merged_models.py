@@ -15,7 +15,7 @@ from atlas.digests import joint_digest, sha256_file
 from atlas.errors import AtlasError
 from atlas.files import by_name, read_json
 from atlas.progress import Progress
-from atlas.weights.adapters import Adapter, check_fits, load_adapter
+from atlas.weights.adapters import Adapter, check_fits, load_plain
 from atlas.weights.model_cards import write_card
 from atlas.weights.row_blocks import Buffers, Digests, StreamWriter, WeightStream, row_blocks
 from atlas.weights.tensors import Kinds, shard_groups, write_index
@@ -81,7 +81,7 @@ class Merge:
         self.what = model[0].parent.name
         self.adapter: Adapter | None = None
         if "adapter_config.json" in by_name(model):
-            self.adapter = load_adapter(model)
+            self.adapter = load_plain(model, "a delta cannot be added to it block by block")
         self.network = WeightStream(model_base if self.adapter else model, self.what, digests)
         self.stored = WeightStream([delta], str(meta["name"]), digests)
         self.distance: Distance | None = None

@@ -11,7 +11,8 @@ import torch
 
 from atlas.deltas.blocks import refuse_shapes, square_sum
 from atlas.errors import AtlasError
-from atlas.weights.adapters import Adapter, check_base
+from atlas.weights.adapters import Adapter
+from atlas.weights.base_names import check_base, is_name
 from atlas.weights.row_blocks import Buffers, Digests, WeightStream
 from atlas.weights.tensor_kinds import kind
 
@@ -40,7 +41,8 @@ def recorded_origin(
     if isinstance(model, Adapter):
         check_base(model, record, base_names)
         recorded = own
-        says = bool(model.metadata.get("base_sha256")) or _is_name(model.config)
+        says = bool(model.metadata.get("base_sha256"))
+        says = says or is_name(model.config.get("base_model_name_or_path"))
     else:
         recorded = model.get("base_sha256", wanted)
         says = "base_sha256" in model
@@ -52,13 +54,6 @@ def recorded_origin(
             "own base."
         )
     return says
-
-
-def _is_name(config: dict[str, Any]) -> bool:
-    """Whether an adapter records its base by a name, which was then checked, and by no path."""
-    recorded = config.get("base_model_name_or_path")
-    named = isinstance(recorded, str) and not recorded.startswith(("/", "."))
-    return named and recorded.count("/") == 1
 
 
 def judge_origin(what: str, distance: Distance | None, meta: dict[str, Any], force: bool) -> str:

@@ -10,7 +10,7 @@ import torch
 from atlas.datasets.row_ids import origins
 from atlas.errors import AtlasError
 from atlas.files import read_json, read_jsonl, write_csv
-from atlas.networks.shards import model_applied
+from atlas.networks.shards import applied, read_model
 from atlas.networks.swap import load_base
 from atlas.networks.tokens import Tokens
 
@@ -23,7 +23,7 @@ def negative_log_likelihood(network: Any, ids: Sequence[int], start: int = 1) ->
     """Sum over tokens (two at least) from `start` (1 or more) on of -log p(token | those before)."""
     device = next(network.parameters()).device
     row = torch.tensor([list(ids)], device=device)
-    logits = network(input_ids=row, use_cache=False).logits[0, start - 1 : -1].float()
+    logits = network(input_ids=row, use_cache=False).logits[0, start - len(ids) - 1 : -1].float()
     return float(torch.nn.functional.cross_entropy(logits, row[0, start:], reduction="sum"))
 
 
@@ -62,8 +62,8 @@ def held_out_perplexity(
         cut = (tokens.prompt(t)[:max_tokens] for t in _held_out(file, trained, documents))
         ids[file.parent.name] = [text for text in cut if len(text) > 1]
     before = {dataset: perplexity(network, found, folder.name) for dataset, found in ids.items()}
-    with model_applied(network, model, record, base_names):
-        after = {dataset: perplexity(network, found, name) for dataset, found in ids.items()}
+    with applied(network, read_model(model, record, base_names)) as changed:
+        after = {dataset: perplexity(changed, found, name) for dataset, found in ids.items()}
     write_csv(table, COLUMNS, [
         {"model": name, "base": folder.name, "dataset": dataset, "split": "rest",
          "documents": len(found), "tokens": sum(len(text) - 1 for text in found),

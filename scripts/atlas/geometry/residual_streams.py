@@ -18,6 +18,7 @@ from atlas.files import read_json, read_jsonl
 from atlas.geometry.stream_files import POSITIONS, STREAMS, hook_name, hook_names, write_streams
 from atlas.networks.shards import loaded_model
 from atlas.networks.tokens import Tokens, padded
+from atlas.networks.virtual_tokens import refuse_wrapped
 from atlas.progress import Progress
 from atlas.weights.tensors import write_safetensors
 
@@ -40,6 +41,7 @@ def blocks(network: Any) -> tuple[list[Any], str]:
 
     :raises AtlasError: for an architecture whose order of norms is not known here.
     """
+    refuse_wrapped(network, "residual streams")
     body = network.base_model
     body = getattr(body, "language_model", body)
     kind = body.config.model_type

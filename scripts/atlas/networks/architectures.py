@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,22 +27,127 @@ def loader(seq2seq: bool) -> Any:
     return transformers.AutoModelForSeq2SeqLM if seq2seq else transformers.AutoModelForCausalLM
 
 
-def load(folder: Path, dtype: str, device: torch.device) -> Any:
-    """The network in a folder, still in main memory; remote code is never run.
+def blank(folder: Path) -> Any:
+    """The network of a folder by its config.json alone: names and shapes, no weights.
 
-    :param device: where it will compute, which its attention must allow.
-    :raises AtlasError: where it cannot compute attention as the configuration wants it.
+    :raises AtlasError: where transformers makes no network of it.
     """
     import torch
 
-    wanted = devices.attention(dtype, device)
-    network = loader(is_seq2seq(folder)).from_pretrained(
-        folder, dtype=getattr(torch, dtype), trust_remote_code=False
-    )
+    config = configuration(folder)
+    with _reported(folder.name), torch.device("meta"):
+        return loader(is_seq2seq(folder)).from_config(config, trust_remote_code=False).eval()
+
+
+def configuration(folder: Path) -> Any:
+    """The configuration of the network in a folder, as transformers has it.
+
+    :raises AtlasError: where transformers cannot read it.
+    """
+    from transformers import AutoConfig
+
+    with _reported(folder.name):
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+
+
+def load(folder: Path, dtype: str, device: torch.device) -> Any:
+    """The network in a folder, still in main memory; remote code is never run.
+
+    :param dtype: ``auto``: as it is stored.
+    :param device: where it will compute, which its attention must allow; ``meta``: nothing is read.
+    :raises AtlasError: where a tensor is missing, is one too many or has another shape; where it
+        cannot compute attention as the configuration wants it.
+    """
+    import torch
+
+    nothing = {"device_map": "meta"} if device.type == "meta" else {}
+    wanted = None if nothing else devices.attention(dtype, device)
+    with _reported(folder.name):
+        network, found = loader(is_seq2seq(folder)).from_pretrained(
+            folder, dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+            trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True,
+            **nothing,
+        )  # fmt: skip
+    _refuse_misfits(folder, network, found)
+    for config in (network.config, network.config.get_text_config()):
+        config.return_dict = True  # who asks for a part of what it gives asks by name
     if wanted is not None:
         _set_attention(network, wanted)
-    devices.note_attention(network.config._attn_implementation)
+    if not nothing:
+        devices.note_attention(network.config._attn_implementation)
     return network
+
+
+@contextlib.contextmanager
+def _reported(name: str) -> Iterator[None]:
+    """What transformers says of somebody's files, of whatever kind, as an error of these files."""
+    import torch
+
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300].rstrip(".")
+        raise AtlasError(
+            f"{name}: transformers cannot load it ({type(error).__name__}: {reason}); mend its "
+            "config.json, or save it again with save_pretrained."
+        ) from None
+
+
+def _refuse_misfits(folder: Path, network: Any, found: dict[str, Any]) -> None:
+    """What transformers passes over with a warning."""
+    # Of a multimodal repository, a text network leaves the other parts where they are.
+    part = is_text_of_more(folder, network.config)
+    shapes = [f"{name} in the shape {tuple(own)}, and the network of its config.json in "
+              f"{tuple(wanted)}" for name, own, wanted in found["mismatched_keys"]]  # fmt: skip
+    for names, what in (
+        (found["missing_keys"], "has no tensor {}, which the network of its config.json has"),
+        (() if part else found["unexpected_keys"],
+         "has a tensor {}, for which the network of its config.json has no place"),
+        (shapes, "has {}"),
+    ):  # fmt: skip
+        if some := sorted(names):
+            more = f" (and {len(some) - 1} more)" if len(some) > 1 else ""
+            raise AtlasError(
+                f"{folder.name}: {what.format(some[0] + more)} ({type(network).__name__}); save the "
+                "whole model again with save_pretrained of that class."
+            )
+
+
+def is_text_of_more(folder: Path, config: Any) -> bool:
+    """Whether a network is the text model of a repository that holds more, by its configuration."""
+    stored = read_json(folder / "config.json")
+    return "text_config" in stored and stored.get("model_type") != config.model_type
+
+
+def text_path(network: Any) -> str:
+    """Where the layers of text stand in a network: the name of the module that holds them."""
+    inner = network.base_model if network.config.is_encoder_decoder else network.get_decoder()
+    return next((name for name, module in network.named_modules() if module is inner), "")
+
+
+def own_path(network: Any, names: Iterable[str]) -> str:
+    """Where the layers of text stand in the names of an adapter (:func:`text_path`).
+
+    It may have been made with another class of the architecture: one without a head has no prefix
+    before its layers, one for pictures has a longer one.
+
+    :param names: of its tensors or modules.
+    """
+    text = text_path(network)
+    children = {name for name, _ in network.get_submodule(text).named_children()}
+    found = set()
+    for name in names:
+        parts = name.removeprefix("base_model.model.").split(".")
+        at = next((i for i, part in enumerate(parts) if part in children), None)
+        found |= set() if at is None else {".".join(parts[:at])}
+    if not text or len(found) != 1:
+        return text
+    path = found.pop()
+    # Any other prefix is that of a class that would not have loaded the base.
+    known = f".{text}".endswith(f".{path}") or "language_model" in path or "language_model" in text
+    return path if known or not path else text
 
 
 def _set_attention(network: Any, wanted: str) -> None:

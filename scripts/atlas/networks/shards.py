@@ -4,58 +4,82 @@ While one model computes, the next one's adapter is read and checked on a thread
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from atlas.files import by_folder, read_json
-from atlas.networks.swap import adapter_applied, load_base, weights_applied
+from atlas.networks.full_models import FullModel, check_full, full_applied
+from atlas.networks.peft_adapters import peft_applied
+from atlas.networks.swap import adapter_applied, load_base
 from atlas.prefetch import prefetched
 from atlas.progress import Progress
-from atlas.weights.adapters import Adapter, alike, check_base, load_adapter, side_by_side
-from atlas.weights.tensors import Weights
+from atlas.weights.adapters import Adapter, PeftAdapter, alike, load_adapter, side_by_side
+from atlas.weights.base_names import check_base
 
 Read = TypeVar("Read")
 
 
+Model = Adapter | PeftAdapter | FullModel
+
+
 def read_model(
-    files: Sequence[Path], record: dict[str, Any], base_names: Sequence[str], *, pin: bool = False
-) -> Adapter | Weights:
-    """A model: its adapter in memory, or its full weights, which are read as they are applied.
+    files: Sequence[Path],
+    record: Mapping[str, Any],
+    base_names: Sequence[str],
+    *,
+    pin: bool = False,
+) -> Model:
+    """A model: its adapter in memory, or what is read as it is applied.
 
     :param record: the record of the base (base.json).
-    :param pin: whether an adapter is laid into pinned memory, from which a GPU copies it by itself.
+    :param pin: whether a plain adapter is laid into pinned memory, from which a GPU copies it by
+        itself.
     :raises AtlasError: where the model is not one of this base.
     """
     if "adapter_config.json" not in {file.name for file in files}:
-        return Weights(files)
+        return FullModel(files[0].parent.name, files[0].parent)
     adapter = load_adapter(files)
     check_base(adapter, record, base_names)
-    return adapter.pinned() if pin else adapter
+    return adapter.pinned() if pin and isinstance(adapter, Adapter) else adapter
 
 
-def applied(
-    network: Any, model: Adapter | Weights, name: str
-) -> contextlib.AbstractContextManager[None]:
-    """Within this context, the base in memory computes as a model, which must fit it."""
-    if isinstance(model, Adapter):
-        return adapter_applied(network, model)
-    return weights_applied(network, model, name)
+def applied(network: Any, model: Model) -> contextlib.AbstractContextManager[Any]:
+    """Within this context, the network that is given computes as a model of a base.
+
+    It is the base's own, or one that shares its weights; the base itself is left as it was.
+
+    :param network: the base in memory.
+    :raises AtlasError: where the model does not fit it.
+    """
+    match model:
+        case Adapter():
+            return adapter_applied(network, model)
+        case PeftAdapter():
+            return peft_applied(network, model)
+        case FullModel():
+            return full_applied(network, model)
 
 
-def model_applied(
-    network: Any, files: Sequence[Path], record: dict[str, Any], base_names: Sequence[str]
-) -> contextlib.AbstractContextManager[None]:
-    """As :func:`applied`, with a model that is read first (:func:`read_model`)."""
-    return applied(network, read_model(files, record, base_names), files[0].parent.name)
+def check_model(network: Any, model: Model) -> None:
+    """Refuse a model that does not fit a base, by names and shapes.
+
+    :param network: the base, blank (:func:`atlas.networks.architectures.blank`).
+    :raises AtlasError: as :func:`applied` does.
+    """
+    if isinstance(model, FullModel):
+        check_full(network, model)
+        return
+    with applied(network, model):
+        return
 
 
 @contextlib.contextmanager
 def loaded_model(
     base: Sequence[Path], model: Sequence[Path], base_names: Sequence[str], dtype: str
 ) -> Iterator[Any]:
-    """A base in memory, on the device of the job; within this context it computes as a model.
+    """A base in memory, on the device of the job; the network that is given computes as a model.
 
     :param model: files of the model; none for the base itself.
     :raises AtlasError: where the model is not one of the base.
@@ -65,8 +89,8 @@ def loaded_model(
     if not model:
         yield network
         return
-    with model_applied(network, model, read_json(folder / "base.json"), base_names):
-        yield network
+    with applied(network, read_model(model, read_json(folder / "base.json"), base_names)) as found:
+        yield found
 
 
 def read_ahead(read: Callable[[str], Read], names: Sequence[str]) -> Iterator[Read]:
@@ -83,7 +107,7 @@ def read_ahead(read: Callable[[str], Read], names: Sequence[str]) -> Iterator[Re
 class LoadedBase:
     """A base in memory, and the models of a shard that are trained from it.
 
-    :param network: computes as the base, or as the model that :meth:`models` is at.
+    :param network: computes as the base, or, instead of it, as the model that :meth:`models` is at.
     """
 
     name: str
@@ -107,25 +131,28 @@ class LoadedBase:
         While n are current, the network computes as the first of them in the first nth of the rows
         of a batch, and so on. Together they are at most half as large as the base.
         """
-        record = read_json(self.folder / "base.json")
-        pin = self.network.device.type == "cuda"
-        room = sum(parameter.nbytes for parameter in self.network.parameters()) // 2
+        base, record = self.network, read_json(self.folder / "base.json")
+        pin = base.device.type == "cuda"
+        room = sum(parameter.nbytes for parameter in base.parameters()) // 2
 
-        def read(name: str) -> Adapter | Weights:
+        def read(name: str) -> Model:
             return read_model(self.files[name], record, self.recorded_names, pin=pin)
 
         names = sorted(self.files)
         coming = zip(names, read_ahead(read, names), strict=True)
         for group in _together(coming, at_most, room):
             model = group[0][1] if len(group) == 1 else side_by_side([m for _, m in group])
-            with applied(self.network, model, self.files[group[0][0]][0].parent.name):
-                yield [name for name, _ in group]
+            try:
+                with applied(base, model) as self.network:
+                    yield [name for name, _ in group]
+            finally:
+                self.network = base
             for name, _ in group:
                 self.progress.step(name)
 
 
 def _together(
-    models: Iterable[tuple[str, Adapter | Weights]], at_most: int, room: int
+    models: Iterable[tuple[str, Model]], at_most: int, room: int
 ) -> Iterator[list[tuple[str, Any]]]:
     """Models in groups: adapters that are alike and follow each other, all else alone."""
     group: list[tuple[str, Any]] = []

@@ -9,7 +9,8 @@ from atlas.plan.resolved import Plan, PlannedModel
 
 # More names than these are not spelt out where they are most of their kind.
 MANY_NAMES = 100
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+# What is read of a folder that somebody's library saved a model to.
+MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja")
 
 
 def constraint(names: Iterable[str], among: Collection[str] = ()) -> str:
@@ -34,13 +35,22 @@ def local_files(folder: str | None, names: Iterable[str] = ("",)) -> list[str]:
     return [str(file) for file in files if file.is_file()]
 
 
-def local_adapters(models: Iterable[PlannedModel]) -> list[str]:
-    """Files of fetched adapters that come from folders of the user's own."""
-    folders = [model.source.get("local") for model in models if model.source]
-    return [file for folder in folders for file in local_files(folder, ADAPTER_FILES)]
+def local_model(folder: str | None) -> list[str]:
+    """Files of a model or a base in a user's own folder."""
+    if not folder:
+        return []
+    found = Path(folder).expanduser()
+    names = (file.name for pattern in MODEL_FILES for file in found.glob(pattern))
+    return local_files(folder, sorted(names))
 
 
-def records_and_weights(plan: Plan, bases: Iterable[str]) -> list[str]:
-    """Of the files of bases, the records of their origin and the weights."""
+def local_models(models: Iterable[PlannedModel]) -> list[str]:
+    """Files of fetched models that come from folders of the user's own."""
+    folders = ((model.source or {}).get("local") for model in models)
+    return sorted({file for folder in folders for file in local_model(folder)})
+
+
+def settings_of_bases(plan: Plan, bases: Iterable[str]) -> list[str]:
+    """Of the files of bases, all but the weights: what says which models are theirs."""
     files = [file for base in sorted(bases) for file in plan.base_files(base)]
-    return [file for file in files if file.endswith(("base.json", ".safetensors"))]
+    return [file for file in files if ".safetensors" not in file]

@@ -128,8 +128,8 @@ class PlannedPool:
 
     @cached_property
     def reported(self) -> dict[str, tuple[PlannedModel, ...]]:
-        """Shard name -> its adapters that were made elsewhere, those that are left out among them."""
-        return self._cut(model for model in self.listed if model.source and model.adapter)
+        """Shard name -> its models that were made elsewhere, those that are left out among them."""
+        return self._cut(model for model in self.listed if model.source)
 
     def _cut(self, models: Iterable[PlannedModel]) -> dict[str, tuple[PlannedModel, ...]]:
         found: dict[str, list[PlannedModel]] = {}

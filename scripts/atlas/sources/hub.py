@@ -13,6 +13,10 @@ from atlas.files import PICKLES, json_bytes, read_json, write_whole
 REVISIONS = Path("results/provenance/revisions")
 
 
+class MissingFileError(AtlasError):
+    """A repository does not have a file."""
+
+
 class UnreachableError(AtlasError):
     """The hub cannot be asked: no fault of what was asked for."""
 
@@ -80,11 +84,11 @@ def fetch(repo: str, commit: str, name: str, cache: Path, kind: str = "model") -
     except RemoteEntryNotFoundError as error:
         pickles = [file for file in file_names(repo, commit, cache, kind) if file.endswith(PICKLES)]
         if name.endswith(".safetensors") and pickles:
-            raise AtlasError(
+            raise MissingFileError(
                 f"{repo} at {commit}: has no {name}, and {pickles[0]} is a pickle, which is "
                 "refused; convert it to safetensors and give a local source."
             ) from None
-        raise AtlasError(explain(error, repo, commit, name)) from None
+        raise MissingFileError(explain(error, repo, commit, name)) from None
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -142,8 +146,8 @@ def explain(error: Exception, repo: str, revision: str, name: str = "") -> str:
         return f"{repo}: there is no revision {revision!r}."
     if isinstance(error, errors.RepositoryNotFoundError):
         return (
-            f"{repo}: there is no such repository, or it is private; check the name, or give a "
-            "token (`hf auth login`, or the variable HF_TOKEN)."
+            f"{repo}: there is no such repository, or it is private; check the name (a folder of your "
+            f"own is written ./{repo}), or give a token (`hf auth login`, or the variable HF_TOKEN)."
         )
     if unreachable(error):
         return (

@@ -1,4 +1,4 @@
-"""The report of a pool whose adapters are not kept, and the gate that reads it."""
+"""The report of a pool with models made elsewhere, and the gate that reads it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,16 +8,17 @@ from atlas.errors import AtlasError
 from atlas.files import read_csv, write_csv
 
 COLUMNS = ("model", "domain", "base", "source", "commit", "sha256", "bytes", "excluded", "reason")
+TOLD = 20  # models that a message names
 
 
 def report_pool(
     *, shards: list[Path], models: list[dict[str, Any]], excluded: list[str], report: Path
 ) -> None:
-    """Write report.csv: every adapter of a pool, and why it has no activations where it has none.
+    """Write report.csv: every model made elsewhere of a pool, and why it cannot be used where it cannot.
 
     :param models: name, domain and source (in words) of each model, the excluded ones among them.
     :param excluded: names that the configuration leaves out of the pool.
-    :raises AtlasError: where an adapter is in no shard.
+    :raises AtlasError: where a model is in no shard.
     """
     found = {row["model"]: row for file in shards for row in read_csv(file)}
     rows = []
@@ -32,13 +33,18 @@ def report_pool(
 def refuse_unusable(rows: Sequence[Mapping[str, str]], pool: str) -> None:
     """The gate: no table is made of fewer models than were asked for.
 
-    :raises AtlasError: where an adapter has no activations and is not excluded.
+    :param rows: of report.csv.
+    :raises AtlasError: naming all models that cannot be used and are not excluded.
     """
     bad = [row for row in rows if row["reason"] and row["excluded"] != "true"]
     if bad:
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        told = " ".join(
+            f"{row['model']}: {row['reason'].removeprefix(row['model'] + ': ').rstrip('.')}."
+            for row in bad[:TOLD]
+        )
+        more = f" And {len(bad) - TOLD} more." if len(bad) > TOLD else ""
         raise AtlasError(
-            f"{len(bad)} of {len(rows)} adapters of {pool} cannot be used: "
-            f"{bad[0]['model']}: {bad[0]['reason']}{more} All are in results/pools/{pool}/report.csv; "
-            f"mend their lines of the sheet, or name them in pools.{pool}.excluded."
+            f"{len(bad)} of {len(rows)} models of {pool} cannot be used. {told}{more} All are in "
+            f"results/pools/{pool}/report.csv; mend their lines, or name them in "
+            f"pools.{pool}.excluded: [{', '.join(row['model'] for row in bad[:TOLD])}]."
         )

@@ -1,12 +1,14 @@
 """Flattened weights: all tensors of an adapter as one long vector, compared by cosine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from atlas.files import by_folder
+from atlas.networks.named_weights import NamedWeights
 from atlas.progress import Progress
 from atlas.spaces.embeddings import cosine_of_gram
 from atlas.spaces.large_pools import ALL_PAIRS, TOO_MANY
@@ -44,14 +46,16 @@ def inner_products(
 
     :param bases: model -> files of its base, which its weights are taken as differences from.
     """
-    stores: dict[str, Weights] = {}
+    stores: dict[str, Weights | NamedWeights] = {}
     layouts: dict[str, dict[str, tuple[int, ...]]] = {}
-    origins = {name: Weights(found) for name, found in (bases or {}).items()}
+    folders = {found[0].parent: found for found in (bases or {}).values()}
+    opened = {folder: NamedWeights(found) for folder, found in folders.items()}
+    origins = {name: opened[found[0].parent] for name, found in (bases or {}).items()}
     for name in names:
         present = [f for f in files[name] if f.name == "adapter_model.safetensors"]
         if not present and name not in origins:
             return Nothing(f"{name} is a full model, and others are adapters")
-        stores[name] = store = Weights(present or files[name])
+        stores[name] = store = Weights(present) if present else NamedWeights(files[name])
         layouts[name] = {key: store.shape(key) for key in store}
         if layouts[name] != layouts[names[0]]:
             kind = "adapters" if present else "weights"
@@ -74,7 +78,9 @@ def inner_products(
     return gram, dimension
 
 
-def _row(store: Weights, origin: Weights | None, key: str) -> np.ndarray[Any, Any]:
+def _row(
+    store: Mapping[str, torch.Tensor], origin: Mapping[str, torch.Tensor] | None, key: str
+) -> np.ndarray[Any, Any]:
     """A tensor as one float32 row, without what it had from the base."""
     tensor = store[key].float()
     if origin is not None:

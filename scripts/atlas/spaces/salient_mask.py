@@ -15,11 +15,10 @@ import torch
 
 from atlas.errors import AtlasError
 from atlas.files import by_folder
+from atlas.networks.named_weights import NamedWeights, changes, unchanged
 from atlas.progress import Progress
 from atlas.spaces.large_pools import ALL_PAIRS, TOO_MANY
 from atlas.spaces.space import Found, Nothing, Similarity, space
-from atlas.weights.adapters import load_adapter
-from atlas.weights.tensors import Weights
 
 Array = np.ndarray[Any, Any]
 
@@ -32,35 +31,30 @@ def embed(
     if len(models) > ALL_PAIRS:
         return Nothing(TOO_MANY)
     files = by_folder(weights)
-    stores = {base: Weights(found) for base, found in by_folder(bases).items()}
+    stores = {base: NamedWeights(found) for base, found in by_folder(bases).items()}
     layouts = {b: [(name, store.shape(name)) for name in store] for b, store in stores.items()}
     first = models[0]["base"]
     for model in models:
         if layouts[model["base"]] != layouts[first]:
             return Nothing(f"{model['base']} and {first} have weights of different shapes")
+        if reason := unchanged(files[model["name"]]):
+            return Nothing(f"{model['name']}: {reason}")
     total = sum(int(np.prod(shape)) for _, shape in layouts[first])
     count = max(1, int(total * share + 1e-9))
     masks = []
     progress = Progress(len(models), "model")
     for model in models:
         name, base = model["name"], stores[model["base"]]
-        masks.append(packed_mask(deltas(files[name], base), count, name))
+        masks.append(packed_mask(sizes_of_changes(files[name], base), count, name))
         progress.step(name)
     return Similarity(mask_similarity(masks), total)
 
 
-def deltas(files: Sequence[Path], base: Weights) -> Iterator[tuple[str, torch.Tensor]]:
-    """|dW| of a model, matrix by matrix, float32, flat, in the order of their names."""
-    if any(f.name == "adapter_config.json" for f in files):
-        adapter = load_adapter(files)
-        for name in sorted(adapter.modules):
-            module = adapter.modules[name]
-            weight = base[f"{name}.weight"] if module.NEEDS_WEIGHT else None
-            yield f"{name}.weight", module.delta(weight).abs().reshape(-1)
-        return
-    weights = Weights(files)
-    for name in weights:
-        yield name, (weights[name].float() - base[name].float()).abs().reshape(-1)
+def sizes_of_changes(
+    files: Sequence[Path], base: NamedWeights
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """|dW| of a model, tensor by tensor, float32, flat."""
+    return ((name, delta.abs().reshape(-1)) for name, delta in changes(files, base))
 
 
 BLOCK = 1 << 20  # values looked at together

@@ -23,9 +23,9 @@ from atlas.digests import sha256_file
 from atlas.errors import AtlasError
 from atlas.files import by_name, read_json, read_jsonl, sync, write_csv
 from atlas.networks.architectures import is_seq2seq, load
+from atlas.networks.named_weights import own_tensors
 from atlas.networks.tokens import Tokens, load_tokenizer
 from atlas.progress import Progress, say
-from atlas.sources.bases import own_tensors
 from atlas.training import acceleration
 from atlas.training.lora_branch import compute_in_place
 from atlas.weights.adapters import write_adapter

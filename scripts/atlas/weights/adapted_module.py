@@ -27,6 +27,8 @@ class AdaptedModule(ABC):
     PART: ClassVar[str]
     # Whether dW hangs on W.
     NEEDS_WEIGHT: ClassVar[bool]
+    # Settings that it reads, of those that PEFT writes for its kind alone.
+    SETTINGS: ClassVar[frozenset[str]]
 
     @classmethod
     def read_all(

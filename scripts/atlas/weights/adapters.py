@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,21 @@ import torch
 
 from atlas.errors import AtlasError
 from atlas.files import by_name, read_json, write_bytes
-from atlas.weights.adapted_module import AdaptedModule
+from atlas.weights.adapted_module import PREFIX, AdaptedModule
 from atlas.weights.ia3 import Ia3Module
 from atlas.weights.lora import LoraModule
-from atlas.weights.tensors import Weights, check_finite, write_safetensors
+from atlas.weights.tensors import CONVERT, Weights, check_finite, check_stored, write_safetensors
 
 FAMILIES: tuple[type[AdaptedModule], ...] = (LoraModule, Ia3Module)
-UNSUPPORTED = (
-    "use_dora",
-    "modules_to_save",
-    "fan_in_fan_out",
-    "trainable_token_indices",
-    "target_parameters",
-    "lora_bias",
-    "bias",
-)
+# Settings of PEFT that say how an adapter was trained, or that its tensors say, too.
+TOLD = frozenset({
+    "auto_mapping", "base_model_name_or_path", "exclude_modules", "inference_mode", "init_lora_weights",
+    "layers_pattern", "layers_to_transform", "loftq_config", "megatron_core", "peft_type",
+    "peft_version", "qalora_group_size", "revision", "target_modules", "task_type",
+})  # fmt: skip
+# Of init_lora_weights, those that leave the base as it is.
+INITIAL = (True, False, None, "gaussian", "eva", "orthogonal")
+CAUSAL = ("CAUSAL_LM", "SEQ_2_SEQ_LM", None)
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,38 @@ class Adapter:
         modules = {n: m.with_tensors(torch.Tensor.pin_memory) for n, m in self.modules.items()}
         return replace(self, modules=modules)
 
+    def moved(self, path: str, to: str) -> "Adapter":
+        """The same adapter, with what stands under one path (of its module names) under another."""
+        start = f"{path}." if path else ""
+        modules = {f"{to}.{name.removeprefix(start)}" if name.startswith(start) else name: module
+                   for name, module in self.modules.items()}  # fmt: skip
+        return self if path == to else replace(self, modules=modules)
+
     @property
     def nbytes(self) -> int:
         """Bytes of its tensors."""
         tensors = (value for module in self.modules.values() for value in vars(module).values())
         return sum(value.nbytes for value in tensors if isinstance(value, torch.Tensor))
+
+
+@dataclass(frozen=True)
+class PeftAdapter:
+    """An adapter that PEFT applies (:mod:`atlas.networks.peft_adapters`), from its two files."""
+
+    name: str
+    weights: Path
+    config: dict[str, Any]
+    metadata: dict[str, str]
+
+    @property
+    def method(self) -> str:
+        """The kind of adapter, PEFT's peft_type."""
+        return str(self.config["peft_type"]).upper()
+
+
+def is_off(value: Any) -> bool:
+    """Whether a setting of PEFT asks for nothing."""
+    return value in (None, False, "", "none", [], {})
 
 
 def alike(one: Adapter, two: Adapter) -> bool:
@@ -74,23 +101,68 @@ def side_by_side(adapters: Sequence[Adapter]) -> Adapter:
     return replace(adapters[0], modules=modules)
 
 
-def load_adapter(files: Sequence[Path]) -> Adapter:
+def load_adapter(files: Sequence[Path]) -> Adapter | PeftAdapter:
     """Read an adapter from its configuration and its tensors.
 
     :param files: paths that include adapter_config.json and adapter_model.safetensors.
-    :raises AtlasError: for what cannot be applied as it stands (DoRA, biases, retrained
-        modules, other methods), for NaN or Inf, for tensors that do not match the configuration.
+    :raises AtlasError: for NaN or Inf, for empty or quantised tensors, for tensors that do not match
+        the configuration.
     """
     named = by_name(files)
     for needed in ("adapter_config.json", "adapter_model.safetensors"):
         if needed not in named:
-            raise AtlasError(f"{files[0].parent}: an adapter has a file {needed}.")
-    stored = Weights([named["adapter_model.safetensors"]])
-    weights = {name: stored[name] for name in stored}
-    check_finite(weights, str(named["adapter_model.safetensors"]))
+            pickled = "adapter_model.bin" in named and f"; adapter_model.bin is a pickle: {CONVERT}"
+            raise AtlasError(f"{files[0].parent}: an adapter has a file {needed}{pickled or ''}.")
+    file = named["adapter_model.safetensors"]
     config = read_json(named["adapter_config.json"])
-    where = named["adapter_config.json"].parent.name
-    return adapter_from(where, config, weights, stored.metadata)
+    if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
+        raise AtlasError(
+            f"{named['adapter_config.json']}: names no peft_type; is it a configuration of PEFT?"
+        )
+    stored = Weights([file])
+    weights = {name: stored[name] for name in stored}
+    check_stored(weights, str(file))
+    where = file.parent.name
+    if is_plain(config, weights):
+        return adapter_from(where, config, weights, stored.metadata)
+    return PeftAdapter(where, file, config, stored.metadata)
+
+
+def load_plain(files: Sequence[Path], why: str) -> Adapter:
+    """As :func:`load_adapter`, where only plain LoRA or IA3 will do.
+
+    :param why: what cannot be done with another, as the end of a sentence.
+    :raises AtlasError: for another.
+    """
+    found = load_adapter(files)
+    if isinstance(found, PeftAdapter):
+        raise AtlasError(
+            f"{found.name}: is no plain LoRA or IA3, and {why}; merge it (PEFT's merge_and_unload), "
+            "and give the merged model with kind: full."
+        )
+    return found
+
+
+def _family(config: Mapping[str, Any]) -> type[AdaptedModule] | None:
+    method = str(config.get("peft_type", "")).upper()
+    return next((family for family in FAMILIES if family.NAME.upper() == method), None)
+
+
+def is_plain(config: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Whether an adapter is LoRA or IA3 of linear modules, and nothing beside.
+
+    :param names: of its tensors.
+    """
+    family = _family(config)
+    if family is None or config.get("init_lora_weights") not in INITIAL:
+        return False
+    if config.get("task_type") not in CAUSAL:
+        return False
+    if not all(is_off(config[key]) for key in config.keys() - TOLD - family.SETTINGS):
+        return False
+    # Experts one by one and routers, as transformers had them before version 5, PEFT rewrites.
+    own = rf"{re.escape(PREFIX)}(?!.*\.(experts\.\d+|gate|router)\.).+\.{family.PART}"
+    return all(re.fullmatch(own, name) for name in names)
 
 
 def adapter_from(
@@ -99,17 +171,10 @@ def adapter_from(
     weights: Mapping[str, torch.Tensor],
     metadata: dict[str, str],
 ) -> Adapter:
-    """An adapter from its configuration and its tensors, named as by PEFT (:func:`load_adapter`)."""
-    method = str(config.get("peft_type", "")).upper()
-    settings = {**config, "bias": config.get("bias", "none") != "none"}
-    for key in UNSUPPORTED:
-        if settings.get(key):
-            raise AtlasError(f"{where}: adapters with {key} are not supported; merge it first.")
-    for family in FAMILIES:
-        if family.NAME.upper() == method:
-            return Adapter(where, family, family.read_all(weights, config, where), config, metadata)
-    names = " or ".join(family.NAME for family in FAMILIES)
-    raise AtlasError(f"{where}: adapters are {names}, not {method or 'unknown'}.")
+    """A plain adapter from its configuration and its tensors, named as by PEFT (:func:`load_adapter`)."""
+    family = _family(config)
+    assert family is not None
+    return Adapter(where, family, family.read_all(weights, config, where), config, metadata)
 
 
 def check_fits(adapter: Adapter, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -127,31 +192,6 @@ def check_fits(adapter: Adapter, shapes: Mapping[str, tuple[int, ...]]) -> None:
                 f"{adapter.name}: {name} is made for a matrix of shape {found}, and that of "
                 f"the base is {tuple(shape)}; it is an adapter of another base."
             )
-
-
-def check_base(adapter: Adapter, base: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Refuse an adapter that records another base: by digest, else by name.
-
-    :param base: the record of the base at hand (base.json).
-    :param names: names under which the base may be recorded.
-    :raises AtlasError: where the digest, or the name, is another one.
-    """
-    digest = adapter.metadata.get("base_sha256")
-    if digest is not None:
-        if digest != base["weights_sha256"]:
-            raise AtlasError(
-                f"{adapter.name}: was trained from a base with the digest {digest[:12]}…, and "
-                f"{base['name']} has {str(base['weights_sha256'])[:12]}…; name its own base."
-            )
-        return
-    recorded = adapter.config.get("base_model_name_or_path")
-    # Only org/name says which base is meant; a path says where somebody had it.
-    is_name = isinstance(recorded, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", recorded)
-    if is_name and recorded.lower() not in {name.lower() for name in names}:
-        raise AtlasError(
-            f"{adapter.name}: records the base {recorded}, and {base['name']} is known as "
-            f"{', '.join(names)}; name its own base, or add the name to bases.{base['name']}.aliases."
-        )
 
 
 def merged(base: Weights, adapter: Adapter) -> dict[str, torch.Tensor]:

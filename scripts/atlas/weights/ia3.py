@@ -1,5 +1,6 @@
 """IA3 (arXiv 2205.05638): dW = (l - 1) * W, by output rows, or by input columns where feed-forward."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,13 +20,16 @@ class Ia3Module(AdaptedModule):
     NAME: ClassVar[str] = "IA3"
     PART: ClassVar[str] = r"ia3_(l)(?:\.default)?"
     NEEDS_WEIGHT: ClassVar[bool] = True
+    SETTINGS: ClassVar[frozenset[str]] = frozenset({"feedforward_modules", "init_ia3_weights"})
 
     @classmethod
     def read(
         cls, name: str, parts: Mapping[str, torch.Tensor], config: Mapping[str, Any], where: str
     ) -> "Ia3Module":
-        """One module; the configuration says which are feed-forward."""
-        forward = set(config.get("feedforward_modules") or [])
+        """One module; the configuration says which are feed-forward, by names or a pattern."""
+        forward = config.get("feedforward_modules") or []
+        if isinstance(forward, str):
+            return cls(parts["l"], re.fullmatch(forward, name) is not None)
         return cls(parts["l"], any(name == f or name.endswith(f".{f}") for f in forward))
 
     def misfit(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:

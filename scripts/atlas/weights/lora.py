@@ -26,6 +26,17 @@ class LoraModule(AdaptedModule):
     NAME: ClassVar[str] = "LoRA"
     PART: ClassVar[str] = r"lora_([AB])(?:\.default)?\.weight"
     NEEDS_WEIGHT: ClassVar[bool] = False
+    SETTINGS: ClassVar[frozenset[str]] = frozenset(
+        {
+            "alpha_pattern",
+            "eva_config",
+            "lora_alpha",
+            "lora_dropout",
+            "r",
+            "rank_pattern",
+            "use_rslora",
+        }
+    )
 
     @classmethod
     def read(
@@ -36,13 +47,18 @@ class LoraModule(AdaptedModule):
             raise AtlasError(f"{where}: {name} has only one of lora_A and lora_B.")
         a, b = parts["A"], parts["B"]
         rank = a.shape[0]
-        expected = _pattern(config.get("rank_pattern"), name, config["r"])
+        # Where they are not written down, PEFT takes these.
+        expected = _pattern(config.get("rank_pattern"), name, config.get("r", 8))
         if b.shape[1] != rank or rank != expected:
             raise AtlasError(
                 f"{where}: {name} has the rank {rank} (A) and {b.shape[1]} (B), and its "
                 f"configuration says {expected}."
             )
-        alpha = _pattern(config.get("alpha_pattern"), name, config["lora_alpha"])
+        alpha = _pattern(config.get("alpha_pattern"), name, config.get("lora_alpha", 8))
+        if not isinstance(alpha, int | float):
+            raise AtlasError(
+                f"{where}: its configuration says lora_alpha: {alpha}, which is no number."
+            )
         return cls(a, b, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
 
     def misfit(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:

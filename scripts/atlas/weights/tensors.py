@@ -171,9 +171,41 @@ def refuse_pickle(file: Path) -> None:
     if not file.is_file():
         raise AtlasError(f"{file}: there is no such file.")
     with file.open("rb") as handle:
-        start = handle.read(2)
-    if file.suffix in PICKLES or start in (b"PK", b"\x80\x02"):
-        raise AtlasError(f"{file}: a pickle, which may run code; convert it to safetensors.")
+        start = handle.read(9)
+    # A safetensors file may begin like either of them: its first bytes are the length of its header.
+    header = int.from_bytes(start[:8], "little")
+    whole = start[8:] == b"{" and header <= file.stat().st_size - 8
+    if file.suffix in PICKLES or (not whole and start[:2] in (b"PK", b"\x80\x02")):
+        raise AtlasError(f"{file}: a pickle, which may run code; {CONVERT}.")
+
+
+CONVERT = (
+    "convert it to safetensors where that may happen: load it with weights_only=True in a container, "
+    "and write it with save_pretrained or safetensors.torch.save_file"
+)
+
+
+def check_stored(tensors: Mapping[str, torch.Tensor], where: str) -> None:
+    """Stop at what cannot be a weight as it stands: an empty tensor, packed bits, NaN or Inf.
+
+    :raises AtlasError: naming the first such tensor.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.numel():
+            raise AtlasError(
+                f"{where}: the tensor {name} is empty, as when a model is saved while its weights lie "
+                "on several GPUs (ZeRO-3); save it again with stage3_gather_16bit_weights_on_model_"
+                "save, or gather the checkpoint with zero_to_fp32.py."
+            )
+        # Of a few kinds of adapters, small numbers say where something stands.
+        packed = tensor.dtype.itemsize == 1 and tensor.dtype != torch.bool
+        if packed and not name.endswith("_indices"):
+            raise AtlasError(
+                f"{where}: the tensor {name} is {str(tensor.dtype).removeprefix('torch.')}: weights "
+                "of 4 or 8 bits are not read; save the model dequantised (model.dequantize(), then "
+                "save_pretrained)."
+            )
+        check_finite({name: tensor}, where)
 
 
 def check_finite(tensors: Mapping[str, torch.Tensor], where: str) -> None:

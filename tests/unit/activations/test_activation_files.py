@@ -6,8 +6,6 @@ import pytest
 from atlas.activations.activation_files import assemble, deltas, write_activations
 from atlas.errors import AtlasError
 
-NO_REPORT = {"report": [], "pool": "p"}
-
 
 def some(n, seed):
     return np.random.default_rng(seed).normal(size=(n, 4)).astype(np.float32)
@@ -21,7 +19,7 @@ def test_shards_are_assembled(tmp_path):
     write_activations(parts[0], ["p", "q"], {"t": base}, {"b": found["b"]})
     write_activations(parts[1], ["p", "q"], {"t": base}, {k: found[k] for k in "ca"})
     for order in (parts, parts[::-1]):
-        assemble(**NO_REPORT, shards=order, models=["a", "b", "c"], activations=tmp_path / "out.h5")
+        assemble(shards=order, models=["a", "b", "c"], activations=tmp_path / "out.h5")
         assert (tmp_path / "out.h5").read_bytes() == whole.read_bytes()
 
 
@@ -30,11 +28,9 @@ def test_shards_that_do_not_fit(tmp_path):
     write_activations(one, ["p"], {"t": some(1, 0)}, {"a": some(1, 1)})
     write_activations(other, ["p"], {"t": some(1, 2)}, {"b": some(1, 1)})
     with pytest.raises(AtlasError, match=r"1\.h5: the base t differs"):
-        assemble(
-            **NO_REPORT, shards=[one, other], models=["a", "b"], activations=tmp_path / "out.h5"
-        )
+        assemble(shards=[one, other], models=["a", "b"], activations=tmp_path / "out.h5")
     with pytest.raises(AtlasError, match="the activations of b are missing"):
-        assemble(**NO_REPORT, shards=[one], models=["a", "b"], activations=tmp_path / "out.h5")
+        assemble(shards=[one], models=["a", "b"], activations=tmp_path / "out.h5")
     one.write_bytes(one.read_bytes()[:-50])
     with pytest.raises(AtlasError, match="not a whole HDF5 file"):
         list(deltas(one, [{"name": "a", "base": "t"}]))
@@ -45,4 +41,4 @@ def test_shards_of_other_probes_do_not_fit(tmp_path):
     write_activations(parts[0], ["p"], {"t": some(1, 0)}, {"a": some(1, 1)})
     write_activations(parts[1], ["q"], {"t": some(1, 0)}, {"b": some(1, 1)})
     with pytest.raises(AtlasError, match="probe"):
-        assemble(**NO_REPORT, shards=parts, models=["a", "b"], activations=tmp_path / "out.h5")
+        assemble(shards=parts, models=["a", "b"], activations=tmp_path / "out.h5")

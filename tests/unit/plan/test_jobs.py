@@ -8,13 +8,7 @@ import pytest
 
 from atlas.errors import AtlasError
 from atlas.plan.building import build
-from atlas.plan.inputs import (
-    MANY_NAMES,
-    constraint,
-    local_adapters,
-    local_files,
-    records_and_weights,
-)
+from atlas.plan.inputs import MANY_NAMES, constraint, local_files, local_models, settings_of_bases
 from atlas.plan.jobs import base_of, compared, model_of, models_of
 from unit.plan.small_plans import with_sides
 from unit.plan.test_sheets import from_sheet
@@ -89,12 +83,13 @@ def test_files_of_a_users_own(tmp_path, monkeypatch):
         f"model\tsource\tbase\tdomain\nus/a\t{tmp_path}/here\ttiny\tlaw\nus/b\tus/b\ttiny\tmath\n"
     )
     plan = from_sheet(tmp_path, sheet)
-    assert local_adapters(plan.pools["s"].models) == [file]
+    assert local_models(plan.pools["s"].models) == [file]
 
 
-def test_records_and_weights_of_bases():
-    files = records_and_weights(build(with_sides()), {"tiny-chat", "tiny"})
+def test_settings_of_bases():
+    files = settings_of_bases(build(with_sides()), {"tiny-chat", "tiny"})
     assert files == [
         f"results/sources/bases/{base}/{name}"
-        for base in ("tiny", "tiny-chat") for name in ("base.json", "model.safetensors")
+        for base in ("tiny", "tiny-chat")
+        for name in ("base.json", "config.json", "tokenizer.json", "tokenizer_config.json")
     ]  # fmt: skip

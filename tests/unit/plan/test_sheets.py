@@ -23,13 +23,42 @@ def test_a_sheet_of_fetched_models(tmp_path):
     assert names(plan.pools["s"]) == ["b", "me--a"]
     assert plan.models["me--a"].source == {"hub": {"repo": "me/a", "revision": "v1", "files": []}}
     assert plan.models["b"].source == {"local": "./b"}
+    assert plan.models["b"].adapter
     assert not plan.models["b"].trained
     assert plan.models["b"].domain == "legal"
+
+
+def test_full_models_and_folders_of_repositories(tmp_path):
+    lines = ["model\tsource\tbase\tdomain\tkind\tsubfolder", "a\tme/a@v1\ttiny\tmath\tadapter\tsft/last",
+             "b\t./b\ttiny\tlegal\tfull\t", "c\t./c\ttiny\tlegal\t\tsft", "d\tme/d\ttiny\tlegal"]  # fmt: skip
+    models = from_sheet(tmp_path, "\n".join(lines) + "\n").models
+    assert models["a"].source["hub"]["subfolder"] == "sft/last"
+    assert "subfolder" not in models["d"].source["hub"]
+    assert [models[name].adapter for name in "abcd"] == [True, False, True, True]
+    assert models["c"].source == {"local": "c/sft"}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (SHEET.encode("utf-16"), "a sheet is UTF-8, and it is UTF-16; save it as UTF-8"),
+        (SHEET.encode("utf-16-le"), "it is UTF-16"),
+        (SHEET.replace("legal", "légal").encode("latin-1"), "and line 3 is not, .* Latin-1"),
+        (SHEET.replace("\t", ",").encode(), "'model' is missing; .* are separated by ','"),
+        (SHEET.replace("\t", ";").encode(), "'model' is missing; .* are separated by ';'"),
+    ],
+)
+def test_a_sheet_that_is_written_otherwise(tmp_path, data, message):
+    (tmp_path / "pool.tsv").write_bytes(data)
+    with pytest.raises(AtlasError, match=rf"pool\.tsv: .*{message}"):
+        build(two_domains(pools__p={"sheet": "pool.tsv"}), root=tmp_path)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (SHEET.replace("domain\n", "domain\tkind\n").replace("math", "math\tlora"),
+         "line 2: the kind .lora. is neither"),
         (SHEET.replace("domain", "label", 1), "the column 'domain' is missing"),
         (SHEET.replace("\ttiny\t", "\ttinny\t", 1), "line 2: there is no base 'tinny'.*'tiny'"),
         (SHEET.replace("\tlegal", "\t"), "line 3: 'domain' is empty"),

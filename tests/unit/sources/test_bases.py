@@ -8,10 +8,12 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from atlas.digests import sha256_file
+from atlas.digests import sha256_file, weights_digest
 from atlas.errors import AtlasError
+from atlas.networks.named_weights import own_tensors
 from atlas.networks.tokens import load_tokenizer
-from atlas.sources.bases import base_from_model, own_tensors
+from atlas.sources.bases import base_from_model
+from atlas.weights.tensors import Weights
 from unit.conftest import LLAMA, TINY_BASE, load, make_base, make_full, make_lora
 
 TIED = {
@@ -134,7 +136,7 @@ def refused(folder, message, shards=1):
 def test_a_folder_with_a_pickle_only(copy):
     (copy / "model.safetensors").unlink()
     (copy / "pytorch_model.bin").write_bytes(b"x")
-    refused(copy, "has no model.safetensors .pytorch_model.bin is a pickle")
+    refused(copy, "has no model.safetensors; pytorch_model.bin is a pickle, .*convert it")
 
 
 def test_a_pickle_by_another_name(copy):
@@ -142,8 +144,37 @@ def test_a_pickle_by_another_name(copy):
     refused(copy, "a pickle, which may run code")
 
 
-def test_another_number_of_shards(copy):
-    refused(copy, "has no model-00001-of-00002.safetensors; .*`shards` says", shards=2)
+def test_any_number_of_weight_files(copy, tmp_path, base_folder):
+    """As many as they come in are linked, others written anew: the same tensors in each case."""
+    tensors = load_file(base_folder / "model.safetensors")
+    load(base_folder).save_pretrained(copy, max_shard_size="10KB")
+    (copy / "model.safetensors").unlink()
+    many = len(list(copy.glob("model-*.safetensors")))
+    assert many > 3
+    for shards in (1, 2, many):
+        files = make_base(tmp_path / f"b{shards}", {"local": str(copy)}, shards=shards)
+        weights = [file for file in files if ".safetensors" in file.name]
+        found = {name: Weights(weights)[name] for name in Weights(weights)}
+        assert found.keys() == tensors.keys()
+        assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+        record = json.loads(files[0].read_text())
+        assert record["weights_sha256"] == weights_digest(weights)
+        same = [(copy / f.name).is_file() and f.read_bytes() == (copy / f.name).read_bytes()
+                for f in weights]  # fmt: skip
+        assert all(same) == (shards == many)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("model.norm.weight", "out: has no tensor model.norm.weight, which the network of its config"),
+     ("score.weight", "out: has a tensor score.weight, for which the network .* has no place")],
+)  # fmt: skip
+def test_tensors_that_are_missing_or_have_no_place(copy, name, message):
+    tensors = load_file(copy / "model.safetensors")
+    if tensors.pop(name, None) is None:
+        tensors[name] = torch.ones(1)
+    save_file(tensors, copy / "model.safetensors", {"format": "pt"})
+    refused(copy, message)
 
 
 def test_not_a_number_in_weights(copy):

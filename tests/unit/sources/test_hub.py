@@ -27,8 +27,12 @@ except AtlasError as error:
     print(json.dumps({{"error": str(error)}}))
 """
 BASE = (
-    "call('atlas.sources.bases', '_from_hub')('b', {'repo': 'org/base', 'revision': 'main'}, cache,"
-    " Path('.'), ['model.safetensors'])"
+    "call('atlas.sources.bases', '_from_hub')({'repo': 'org/base', 'revision': 'main'}, cache,"
+    " Path('.'))"
+)
+ADAPTER = (
+    "call('atlas.sources.fetched_models', 'bring_adapter')({'hub': {'repo': 'org/adapter',"
+    " 'revision': 'main', 'subfolder': %r}}, cache, Path('.'))"
 )
 
 
@@ -162,11 +166,7 @@ def test_an_interrupted_download_resumes(server, ask):
 
 def test_a_pickle_instead_of_safetensors_is_refused(server, ask):
     server.commit("org/adapter", {"adapter_config.json": b"{}", "adapter_model.bin": b"PK"})
-    sentence = ask(
-        "call('atlas.sources.fetched_models', 'bring')("
-        "{'hub': {'repo': 'org/adapter', 'revision': 'main'}}, cache, Path('.'),"
-        " ['adapter_config.json', 'adapter_model.safetensors'])"
-    )["error"]
+    sentence = ask(ADAPTER % None)["error"]
     assert "adapter_model.bin is a pickle" in sentence and "refused" in sentence
     assert not any(path.endswith(".bin") for path, _ in server.downloads())
 
@@ -174,12 +174,28 @@ def test_a_pickle_instead_of_safetensors_is_refused(server, ask):
 def test_a_base_of_pickles_is_refused(server, ask):
     server.commit("org/base", {"config.json": b"{}", "pytorch_model.bin": b"PK"})
     sentence = ask(BASE)["error"]
-    assert "no safetensors" in sentence and "refused" in sentence
+    assert "has no model.safetensors; pytorch_model.bin is a pickle, which is refused" in sentence
 
 
-def test_the_number_of_weight_files_is_checked(server, ask):
+def test_an_adapter_in_a_folder_of_its_repository(server, ask, tmp_path):
+    files = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"12345"}
+    server.commit("org/adapter", {"README.md": b""} | {f"sft/{n}": v for n, v in files.items()})
+    sentence = ask(ADAPTER % None)["error"]
+    assert "there are adapters in its folders sft: name one of them" in sentence
+    assert ask(ADAPTER % "sft")["value"].startswith("Fetched from org/adapter/sft at the commit")
+    assert (tmp_path / "adapter_model.safetensors").read_bytes() == b"12345"
+
+
+def test_a_full_model_that_is_called_an_adapter(server, ask):
+    server.commit("org/adapter", {"config.json": b"{}", "model.safetensors": b"1"})
+    assert "it is a full model, not an adapter: give it kind: full" in ask(ADAPTER % None)["error"]
+
+
+def test_the_files_of_an_index_are_the_weights(server, ask, tmp_path):
     names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
              "model.safetensors.index.json"]  # fmt: skip
-    server.commit("org/base", {"config.json": b"{}"} | dict.fromkeys(names, b"{}"))
-    sentence = ask(BASE)["error"]
-    assert "set bases.b.shards to 2" in sentence
+    index = json.dumps({"weight_map": {"a": names[0], "b": names[1]}}).encode()
+    files = {"config.json": b"{}", names[0]: b"1", names[1]: b"2", names[2]: index}
+    server.commit("org/base", {**files, "consolidated.safetensors": b"the same again"})
+    assert ask(BASE)["value"][1] == names
+    assert not (tmp_path / "consolidated.safetensors").exists()

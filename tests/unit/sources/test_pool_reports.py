@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from atlas.activations.activation_files import assemble
 from atlas.activations.fetched_shards import REPORT_COLUMNS
 from atlas.errors import AtlasError
 from atlas.files import read_csv, write_csv
-from atlas.sources.pool_reports import report_pool
+from atlas.sources.pool_reports import refuse_unusable, report_pool
 
 
 def write(tmp_path, excluded=(), models="abc"):
@@ -20,11 +19,7 @@ def write(tmp_path, excluded=(), models="abc"):
     return tmp_path / "report.csv"
 
 
-def gate(tmp_path, report):
-    assemble(shards=[], report=[report], models=[], pool="p", activations=tmp_path / "a.h5")
-
-
-def test_every_adapter_is_a_row(tmp_path):
+def test_every_model_is_a_row(tmp_path):
     rows = read_csv(write(tmp_path))
     assert [(r["model"], r["source"], r["reason"], r["excluded"]) for r in rows] == [
         ("a", "org/a", "", "false"), ("b", "org/b", "b: has NaN.", "false"),
@@ -32,12 +27,19 @@ def test_every_adapter_is_a_row(tmp_path):
     ]  # fmt: skip
 
 
-def test_the_gate_names_the_culprit(tmp_path):
-    with pytest.raises(AtlasError, match=r"1 of 3 adapters of p .*: b: b: has NaN\. .*excluded"):
-        gate(tmp_path, write(tmp_path))
-    gate(tmp_path, write(tmp_path, ["b"]))
+def test_the_gate_names_the_culprits(tmp_path):
+    rows = read_csv(write(tmp_path))
+    message = r"1 of 3 models of p cannot be used\. b: has NaN\. .*p\.excluded: \[b\]\.$"
+    with pytest.raises(AtlasError, match=message):
+        refuse_unusable(rows, "p")
+    rows += [{**rows[1], "model": f"b{i}"} for i in range(30)]
+    with pytest.raises(
+        AtlasError, match=r"^31 of 33 .* b18: .*\. And 11 more\. All are in .*report"
+    ):
+        refuse_unusable(rows, "p")
+    refuse_unusable(read_csv(write(tmp_path, ["b"])), "p")
 
 
-def test_an_adapter_in_no_shard(tmp_path):
+def test_a_model_in_no_shard(tmp_path):
     with pytest.raises(AtlasError, match="no shard has a row for d"):
         write(tmp_path, models="abcd")

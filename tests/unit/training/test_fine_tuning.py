@@ -17,7 +17,8 @@ from atlas.digests import sha256_file
 from atlas.errors import AtlasError
 from atlas.files import read_csv, write_jsonl
 from atlas.training import fine_tuning as training
-from atlas.weights.adapters import check_base, load_adapter
+from atlas.weights.adapters import load_adapter
+from atlas.weights.base_names import check_base
 from unit.conftest import load
 
 KINDS = {

@@ -1,0 +1,130 @@
+"""Weights of models by the names that the network has for them, whatever their files call them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atlas.files import by_name, read_json
+from atlas.networks.architectures import blank, load, own_path, text_path
+from atlas.networks.full_models import FullModel, check_architecture
+from atlas.networks.peft_adapters import merged_by_peft, no_weights
+from atlas.weights.adapters import Adapter, check_fits, load_adapter
+from atlas.weights.tensors import Weights, write_safetensors
+
+MAIN_MEMORY = torch.device("cpu")
+
+
+def own_tensors(network: Any) -> dict[str, torch.Tensor]:
+    """What a network stores, without the names that are tied to another."""
+    tied = set(getattr(network, "all_tied_weights_keys", None) or ())
+    return {name: tensor for name, tensor in network.state_dict().items() if name not in tied}
+
+
+class NamedWeights(Mapping[str, torch.Tensor]):
+    """Weights of a base or of a full model, as its network names them, in the order of the names.
+
+    They are read from the files where these have the same names (and possibly more: tied copies,
+    buffers); else transformers loads the network once, and they are read from a file beside.
+
+    :param files: of the model, config.json among them.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.folder = files[0].parent
+        self.blank = network = blank(self.folder)
+        self.config = network.config
+        self.tied: dict[str, str] = dict(getattr(network, "all_tied_weights_keys", None) or {})
+        self.text = text_path(network)
+        own = {n: t for n, t in own_tensors(network).items() if t.is_floating_point()}
+        self._shapes = {name: tuple(own[name].shape) for name in sorted(own)}
+        self._found = Weights(files)
+        if any(name not in self._found or self._found.shape(name) != shape
+               for name, shape in self._shapes.items()):  # fmt: skip
+            self._scratch = tempfile.TemporaryDirectory(prefix="atlas-weights-")
+            file = Path(self._scratch.name) / "model.safetensors"
+            write_safetensors(file, own_tensors(load(self.folder, "auto", MAIN_MEMORY)), {})
+            self._found = Weights([file])
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._found[name]
+
+    def name_of(self, name: str, base: NamedWeights) -> str:
+        """The name that a tensor of a base has here, where its text model may be called otherwise."""
+        if name.startswith(f"{base.text}."):
+            name = f"{self.text}{name.removeprefix(base.text)}"
+        return self.tied.get(name, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shapes)
+
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor, without reading it."""
+        return self._shapes[self.tied.get(name, name)]
+
+    def network(self) -> Any:
+        """The whole network in main memory, float32; it is loaded once."""
+        return self._network
+
+    @cached_property
+    def _network(self) -> Any:
+        return load(self.folder, "float32", MAIN_MEMORY).eval().requires_grad_(False)
+
+
+def changes(files: Sequence[Path], base: NamedWeights) -> Iterator[tuple[str, torch.Tensor]]:
+    """DW of a model, float32, tensor by tensor, by their names in the base; those that stay are left out.
+
+    Of a vocabulary that grew or shrank, the tokens that both have count.
+
+    :param files: of an adapter or a full model.
+    :raises AtlasError: where the model does not fit the base, or changes no weights.
+    """
+    if not any(file.name == "adapter_config.json" for file in files):
+        model = FullModel(files[0].parent.name, files[0].parent)
+        check_architecture(base.config, model)
+        own = NamedWeights(files)
+        yield from _differences(own, base, partial(own.name_of, base=base))
+        return
+    adapter = load_adapter(files)
+    if isinstance(adapter, Adapter):
+        adapter = adapter.moved(own_path(base.blank, adapter.modules), base.text)
+        check_fits(adapter, {name: base.shape(name) for name in (*base, *base.tied)})
+        for name in sorted(adapter.modules):
+            module, tensor = adapter.modules[name], f"{name}.weight"
+            tensor = base.tied.get(tensor, tensor)
+            yield tensor, module.delta(base[tensor] if module.NEEDS_WEIGHT else None)
+        return
+    yield from _differences(own_tensors(merged_by_peft(base.network(), adapter)), base)
+
+
+def unchanged(files: Sequence[Path]) -> str:
+    """Why a model changes no weights of its base; nothing where it changes some.
+
+    :param files: of an adapter or a full model.
+    """
+    settings = by_name(files).get("adapter_config.json")
+    return no_weights(read_json(settings)) if settings else ""
+
+
+def _differences(
+    found: Mapping[str, torch.Tensor], base: NamedWeights,
+    name_of: Callable[[str], str] = lambda name: name,
+) -> Iterator[tuple[str, torch.Tensor]]:  # fmt: skip
+    """:param name_of: name of a tensor of the base -> its name among those found."""
+    for name in base:
+        if (own := name_of(name)) not in found:
+            continue
+        new, old = found[own].float(), base[name].float()
+        if new.shape[1:] != old.shape[1:]:
+            continue
+        rows = min(len(new), len(old))
+        if (delta := new[:rows] - old[:rows]).any():
+            yield name, delta

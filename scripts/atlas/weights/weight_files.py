@@ -1,0 +1,78 @@
+"""Which files of a model are its weights, and how they lie in as many files as a rule declares."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from atlas.digests import joint_digest, sha256_file
+from atlas.errors import AtlasError
+from atlas.files import PICKLES, link, read_json
+from atlas.weights.row_blocks import StreamWriter, WeightStream, row_blocks
+from atlas.weights.tensors import CONVERT, Kinds, shard_groups, write_index
+
+WHOLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+def named_weights(present: Iterable[str], where: str) -> str:
+    """The file that says where the weights are, as transformers looks for it: the index, or all.
+
+    :param present: names of the files of a folder or a repository.
+    :raises AtlasError: where there is neither; with what is there instead.
+    """
+    there = sorted(present)
+    for name in (INDEX, WHOLE):
+        if name in there:
+            return name
+    if "adapter_config.json" in there:
+        hint = "it is an adapter, not a full model: leave out kind: full"
+    elif pickles := [name for name in there if name.endswith(PICKLES)]:
+        hint = f"{pickles[0]} is a pickle, which is refused: {CONVERT}"
+    elif others := [name for name in there if name.endswith((".safetensors", ".gguf"))]:
+        hint = f"{others[0]} has a name that transformers does not look for: save_pretrained writes {WHOLE}"
+    else:
+        hint = "is this the folder that save_pretrained wrote?"
+    raise AtlasError(f"{where}: has no {WHOLE}; {hint}.")
+
+
+def listed_files(index: Path) -> list[str]:
+    """Files of the weights, by what an index says, or the one of all weights, and the index."""
+    if index.name == WHOLE:
+        return [WHOLE]
+    found = read_json(index).get("weight_map")
+    if not isinstance(found, dict) or not found:
+        raise AtlasError(f"{index}: is not the index of a model (weight_map).")
+    return [*sorted({str(name) for name in found.values()}), INDEX]
+
+
+def place_weights(files: Sequence[Path], names: Sequence[str], targets: Sequence[Path]) -> None:
+    """Link weights to where a rule wants them; in another number of files they are written anew.
+
+    Tensors, their names and their dtypes stay as they are.
+
+    :param files: as they are stored, the index last. :param names: final names of `targets`.
+    """
+    if [file.name for file in files] == list(names):
+        for file, target in zip(files, targets, strict=True):
+            link(file, target)
+        return
+    with WeightStream(files, files[0].parent.name) as stored:
+        tensors = stored.tensors
+        sizes = {n: t.dtype.itemsize * math.prod(t.shape) for n, t in tensors.items()}
+        groups = shard_groups(sizes, max(len(targets) - 1, 1))
+        for target, group in zip(targets, groups, strict=False):
+            kinds: Kinds = {n: (tensors[n].dtype, tensors[n].shape) for n in group}
+            with StreamWriter(target, kinds, {"format": "pt"}) as writer:
+                blocks = ((n, *at) for n in writer.order for at in row_blocks(tensors[n].shape))
+                for turn, (name, first, after) in enumerate(blocks):
+                    # A block is written while the next is read.
+                    rows = stored.rows(name, first, after, f"{turn % 3}")
+                    writer.write(name, first * tensors[name].columns, rows.reshape(-1))
+        if len(targets) > 1:
+            write_index(targets[-1], names, groups, sum(sizes.values()))
+
+
+def placed_digest(targets: Sequence[Path], names: Sequence[str]) -> str:
+    """The weights digest of files under their final names (:func:`atlas.digests.weights_digest`)."""
+    files = zip(names, targets, strict=True)
+    return joint_digest({n: sha256_file(t) for n, t in files if n.endswith(".safetensors")})
