@@ -18,13 +18,8 @@ from atlas.job import batch_system, completeness, deathwatch, entry as job
 from atlas.job import forked, outcome, run_line, usage
 from atlas.job.closures import Library, Store
 from atlas.plan import jobs, members, publishing, summary, tables, training
-from atlas.plan.inputs import (
-    constraint,
-    local_files,
-    local_model,
-    local_models,
-    settings_of_bases,
-)
+from atlas.plan.inputs import constraint, local_files
+from atlas.plan.inputs import local_model, local_models, settings_of_bases
 from atlas.plan.building import build
 from atlas.plan.resolved import weight_names
 from atlas.plan.tasks import retrieval_pool, selection_model, selection_pool, task_selection
