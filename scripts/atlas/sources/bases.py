@@ -253,13 +253,21 @@ def _write_merged(
     adapter: Adapter | PeftAdapter, base: Sequence[Path], names: list[str], weights: list[Path],
     config: Path,
 ) -> None:  # fmt: skip
-    """Weights of a base with an adapter in them, rounded once to the base's dtype."""
+    """Weights of a base with an adapter in them, rounded once to the base's dtype.
+
+    :param config: that of the base, which an adapter with another vocabulary replaces.
+    """
     stored = Weights(base)
     if isinstance(adapter, Adapter):
         write_shards(weights, names, merged(stored, adapter))
         return
     network = merged_by_peft(NamedWeights(base).network(), adapter)
     dtype = next(tensor.dtype for tensor in stored.values())
-    write_shards(weights, names, {n: t.to(dtype) for n, t in own_tensors(network).items()})
-    settings = network.config.to_dict()
-    write_json(config, read_json(config) | {key: settings[key] for key in ("vocab_size",)})
+    with tempfile.TemporaryDirectory(dir=weights[0].parent) as place:
+        folder = Path(place)
+        network.to(dtype).save_pretrained(folder)
+        first = named_weights((file.name for file in folder.iterdir()), adapter.name)
+        files = [folder / name for name in listed_files(folder / first)]
+        place_weights(files, names, weights)
+        config.unlink()
+        write_json(config, read_json(folder / "config.json"))

@@ -225,3 +225,34 @@ def test_a_full_model_as_base(tiny_base, base_folder, tmp_path):
         files.append(tmp_path / "m" / name)
     made = derive(tiny_base, files, False, tmp_path / "out")
     assert made[-1].read_bytes() == (tmp_path / "m/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"use_dora": True}, {"modules_to_save": ["embed_tokens", "lm_head"]}]
+)
+def test_an_adapter_that_peft_merges(tiny_base, base_folder, tmp_path, settings):
+    """Its vocabulary may have grown; the base that it was merged into stays as it is."""
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    def grown():
+        network = load(base_folder)
+        if "modules_to_save" in settings:
+            network.resize_token_embeddings(270, mean_resizing=False)
+        return network
+
+    before = [sha256_file(file) for file in tiny_base]
+    torch.manual_seed(3)
+    wrapped = get_peft_model(grown(), LoraConfig(r=2, target_modules=["q_proj"], **settings))
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    wrapped.save_pretrained(tmp_path / "m")
+    files = [tmp_path / "m" / name for name in ("adapter_config.json", "adapter_model.safetensors")]
+    made = derive(tiny_base, files, True, tmp_path / "out")
+    reference = PeftModel.from_pretrained(grown(), tmp_path / "m").merge_and_unload().eval()
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.inference_mode():
+        expected, found = reference(ids).logits, load(tmp_path / "out")(ids).logits
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert [sha256_file(file) for file in tiny_base] == before
+    assert len(made) == 5
