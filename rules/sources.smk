@@ -103,7 +103,7 @@ use rule job as fetch_rows with:
     resources:
         **small(60),
     params:
-        **said_of(dataset_of, "where", "between", "unique", "licence"),
+        **said_of(dataset_of, "where", "between", "unique", "duplicates", "licence"),
         code=code("atlas.sources.raw_rows:fetch_rows"),
         network=True,
         name="{dataset}",

@@ -89,7 +89,10 @@ class Splits(Entry):
         "shares apply one after another ([0.1, 0.8] is 80 % of the first 10 %).",
     )
     most: int | None = Field(
-        default=None, ge=1, description="At most so many rows of the region, the first ones."
+        default=None,
+        ge=1,
+        description="Where there are so many raw rows, the region is the first of them, whatever "
+        "`region` says.",
     )
     parts: list[Name] = Field(
         default=["first", "second", "third"],
@@ -125,6 +128,11 @@ class Dataset(Entry):
         default=None,
         description="Dotted path whose equal values make two raw rows duplicates "
         "(default: the whole row).",
+    )
+    duplicates: Literal["drop", "keep"] = Field(
+        default="drop",
+        description="Whether raw rows that were there before are left out; the published code keeps "
+        "them, and its bounds of splits count them.",
     )
     cut: str | None = Field(
         default=None, description="Column of the prompt that the length policy `cut` may shorten."

@@ -47,6 +47,31 @@ class Length(Entry):
     )
 
 
+class Labels(Entry):
+    """Which tokens of a row are learnt (sft)."""
+
+    end: bool = Field(
+        default=True,
+        description="Whether the end token is learnt, so that the model stops; the published trainer "
+        "takes it for padding, and its models never learn to stop.",
+    )
+    template: str | None = Field(
+        default=None,
+        description="Text after whose last place in a row the loss begins, by its tokens without the "
+        "first; prompt and completion are then tokenised as one text, as published (`### Response:`), "
+        "and a row whose prompt fills the length stays, with nothing to learn. Without it, they are "
+        "tokenised apart, and the completion is learnt.",
+    )
+    match: Literal["rest", "second"] = Field(
+        default="rest",
+        description="Tokens of the template that are looked for: rest, all but the first; second, "
+        "the second alone, so that what is left of the template is learnt, too.",
+    )
+    datasets: dict[Name, Literal["rest", "second"]] = Field(
+        default={}, description="Another `match` for some datasets."
+    )
+
+
 class Grpo(Entry):
     """Group relative policy optimisation: completions are sampled, a program rewards them."""
 
@@ -122,6 +147,7 @@ class Recipe(Entry):
         default=100, ge=1, description="Steps between checkpoints; a killed training resumes there."
     )
     length: Length = Field(default=Length(), description="Length policy.")
+    labels: Labels = Field(default=Labels(), description="Which tokens are learnt (sft).")
 
     @model_validator(mode="after")
     def _faster(self) -> "Recipe":

@@ -56,9 +56,9 @@ def split_rows(
 ) -> range:  # fmt: skip
     """Numbers of the rows of a split.
 
-    The region is the first share of all rows (shares apply in turn, each rounded down), at most
-    `most` of them; its parts are contiguous and equal, the last one takes what remains. ``rest``
-    is what follows the region, or everything where the region is everything.
+    The region is the first `most` rows where there are so many, else the first share of all rows
+    (shares apply in turn, each rounded down); its parts are contiguous and equal, the last one
+    takes what remains. ``rest`` is what follows the region, or everything where that is everything.
 
     :raises AtlasError: where a part would have no row.
     """
@@ -66,7 +66,7 @@ def split_rows(
     for share in region:
         # Guards against 0.1 * 0.3-like products falling just below a whole number.
         end = int(end * share + 1e-9)
-    end = min(end, most or end)
+    end = most if most and total >= most else end
     size = end // len(parts)
     if size == 0:
         raise AtlasError(

@@ -1,11 +1,12 @@
 """The rows that a model is trained on: mixed, drawn, made to fit, as tokens."""
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from atlas.datasets.labels import APART, Labelled, Labels
 from atlas.errors import AtlasError
 from atlas.files import read_jsonl, write_json, write_jsonl
 from atlas.networks.tokens import Tokens
@@ -20,12 +21,14 @@ def prepare_rows(
 ) -> None:  # fmt: skip
     """Write the tokens that a model is trained on, and what became of each dataset's rows.
 
-    sft rows have ``input_ids`` and ``completion_start`` (position of the first token with a
-    loss); dpo rows ``prompt_ids``, ``chosen_ids``, ``rejected_ids``; grpo rows ``prompt``,
-    ``prompt_ids`` and ``entry`` (the raw row, which the grader reads); cpt rows ``input_ids``,
-    packed. Each names its ``dataset``, ``split`` and ``row`` (cpt: ``rows``).
+    sft rows have ``input_ids``, ``completion_start`` (position of the first token with a loss)
+    and, where it is not their length, ``completion_end`` (that after the last); dpo rows
+    ``prompt_ids``, ``chosen_ids``, ``rejected_ids``; grpo rows ``prompt``, ``prompt_ids`` and
+    ``entry`` (the raw row, which the grader reads); cpt rows ``input_ids``, packed. Each names its
+    ``dataset``, ``split`` and ``row`` (cpt: ``rows``).
 
-    :param data: dataset, split, share, rows and max_tokens of each entry of the mixture.
+    :param data: dataset, split, share, rows, max_tokens and labels
+        (:class:`atlas.datasets.labels.Labels`) of each entry of the mixture.
     :param total: rows to draw from the mixture (None: as many as there are).
     :param length: ``policy`` for rows that are too long.
     :param raw, room: for grpo: raw rows of each entry, and tokens that a completion may have.
@@ -40,7 +43,7 @@ def prepare_rows(
     entries = [read_jsonl(file) for file in raw or []] or [None] * len(data)
     for entry, source, size, problems in zip(data, sources, sizes, entries, strict=True):
         name = f"{entry['dataset']}/{entry['split']}"
-        fit = Fit(tokens, entry["max_tokens"], length["policy"])
+        fit = Fit(tokens, entry["max_tokens"], length["policy"], entry["labels"])
         # Rows are tried in a random order until there are enough that fit.
         picked: list[dict[str, Any]] = []
         for row in source if size is None else draw.sample(source, len(source)):
@@ -63,7 +66,8 @@ def prepare_rows(
         report.append({
             "dataset": entry["dataset"], "split": entry["split"], "rows_in_split": len(source),
             "rows_read": fit.read, "rows_cut": fit.cut, "rows_truncated": fit.truncated,
-            "rows_dropped": fit.dropped, "rows_refused": 0, "rows": len(picked),
+            "rows_dropped": fit.dropped, "rows_refused": 0, "rows_unlearnt": fit.unlearnt,
+            "rows": len(picked),
         })  # fmt: skip
     if objective == "cpt":
         chosen = pack(chosen, max(entry["max_tokens"] for entry in data))
@@ -111,10 +115,15 @@ class Fit:
     tokens: Tokens
     max_tokens: int
     policy: str
+    settings: Mapping[str, Any] = field(default_factory=lambda: APART)
     read: int = 0
     cut: int = 0
     truncated: int = 0
     dropped: int = 0
+    unlearnt: int = 0
+
+    def __post_init__(self) -> None:
+        self.labels = Labels(self.tokens, self.settings)
 
     def row(self, row: dict[str, Any], where: str) -> dict[str, Any] | None:
         """Tokens of a row, or None where it is dropped."""
@@ -123,17 +132,22 @@ class Fit:
             return {"input_ids": self.tokens.text(row["text"], close=True)}
         if "messages" in row:
             whole, start = self.tokens.exchange(row["messages"])
-            return self._finish(whole[:start], {"completion": whole[start:]}, where)
-        keys = ["completion"] if "completion" in row else ["chosen", "rejected"]
-        answers = {key: self.tokens.text(row[key], close=True) for key in keys}
-        room = self.max_tokens - max(len(ids) for ids in answers.values())
+            return self._learnt(self.labels.exchange(whole, start), where)
+        if "completion" in row:
+            found = self.labels.of(row["prompt"], row["completion"])
+            if self._may_cut(row, len(found.ids) - self.max_tokens):
+                shorter = self._shorten(
+                    row, lambda p: len(self.labels.of(p, row["completion"]).ids)
+                )
+                found = found if shorter is None else self.labels.of(shorter, row["completion"])
+            return self._learnt(found, where)
+        answers = {key: self.tokens.text(row[key], close=True) for key in ("chosen", "rejected")}
+        longest = max(len(ids) for ids in answers.values())
         prompt = self.tokens.prompt(row["prompt"])
-        if len(prompt) > room and self.policy == "cut" and row["cuttable"]:
-            shorter = self._shorten(row["prompt"], row["cuttable"], room)
-            if shorter is not None:
-                prompt = shorter
-                self.cut += 1
-        return self._finish(prompt, answers, where)
+        if self._may_cut(row, len(prompt) + longest - self.max_tokens):
+            shorter = self._shorten(row, lambda p: len(self.tokens.prompt(p)) + longest)
+            prompt = prompt if shorter is None else self.tokens.prompt(shorter)
+        return self._preferred(prompt, answers, where)
 
     def problem(self, row: Row, room: int, entry: Row, where: str) -> Row | None:
         """A prompt that leaves room for a completion, with its raw row, or None if dropped."""
@@ -149,37 +163,64 @@ class Fit:
             return None
         return {"prompt": row["prompt"], "prompt_ids": prompt, "entry": entry}
 
-    def _finish(self, prompt: list[int], answers: dict[str, list[int]], where: str) -> Row | None:
-        longest = max(len(ids) for ids in answers.values())
-        if len(prompt) + longest > self.max_tokens:
-            if self.policy == "refuse":
-                raise AtlasError(
-                    f"{where}: {len(prompt)} tokens of prompt and {longest} of completion do not "
-                    f"fit into {self.max_tokens}; raise length.max_tokens, or choose the policy "
-                    "cut, truncate or drop."
-                )
-            if self.policy in ("cut", "drop") or len(prompt) >= self.max_tokens:
-                self.dropped += 1
+    def _learnt(self, found: Labelled, where: str) -> Row | None:
+        """A row of supervised fine-tuning; one whose prompt fills the length is kept as published."""
+        if not self._fits(found.start, len(found.ids) - found.start, where):
+            if self._is_dropped(found.start, keep=self.labels.together):
                 return None
-            self.truncated += 1
+            found = found.cut(self.max_tokens)
+        self.unlearnt += found.start >= found.end
+        return found.row()
+
+    def _preferred(
+        self, prompt: list[int], answers: dict[str, list[int]], where: str
+    ) -> Row | None:
+        if not self._fits(len(prompt), max(len(ids) for ids in answers.values()), where):
+            if self._is_dropped(len(prompt)):
+                return None
             room = self.max_tokens - len(prompt)
             answers = {key: ids[:room] for key, ids in answers.items()}
-        if "completion" in answers:
-            return {"input_ids": prompt + answers["completion"], "completion_start": len(prompt)}
-        return {"prompt_ids": prompt, "chosen_ids": answers["chosen"],
-                "rejected_ids": answers["rejected"]}  # fmt: skip
+        return {"prompt_ids": prompt, **{f"{key}_ids": ids for key, ids in answers.items()}}
 
-    def _shorten(self, prompt: str, span: list[int], room: int) -> list[int] | None:
-        """Cut the end of a span of the prompt until the prompt has at most `room` tokens."""
-        start, end = span
+    def _fits(self, prompt: int, longest: int, where: str) -> bool:
+        """Whether so many tokens of prompt and completion fit."""
+        if prompt + longest <= self.max_tokens:
+            return True
+        if self.policy == "refuse":
+            raise AtlasError(
+                f"{where}: {prompt} tokens of prompt and {longest} of completion do not "
+                f"fit into {self.max_tokens}; raise length.max_tokens, or choose the policy "
+                "cut, truncate or drop."
+            )
+        return False
+
+    def _is_dropped(self, prompt: int, *, keep: bool = False) -> bool:
+        """Whether a row that is too long goes; else its end does.
+
+        :param keep: whether it stays where its prompt fills the length.
+        """
+        drops = self.policy in ("cut", "drop") or (prompt >= self.max_tokens and not keep)
+        self.dropped += drops
+        self.truncated += not drops
+        return drops
+
+    def _may_cut(self, row: Row, excess: int) -> bool:
+        return excess > 0 and self.policy == "cut" and bool(row["cuttable"])
+
+    def _shorten(self, row: Row, size: Callable[[str], int]) -> str | None:
+        """Cut the end of a span of the prompt until the row fits; None where it never does.
+
+        :param size: prompt -> tokens of the row with it.
+        """
+        prompt, (start, end) = row["prompt"], row["cuttable"]
         offsets = self.tokens.offsets(prompt[start:end])
         keep = len(offsets)
         while keep > 0:
-            kept = prompt[start : start + offsets[keep - 1][1]]
-            ids = self.tokens.prompt(prompt[:start] + kept + prompt[end:])
-            if len(ids) <= room:
-                return ids
-            keep -= max(1, len(ids) - room)
+            shorter = prompt[: start + offsets[keep - 1][1]] + prompt[end:]
+            if (excess := size(shorter) - self.max_tokens) <= 0:
+                self.cut += 1
+                return str(shorter)
+            keep -= max(1, excess)
         return None
 
 

@@ -7,18 +7,21 @@ from atlas.plan.resolved import Plan
 
 def recipe_params(plan: Plan, model: str) -> dict[str, Any]:
     """What of a recipe the training reads; rows and lengths are the datasets' business."""
-    recipe = plan.recipe(model).model_dump(exclude={"rows", "length"})
+    recipe = plan.recipe(model).model_dump(exclude={"rows", "length", "labels"})
     other = {"lora", "ia3", "grpo"} - {recipe["parameters"], recipe["objective"]}
     return {key: value for key, value in recipe.items() if key not in other}
 
 
 def row_params(plan: Plan, model: str) -> list[dict[str, Any]]:
-    """Entries of a model's mixture, with the length that each may have."""
-    length = plan.recipe(model).length
+    """Entries of a model's mixture, with the length that each may have, and what of it is learnt."""
+    recipe = plan.recipe(model)
+    length, labels = recipe.length, recipe.labels
     return [
-        {**d.model_dump(), "max_tokens": length.datasets.get(d.dataset, length.max_tokens)}
+        {**d.model_dump(), "max_tokens": length.datasets.get(d.dataset, length.max_tokens),
+         "labels": {"end": labels.end, "template": labels.template,
+                    "match": labels.datasets.get(d.dataset, labels.match)}}
         for d in plan.models[model].data
-    ]
+    ]  # fmt: skip
 
 
 def graded_rows(plan: Plan, model: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Raw rows of a dataset, as published, duplicates dropped, one JSON object per line."""
+"""Raw rows of a dataset, as published, one JSON object per line; duplicates may go."""
 
 import fnmatch
 import gzip
@@ -20,15 +20,16 @@ BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "c
 
 def fetch_rows(
     *, name: str, source: dict[str, Any], where: dict[str, list[str]],
-    between: dict[str, list[str]], unique: str | None, licence: str, cache: str, rows: Path,
-    record: Path
+    between: dict[str, list[str]], unique: str | None, duplicates: str, licence: str, cache: str,
+    rows: Path, record: Path
 ) -> None:  # fmt: skip
     """Bring the rows of a dataset into results/; a row's id is its line there, from 0.
 
     :param where: dotted path -> patterns (globs), of which the value must match one.
     :param between: dotted path -> first and last value, compared as numbers where all three are
         numbers, else as text (dates as 2021-03, versions as 1.0).
-    :param unique: dotted path that tells duplicates (None: the whole row).
+    :param unique: dotted path that tells duplicates (None: the whole row), which are dropped, or
+        kept.
     :raises AtlasError: for a file without rows, a broken line, a digest that differs.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -44,7 +45,7 @@ def fetch_rows(
             value = lookup(row, unique, place) if unique else row
             _refuse_odd_values(row, place)
             key = json.dumps(value, sort_keys=True, ensure_ascii=False)
-            if key not in seen:
+            if duplicates == "keep" or key not in seen:
                 seen.add(key)
                 kept.append(row)
     if not kept:

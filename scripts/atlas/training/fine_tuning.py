@@ -221,7 +221,7 @@ def _encoded_trainer(
         shared["model"] = get_peft_model(shared["model"], adapter)
     rows = [
         {"input_ids": tokens.encoder(row["input_ids"][: row["completion_start"]]),
-         "labels": row["input_ids"][row["completion_start"] :]}
+         "labels": _labelled(row)["labels"][row["completion_start"] :]}
         for row in data
     ]  # fmt: skip
     arguments = {key: value for key, value in arguments.items() if key != "max_length"}
@@ -234,8 +234,10 @@ def _encoded_trainer(
 
 def _labelled(row: dict[str, Any]) -> dict[str, list[int]]:
     """Tokens and labels; -100 where there is no loss."""
-    start = row["completion_start"]
-    return {"input_ids": row["input_ids"], "labels": [-100] * start + row["input_ids"][start:]}
+    ids, start = row["input_ids"], row["completion_start"]
+    end = row.get("completion_end", len(ids))
+    labels = [-100] * start + ids[start:end] + [-100] * (len(ids) - end)
+    return {"input_ids": ids, "labels": labels}
 
 
 class _Own:

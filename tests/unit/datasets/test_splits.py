@@ -200,7 +200,7 @@ def test_a_template_that_fails_is_one_sentence(tmp_path, template):
         split(tmp_path, ROWS, template=template)
 
 
-def test_at_most_so_many_rows_of_the_region():
+def test_the_first_rows_where_there_are_so_many():
     parts = ["first", "second", "third"]
 
     def cut(split, most):
@@ -209,6 +209,7 @@ def test_at_most_so_many_rows_of_the_region():
     assert cut("region", 10) == list(range(10))
     assert cut("third", 10) == [6, 7, 8, 9]
     assert cut("rest", 10) == list(range(10, 100))
-    assert cut("region", 60) == cut("region", None) == list(range(50))
+    assert cut("region", 60) == list(range(60))
+    assert cut("region", 101) == cut("region", None) == list(range(50))
     with pytest.raises(AtlasError, match="too few for the splits"):
         cut("first", 2)

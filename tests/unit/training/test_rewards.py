@@ -65,7 +65,7 @@ def test_equal_settings_make_equal_problems(tmp_path):
         rows, record = tmp_path / f"{run}.jsonl", tmp_path / f"{run}.json"
         source = {"reasoning_gym": {"task": "basic_arithmetic", "rows": 60, "seed": 1,
                                     "config": SUMS}}  # fmt: skip
-        fetch_rows(name="sums", source=source, where={}, between={}, unique="question",
+        fetch_rows(name="sums", source=source, where={}, between={}, unique="question", duplicates="drop",
                    licence="apache-2.0", cache="none", rows=rows, record=record)  # fmt: skip
         written.append((rows.read_bytes(), record.read_bytes()))
     assert written[0] == written[1]
