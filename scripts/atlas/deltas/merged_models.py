@@ -124,6 +124,12 @@ class Merge:
             other = self.delta.shapes[copies.get(name, name)]
             refuse_shapes(name, other, f"the delta {self.meta['name']}", tensor.shape, self.what)
         if self.adapter:
+            if not any(f"{name}.weight" in found for name in self.adapter.modules):
+                raise AtlasError(
+                    f"{self.adapter.name}: its base is stored under other names than its network has, "
+                    "as multimodal ones are, or is another; merge the adapter (PEFT's "
+                    "merge_and_unload), and apply the delta to the merged model."
+                )
             check_fits(self.adapter, {name: t.shape for name, t in found.items()})
         return copies
 

@@ -238,7 +238,7 @@ def base_from_model(
     link(files["tokenizer_config.json"], tokenizer_config)
     known = read_json(origin["base.json"])
     if adapter:
-        _write_merged(load_adapter(model), base, weight_names, weights, config)
+        _write_merged(model, base, weight_names, weights, config)
     else:
         place_weights([p for p in model if ".safetensors" in p.name], weight_names, weights)
     if "generation" in known:
@@ -250,17 +250,20 @@ def base_from_model(
 
 
 def _write_merged(
-    adapter: Adapter | PeftAdapter, base: Sequence[Path], names: list[str], weights: list[Path],
-    config: Path,
-) -> None:  # fmt: skip
+    model: Sequence[Path], base: Sequence[Path], names: list[str], weights: list[Path], config: Path
+) -> None:
     """Weights of a base with an adapter in them, rounded once to the base's dtype.
 
     :param config: that of the base, which an adapter with another vocabulary replaces.
     """
-    stored = Weights(base)
+    stored, adapter = Weights(base), load_adapter(model)
     if isinstance(adapter, Adapter):
-        write_shards(weights, names, merged(stored, adapter))
-        return
+        # Where the files of the base call its tensors as its network does.
+        if all(f"{name}.weight" in stored for name in adapter.modules):
+            write_shards(weights, names, merged(stored, adapter))
+            return
+        file = by_name(model)["adapter_model.safetensors"]
+        adapter = PeftAdapter(adapter.name, file, adapter.config, adapter.metadata)
     network = merged_by_peft(NamedWeights(base).network(), adapter)
     dtype = next(tensor.dtype for tensor in stored.values())
     with tempfile.TemporaryDirectory(dir=weights[0].parent) as place:

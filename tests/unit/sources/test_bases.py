@@ -15,6 +15,8 @@ from atlas.networks.tokens import load_tokenizer
 from atlas.sources.bases import base_from_model
 from atlas.weights.tensors import Weights
 from unit.conftest import LLAMA, TINY_BASE, load, make_base, make_full, make_lora
+from unit.networks.kinds import make_base as make_kind_of_base
+from unit.networks.model_kinds import EMBEDDED
 
 TIED = {
     "random": {"architecture": "llama", "seed": 1, "config": {**LLAMA, "tie_word_embeddings": True}}
@@ -256,3 +258,20 @@ def test_an_adapter_that_peft_merges(tiny_base, base_folder, tmp_path, settings)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     assert [sha256_file(file) for file in tiny_base] == before
     assert len(made) == 5
+
+
+def test_an_adapter_of_a_base_that_is_stored_under_other_names(tmp_path):
+    from peft import PeftModel
+
+    kind = EMBEDDED["lora of gemma3"]
+    make_kind_of_base(tmp_path / "gemma3", kind.base)
+    kind.make(tmp_path / "gemma3", tmp_path / "m")
+    about = {"name": "gemma3", "weights_sha256": "x", "origin": {}}
+    (tmp_path / "gemma3/base.json").write_text(json.dumps(about))
+    files = [tmp_path / "m" / name for name in ("adapter_config.json", "adapter_model.safetensors")]
+    derive(sorted((tmp_path / "gemma3").iterdir()), files, True, tmp_path / "out")
+    reference = PeftModel.from_pretrained(load(tmp_path / "gemma3"), tmp_path / "m").eval()
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.inference_mode():
+        found, expected = load(tmp_path / "out")(ids).logits, reference(ids).logits
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
