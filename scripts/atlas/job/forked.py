@@ -114,6 +114,8 @@ def request(
         "environment": environment, "libraries": sorted(libraries), "name": name,
         "arguments": [str(Path(script).absolute()), *arguments],
         "folder": str(Path.cwd()), "path": sys.path, "umask": mask,
+        # A shell lets what it starts in the background ignore it.
+        "interrupted": signal.getsignal(signal.SIGINT) != signal.SIG_IGN,
         "processors": sorted(os.sched_getaffinity(0)),
         "limits": [(kind, resource.getrlimit(kind)) for kind in sorted(kinds)],
     }  # fmt: skip

@@ -311,7 +311,8 @@ def _become(streams: list[int], request: dict[str, Any], keeper: int) -> NoRetur
     for number, place in zip(streams, range(3), strict=True):
         os.dup2(number, place)
         os.close(number)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    heard = signal.default_int_handler if request["interrupted"] else signal.SIG_IGN
+    signal.signal(signal.SIGINT, heard)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     status = 1
     try:

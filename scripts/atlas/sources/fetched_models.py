@@ -1,6 +1,7 @@
 """Models made elsewhere: fetched, checked against their base, kept as they stand."""
 
 import contextlib
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,14 @@ def checked(
     """
     named = by_name(base)
     record: dict[str, Any] = read_json(named["base.json"])
-    check_model(blank(named["config.json"].parent), read_model(files, record, base_names))
+    check_model(_blank(named["config.json"].parent), read_model(files, record, base_names))
     return record
+
+
+@functools.cache
+def _blank(folder: Path) -> Any:
+    """The blank network of a base, made once for all models of a job."""
+    return blank(folder)
 
 
 def fetch_adapters(

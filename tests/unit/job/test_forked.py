@@ -132,8 +132,10 @@ def test_a_signal_reaches_it(root, tmp_path):
 
 
 def test_ctrl_c_is_an_exception_in_it(root, tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # where tests run in the background
     code = "try:\n  " + PID + "time.sleep(60)\nexcept KeyboardInterrupt: os._exit(6)"
     process = job(tmp_path, code)
+    signal.signal(signal.SIGINT, before)
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 6
