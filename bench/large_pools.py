@@ -111,7 +111,8 @@ def main() -> None:
         check_out(folder)
         prepare(folder, given.models, given.shards, given.keep_weights)
         show("dry run", measure(folder, *ASKED, "-n", "--quiet", "all"))
-        pretend(folder, *ASKED)
+        for _ in range(1 + given.keep_weights):  # what follows the checkpoint shows when it is done
+            pretend(folder, *ASKED)
         show("nothing to do", idle(folder, *ASKED, "--cores", "1"))
 
 
