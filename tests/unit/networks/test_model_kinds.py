@@ -217,3 +217,24 @@ def test_what_came_before_leaves_no_mark(name, bases, tmp_path):
             rows.append(base.alone.last_token(network, name).tobytes())
         assert torch.equal(torch.random.get_rng_state(), state)
     assert rows[0] == rows[1]
+
+
+MIXED = ("lora", "rslora", "dora", "embeddings", "grown", "ia3", "loha", "oft", "prompt", "from pissa",
+         "full, rope_theta", "merged: dora")  # fmt: skip
+
+
+def test_the_order_of_a_mixed_pool_changes_no_byte(bases, tmp_path):
+    base = bases("llama")
+    models = {}
+    for number, name in enumerate(MIXED):
+        assert EMBEDDED[name].base == "llama"
+        models[name] = read(written(EMBEDDED[name], base, tmp_path / str(number)))
+    rows = []
+    for order in (MIXED, MIXED[::-1]):
+        found = {}
+        for name in order:
+            with applied(base.network, models[name]) as network:
+                found[name] = base.together.last_token(network, name).tobytes()
+        rows.append(found)
+    assert rows[0] == rows[1]
+    base.assert_untouched()
