@@ -21,6 +21,7 @@ from atlas.job import deathwatch, forkserver, usage
 from atlas.job.environment import environment_of
 
 VARIABLE = "DELTA_ATLAS_FORKSERVER"
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _root: subprocess.Popen[bytes] | None = None  # it ends when its standard input does, which is ours
 
 
@@ -68,8 +69,13 @@ def takes(snakemake: Any) -> bool:
     root = environment.pop(VARIABLE, None)
     libraries = snakemake.params.code["distributions"]
     asked = request(sys.argv[0], sys.argv[1:], environment, libraries, snakemake.rule)
+    # A signal that comes in between waits until it can be passed on.
+    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
     connection = ask(root, asked, (0, 1, 2)) if root else None
-    return _end_as_the_job(connection) if connection else False
+    if connection:
+        _end_as_the_job(connection)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
+    return False
 
 
 def ask(
@@ -128,8 +134,9 @@ def _end_as_the_job(connection: socket.socket) -> NoReturn:
     def pass_on(number: int, frame: FrameType | None) -> None:
         connection.send(bytes([number]))
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in PASSED_ON:
         signal.signal(number, pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     try:
         status = forkserver.receive(connection)[0]["status"]
     except (OSError, EOFError):
