@@ -21,8 +21,7 @@ from atlas.digests import joint_digest, sha256_file
 from atlas.errors import AtlasError
 from atlas.files import by_folder, by_name, read_json, write_csv
 from atlas.networks.architectures import blank
-from atlas.networks.full_models import FullModel
-from atlas.networks.shards import Model, applied, check_model, read_model
+from atlas.networks.shards import Model, applied, read_model
 from atlas.networks.swap import load_base
 from atlas.prefetch import prefetched
 from atlas.progress import Progress
@@ -32,10 +31,10 @@ from atlas.sources.fetched_models import (
     SETTINGS,
     bring_adapter,
     bring_full,
+    fit,
     pinned,
     told_as,
 )
-from atlas.weights.tensors import Weights, check_stored
 
 REPORT_COLUMNS = ("model", "base", "commit", "sha256", "bytes", "reason")
 # Models that are fetched while others are embedded: at once, and on this machine at a time.
@@ -114,15 +113,13 @@ def check_shard(
     progress = Progress(len(models), "model")
     rows: list[dict[str, Any]] = []
     for base, files in sorted(by_folder(bases).items()):
-        use = partial(_check, blank(files[0].parent))
+        network = blank(files[0].parent)
+
+        def use(_: Fetched, model: Model, network: Any = network) -> None:
+            fit(network, model)
+
         rows += _reported(models, files, base_names[base], Path(cache), True, progress, use)
     write_csv(report, REPORT_COLUMNS, sorted(rows, key=lambda row: row["model"]))
-
-
-def _check(network: Any, fetched: Fetched, model: Model) -> None:
-    if isinstance(model, FullModel):
-        check_stored(Weights(fetched.files), fetched.folder.name)
-    check_model(network, model)
 
 
 def _reported(

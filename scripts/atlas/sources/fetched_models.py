@@ -10,7 +10,8 @@ from atlas.digests import weights_digest
 from atlas.errors import AtlasError
 from atlas.files import PICKLES, by_folder, by_name, copy, link, read_json
 from atlas.networks.architectures import blank
-from atlas.networks.shards import check_model, read_model
+from atlas.networks.full_models import FullModel
+from atlas.networks.shards import Model, check_model, read_model
 from atlas.progress import Progress
 from atlas.sources import hub
 from atlas.weights.model_cards import write_card
@@ -53,8 +54,19 @@ def checked(
     """
     named = by_name(base)
     record: dict[str, Any] = read_json(named["base.json"])
-    check_model(_blank(named["config.json"].parent), read_model(files, record, base_names))
+    fit(_blank(named["config.json"].parent), read_model(files, record, base_names))
     return record
+
+
+def fit(network: Any, model: Model) -> None:
+    """Refuse a model that cannot be used: of a full one, all weights are read, too.
+
+    :param network: the base, blank.
+    :raises AtlasError: saying why.
+    """
+    if isinstance(model, FullModel):
+        check_stored(Weights(sorted(model.folder.glob("*.safetensors*"))), model.name)
+    check_model(network, model)
 
 
 @functools.cache
@@ -107,7 +119,6 @@ def fetch_full(
     """
     with hub.beside(cache) as scratch, told_as(source, folder := Path(scratch) / model):
         origin, stored = bring_full(source, Path(cache), folder, base)
-        check_stored(Weights([folder / name for name in stored]), model)
         record = checked([folder / name for name in (*SETTINGS, *stored)], base, [])
         for name, target in zip(SETTINGS, [config, *tokenizer], strict=True):
             link(folder / name, target)
@@ -130,18 +141,22 @@ def pinned(source: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
 def told_as(source: Mapping[str, Any], folder: Path) -> Iterator[None]:
     """Within this context, a model is in a folder for a moment, and errors name where it is from."""
     folder.mkdir(exist_ok=True)
-    found = source.get("hub")
-    where = (
-        "/".join(filter(None, (found["repo"], found.get("subfolder"))))
-        if found
-        else source["local"]
-    )
     try:
         yield
     except hub.UnreachableError:
         raise
     except AtlasError as error:
-        raise AtlasError(str(error).replace(str(folder), where)) from None
+        raise AtlasError(str(error).replace(str(folder), _where(source))) from None
+
+
+def _where(source: Mapping[str, Any]) -> str:
+    """Where a model comes from, as its user wrote it."""
+    found = source.get("hub")
+    return (
+        "/".join(filter(None, (found["repo"], found.get("subfolder"))))
+        if found
+        else source["local"]
+    )
 
 
 class Place:
@@ -156,7 +171,7 @@ class Place:
             found, self.commit = pinned(source)
             self.repo = found["hub"]["repo"]
             self.inside = found["hub"].get("subfolder") or ""
-            self.where = f"{self.repo}/{self.inside}".rstrip("/")
+            self.where = _where(source)
             self.origin = f"Fetched from {self.where} at the commit {self.commit}."
         else:
             self.commit, self.folder = "", Path(source["local"]).expanduser()
