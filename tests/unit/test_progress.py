@@ -62,7 +62,10 @@ def test_on_a_terminal_a_line_takes_the_place_of_the_line_of_the_run(monkeypatch
     monkeypatch.setattr(progress, "_label", "")
     progress.attach(inside, "train m")
     say("loads it")
-    assert os.read(terminal, 100) == b"\r\x1b[K  train m | loads it\r\n"
+    shown = b""
+    while not shown.endswith(b"\n"):  # a read may return a part of what is there
+        shown += os.read(terminal, 100)
+    assert shown == b"\r\x1b[K  train m | loads it\r\n"
     progress._terminal.close()
     os.close(inside)
     os.close(terminal)
