@@ -53,7 +53,7 @@ use rule job as prepare_rows with:
         data=lambda w: training.row_params(PLAN, w.model),
         total=lambda w: PLAN.recipe(w.model).rows,
         seed=lambda w: PLAN.models[w.model].seed,
-        length=lambda w: {"policy": PLAN.recipe(w.model).length.policy},
+        length=lambda w: training.length_params(PLAN, w.model),
         room=lambda w: training.completion_room(PLAN, w.model),
     message:
         "prepare the rows of {wildcards.model}"

@@ -23,7 +23,7 @@ use rule job as train_adapter with:
         code=code("atlas.training.fine_tuning:train"),
         model="{model}",
         address=base_address,
-        dtype=base_dtype,
+        dtype=lambda w: training.dtype(PLAN, w.model),
         recipe=lambda w: training.recipe_params(PLAN, w.model),
         datasets=lambda w: training.dataset_licences(PLAN, w.model),
         seed=lambda w: PLAN.models[w.model].seed,

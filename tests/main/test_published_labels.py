@@ -23,6 +23,7 @@ from atlas.configuration.datasets import Dataset
 from atlas.datasets.splits import make_split
 from atlas.datasets.training_rows import prepare_rows
 from atlas.files import read_jsonl
+from atlas.training.fine_tuning import _labelled
 
 pytestmark = pytest.mark.main
 DATASETS = ("gsm8k", "hellaswag", "privacy_policy_qa", "pubmedqa", "mbpp")
@@ -136,11 +137,9 @@ def test_every_row_has_the_published_tokens_and_labels(rows, tokenizer, tmp_path
         for row, read in zip(given, whole(texts)["input_ids"], strict=True):
             tokens, labels = published(read, whole.eos_token_id, template, length)
             own = found[row["row"]]
-            start, end = own["completion_start"], own.get("completion_end", len(tokens))
-            assert own["input_ids"] == tokens
-            assert [-100] * start + tokens[start:end] + [-100] * (len(tokens) - end) == labels
-            learnt += start < end
-            unlearnt += start >= end
+            assert _labelled(own) == {"input_ids": tokens, "labels": labels}
+            learnt += (found_any := any(label != -100 for label in labels))
+            unlearnt += not found_any
     # Both kinds of rows are among them.
     assert learnt > 1000
     assert unlearnt > 10

@@ -15,8 +15,7 @@ OWN = (
 
 UNIVERSAL = (
     "Below is an instruction that describes a task. Write a response that appropriately "
-    "completes the request.\n\n### Instruction:\nPlease provide a response. "
-    "Input:{{ input }}\n\n### Response:"
+    "completes the request.\n\n### Instruction:\n{{ input }}\n\n### Response:"
 )
 
 NONE = "{{ input }}\n\n### Response:"
@@ -35,7 +34,9 @@ class Turns(Entry):
 
     system: str | None = Field(default=None, description="What stands before the conversation.")
     user: str = Field(description="The question.")
-    assistant: str = Field(description="The answer, which the model learns to write.")
+    assistant: str | None = Field(
+        default=None, description="The answer, which the model learns to write (not with dpo)."
+    )
 
 
 class Template(Entry):
@@ -48,8 +49,9 @@ class Template(Entry):
     rejected: str | None = Field(default=None, description="The other completion (dpo).")
     messages: str | Turns | None = Field(
         default=None,
-        description="Column with a conversation, cut after the first answer; or `{user: …, "
-        "assistant: …}`, which makes one. Written in the chat template of the base.",
+        description="Column with a conversation (a list of role and content, or of from and value), "
+        "cut after the first answer; or `{user: …, assistant: …}`, which makes one. Written in the "
+        "chat template of the base. With chosen and rejected: what stands before them, as it is.",
     )
     text: str | None = Field(default=None, description="Plain text (cpt).")
     variants: Variants = Field(default=Variants(), description="Frames of the prompt.")
@@ -64,20 +66,26 @@ class Template(Entry):
         """The kind of row that the template makes."""
         given = {k for k in ("input", "completion", "chosen", "rejected", "messages", "text")
                  if getattr(self, k) is not None}  # fmt: skip
-        kinds: dict[str, set[str]] = {
-            "completion": {"input", "completion"},
-            "preference": {"input", "chosen", "rejected"},
-            "messages": {"messages"},
-            "text": {"text"},
+        answered = not isinstance(self.messages, Turns) or self.messages.assistant is not None
+        kinds: dict[str, list[set[str]]] = {
+            "completion": [{"input", "completion"}],
+            "preference": [{"input", "chosen", "rejected"}, {"messages", "chosen", "rejected"}],
+            "messages": [{"messages"}] if answered else [],
+            "text": [{"text"}],
         }
-        for kind, keys in kinds.items():
-            if given == keys:
+        for kind, choices in kinds.items():
+            if given in choices:
                 return kind  # type: ignore[return-value]
         raise PydanticCustomError(
             "template",
-            "a template has input and completion, or input, chosen and rejected, or messages, "
-            "or text, not " + (", ".join(sorted(given)) or "nothing"),
+            "a template has input and completion, or input or messages with chosen and rejected, or "
+            "messages (with an assistant), or text, not " + (", ".join(sorted(given)) or "nothing"),
         )
+
+    @property
+    def framed(self) -> bool:
+        """Whether a frame (`variants`) makes its prompt."""
+        return self.input is not None
 
 
 class Splits(Entry):

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from atlas.grammar import Entry, Name, Number
+from atlas.grammar import DType, Entry, Name, Number
 
 
 class Lora(Entry):
@@ -39,11 +39,15 @@ class Length(Entry):
     datasets: dict[Name, int] = Field(
         default={}, description="Other lengths for some datasets, in tokens."
     )
-    policy: Literal["cut", "truncate", "drop", "refuse"] = Field(
+    prompt_tokens: int | None = Field(
+        default=None, ge=1, description="Of a longer prompt, the start goes first (dpo)."
+    )
+    policy: Literal["cut", "truncate", "keep_end", "drop", "refuse"] = Field(
         default="truncate",
         description="cut: shorten the dataset's `cut` column until the row fits, drop the row if "
         "it still does not; truncate: cut the end of the row, as the published trainer does; "
-        "drop: leave the row out; refuse: stop.",
+        "keep_end: cut its start, for each answer by itself, as the published trainer of preferences "
+        "does (dpo); drop: leave the row out; refuse: stop.",
     )
 
 
@@ -53,7 +57,7 @@ class Labels(Entry):
     end: bool = Field(
         default=True,
         description="Whether the end token is learnt, so that the model stops; the published trainer "
-        "takes it for padding, and its models never learn to stop.",
+        "takes it for padding, wherever it stands, and its models never learn to stop.",
     )
     template: str | None = Field(
         default=None,
@@ -101,6 +105,10 @@ class Recipe(Entry):
         "pre-training, group relative policy optimisation on verified rewards."
     )
     parameters: Literal["lora", "ia3", "full"] = Field(description="What is trained.")
+    dtype: DType | None = Field(
+        default=None,
+        description="Precision in which the base is loaded for training (null: that of the base).",
+    )
     lora: Lora = Field(default=Lora(), description="Used when parameters is lora.")
     ia3: Ia3 = Field(default=Ia3(), description="Used when parameters is ia3.")
     grpo: Grpo = Field(default=Grpo(), description="Used when objective is grpo.")
@@ -148,6 +156,16 @@ class Recipe(Entry):
     )
     length: Length = Field(default=Length(), description="Length policy.")
     labels: Labels = Field(default=Labels(), description="Which tokens are learnt (sft).")
+
+    @model_validator(mode="after")
+    def _pairs_only(self) -> "Recipe":
+        length = self.length
+        if self.objective != "dpo" and (length.policy == "keep_end" or length.prompt_tokens):
+            raise PydanticCustomError(
+                "recipe",
+                "length.policy keep_end and length.prompt_tokens are for the objective dpo",
+            )
+        return self
 
     @model_validator(mode="after")
     def _faster(self) -> "Recipe":

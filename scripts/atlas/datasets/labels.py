@@ -2,7 +2,7 @@
 
 The published trainer reads prompt and completion as one text, finds the last place of a response
 template among its tokens, and learns what follows it; the end token, which it takes for padding, is
-read and never learnt.
+read and never learnt, wherever it stands.
 """
 
 from collections.abc import Mapping
@@ -18,21 +18,25 @@ APART: dict[str, Any] = {"end": True, "template": None, "match": "rest"}
 
 @dataclass(frozen=True)
 class Labelled:
-    """Tokens of a row; those from `start` on, before `end`, are learnt."""
+    """Tokens of a row; those from `start` on are learnt, but never the token `unlearnt`."""
 
     ids: list[int]
     start: int
-    end: int
+    unlearnt: int | None = None
 
     def cut(self, size: int) -> "Labelled":
         """The first `size` tokens; where the prompt fills them, nothing is learnt."""
-        ids = self.ids[:size]
-        return Labelled(ids, min(self.start, len(ids)), min(self.end, len(ids)))
+        return Labelled(self.ids[:size], min(self.start, size), self.unlearnt)
+
+    @property
+    def learns(self) -> bool:
+        """Whether it has a token that is learnt."""
+        return any(token != self.unlearnt for token in self.ids[self.start :])
 
     def row(self) -> dict[str, Any]:
-        """As it is written; the end is told where it is not that of the row."""
+        """As it is written."""
         found: dict[str, Any] = {"input_ids": self.ids, "completion_start": self.start}
-        return found if self.end == len(self.ids) else {**found, "completion_end": self.end}
+        return found if self.unlearnt is None else {**found, "unlearnt_token": self.unlearnt}
 
 
 class Labels:
@@ -44,7 +48,8 @@ class Labels:
     """
 
     def __init__(self, tokens: Tokens, settings: Mapping[str, Any]) -> None:
-        self._tokens, self._learns_end = tokens, bool(settings["end"])
+        self._tokens = tokens
+        self._unlearnt = None if settings["end"] else tokens.end
         self._template: list[int] | None = None
         if settings["template"] is not None:
             ids = tokens.text(settings["template"], close=False)
@@ -73,5 +78,4 @@ class Labels:
 
     def exchange(self, ids: list[int], start: int) -> Labelled:
         """Tokens whose answer begins at `start`."""
-        closed = ids[-1:] == [self._tokens.end] and not self._learns_end
-        return Labelled(ids, start, max(start, len(ids) - closed))
+        return Labelled(ids, start, self._unlearnt)

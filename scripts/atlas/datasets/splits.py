@@ -15,6 +15,8 @@ from atlas.sources.raw_rows import lookup
 _OPEN, _CLOSE = "\ue000", "\ue001"
 Row = dict[str, Any]
 ROLES = ("system", "user", "assistant")
+# As ShareGPT calls them, with `from` and `value` for role and content.
+SPEAKERS = {"human": "user", "gpt": "assistant"}
 
 
 def make_split(
@@ -24,8 +26,8 @@ def make_split(
 ) -> None:  # fmt: skip
     """Write one split of a dataset.
 
-    Each row has ``row``, its line in the raw file, and by `kind`: prompt and completion; prompt,
-    chosen and rejected; messages; or text. ``cuttable`` is the span of characters of the prompt
+    Each row has ``row``, its line in the raw file, and by `kind`: prompt and completion; prompt
+    (or messages), chosen and rejected; messages; or text. ``cuttable`` is the span of characters of the prompt
     that a length policy may shorten.
 
     :raises AtlasError: for too few rows, a missing column, an empty prompt or completion.
@@ -114,20 +116,25 @@ def _renderer(
         if kind == "text":
             text = put("text", values, where)
             return {"text": text} if text.strip() else None
-        if kind == "messages":
+        row: dict[str, Any] = {}
+        if template.get("messages") is not None:
             if turns:
                 roles = [role for role in ROLES if role in sources]
-                messages = [{"role": r, "content": put(r, values, where)} for r in roles]
+                told = [{"role": r, "content": put(r, values, where)} for r in roles]
             else:
-                messages = values[template["messages"]]
-            return _first_exchange(messages, where)
-        plain = prompt(values, where)
-        row: dict[str, Any] = {"prompt": plain, "cuttable": None}
-        if cut is not None and isinstance(values[cut], str):
-            marked = values | {cut: f"{_OPEN}{values[cut]}{_CLOSE}"}
-            row["cuttable"] = _span(lambda: prompt(marked, where), plain)
-        keys = ("completion",) if kind == "completion" else ("chosen", "rejected")
-        for key in keys:
+                told = values[template["messages"]]
+            row["messages"] = _messages(told, where)
+            if kind == "messages":
+                row["messages"] = _first_exchange(row["messages"])
+            if not row["messages"] or not all(m["content"].strip() for m in row["messages"]):
+                return None
+        else:
+            row = {"prompt": prompt(values, where), "cuttable": None}
+            if cut is not None and isinstance(values[cut], str):
+                marked = values | {cut: f"{_OPEN}{values[cut]}{_CLOSE}"}
+                row["cuttable"] = _span(lambda: prompt(marked, where), row["prompt"])
+        answers = {"completion": ["completion"], "preference": ["chosen", "rejected"]}
+        for key in answers.get(kind, []):
             row[key] = put(key, values, where)
             if not row[key].strip():
                 return None
@@ -147,20 +154,27 @@ def _span(marked: Callable[[], str], plain: str) -> list[int] | None:
     return [start, end - 1] if 0 <= start <= end and same else None
 
 
-def _first_exchange(messages: Any, where: str) -> dict[str, Any] | None:
-    """A conversation up to its first answer (Tulu's cut), or None where it has no answer."""
-    if not isinstance(messages, list):
+def _messages(told: Any, where: str) -> list[dict[str, str]]:
+    """A conversation as a list of role and content."""
+    if not isinstance(told, list):
         raise AtlasError(f"{where}: a conversation is a list of messages.")
-    kept = []
-    for message in messages:
-        if not isinstance(message, dict) or not {"role", "content"} <= set(message):
+    found = []
+    for message in told:
+        if not isinstance(message, dict):
+            message = {}
+        role = message.get("role", SPEAKERS.get(message.get("from", ""), message.get("from")))
+        content = message.get("content", message.get("value"))
+        if role is None or content is None:
             raise AtlasError(f"{where}: a message has a role and a content.")
-        if not isinstance(message["content"], str):
+        if not isinstance(content, str):
             raise AtlasError(
-                f"{where}: the content of a message is text, not {type(message['content']).__name__}."
+                f"{where}: the content of a message is text, not {type(content).__name__}."
             )
-        kept.append({"role": message["role"], "content": message["content"]})
-        if message["role"] == "assistant":
-            empty = not all(m["content"].strip() for m in kept) or len(kept) < 2
-            return None if empty else {"messages": kept}
-    return None
+        found.append({"role": role, "content": content})
+    return found
+
+
+def _first_exchange(messages: list[dict[str, str]]) -> list[dict[str, str]] | None:
+    """A conversation up to its first answer (Tulu's cut), or None where it has none."""
+    ends = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+    return messages[: ends[0] + 1] if ends and ends[0] else None

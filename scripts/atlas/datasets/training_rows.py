@@ -22,15 +22,17 @@ def prepare_rows(
     """Write the tokens that a model is trained on, and what became of each dataset's rows.
 
     sft rows have ``input_ids``, ``completion_start`` (position of the first token with a loss)
-    and, where it is not their length, ``completion_end`` (that after the last); dpo rows
-    ``prompt_ids``, ``chosen_ids``, ``rejected_ids``; grpo rows ``prompt``, ``prompt_ids`` and
+    and, where there is one, ``unlearnt_token`` (which has none anywhere); dpo rows ``prompt_ids``,
+    ``chosen_ids``, ``rejected_ids``, ``chosen_prompt_start`` and ``rejected_prompt_start`` (what of
+    the prompt stands before that answer begins there); grpo rows ``prompt``, ``prompt_ids`` and
     ``entry`` (the raw row, which the grader reads); cpt rows ``input_ids``, packed. Each names its
     ``dataset``, ``split`` and ``row`` (cpt: ``rows``).
 
     :param data: dataset, split, share, rows, max_tokens and labels
         (:class:`atlas.datasets.labels.Labels`) of each entry of the mixture.
     :param total: rows to draw from the mixture (None: as many as there are).
-    :param length: ``policy`` for rows that are too long.
+    :param length: ``policy`` for rows that are too long, and ``prompt_tokens`` (dpo): of a longer
+        prompt, the start goes first (None, or not there: however long).
     :param raw, room: for grpo: raw rows of each entry, and tokens that a completion may have.
     :raises AtlasError: where rows are lacking, or a row is too long and the policy is refuse.
     """
@@ -43,7 +45,8 @@ def prepare_rows(
     entries = [read_jsonl(file) for file in raw or []] or [None] * len(data)
     for entry, source, size, problems in zip(data, sources, sizes, entries, strict=True):
         name = f"{entry['dataset']}/{entry['split']}"
-        fit = Fit(tokens, entry["max_tokens"], length["policy"], entry["labels"])
+        fit = Fit(tokens, entry["max_tokens"], length["policy"], entry["labels"],
+                  length.get("prompt_tokens"))  # fmt: skip
         # Rows are tried in a random order until there are enough that fit.
         picked: list[dict[str, Any]] = []
         for row in source if size is None else draw.sample(source, len(source)):
@@ -116,6 +119,7 @@ class Fit:
     max_tokens: int
     policy: str
     settings: Mapping[str, Any] = field(default_factory=lambda: APART)
+    prompt_tokens: int | None = None
     read: int = 0
     cut: int = 0
     truncated: int = 0
@@ -130,24 +134,15 @@ class Fit:
         self.read += 1
         if "text" in row:
             return {"input_ids": self.tokens.text(row["text"], close=True)}
+        if "chosen" in row:
+            return self._pair(row, where)
         if "messages" in row:
-            whole, start = self.tokens.exchange(row["messages"])
-            return self._learnt(self.labels.exchange(whole, start), where)
-        if "completion" in row:
-            found = self.labels.of(row["prompt"], row["completion"])
-            if self._may_cut(row, len(found.ids) - self.max_tokens):
-                shorter = self._shorten(
-                    row, lambda p: len(self.labels.of(p, row["completion"]).ids)
-                )
-                found = found if shorter is None else self.labels.of(shorter, row["completion"])
-            return self._learnt(found, where)
-        answers = {key: self.tokens.text(row[key], close=True) for key in ("chosen", "rejected")}
-        longest = max(len(ids) for ids in answers.values())
-        prompt = self.tokens.prompt(row["prompt"])
-        if self._may_cut(row, len(prompt) + longest - self.max_tokens):
-            shorter = self._shorten(row, lambda p: len(self.tokens.prompt(p)) + longest)
-            prompt = prompt if shorter is None else self.tokens.prompt(shorter)
-        return self._preferred(prompt, answers, where)
+            return self._learnt(self.labels.exchange(*self.tokens.exchange(row["messages"])), where)
+        found = self.labels.of(row["prompt"], row["completion"])
+        if self._may_cut(row, len(found.ids) - self.max_tokens):
+            shorter = self._shorten(row, lambda p: len(self.labels.of(p, row["completion"]).ids))
+            found = found if shorter is None else self.labels.of(shorter, row["completion"])
+        return self._learnt(found, where)
 
     def problem(self, row: Row, room: int, entry: Row, where: str) -> Row | None:
         """A prompt that leaves room for a completion, with its raw row, or None if dropped."""
@@ -169,18 +164,39 @@ class Fit:
             if self._is_dropped(found.start, keep=self.labels.together):
                 return None
             found = found.cut(self.max_tokens)
-        self.unlearnt += found.start >= found.end
+        self.unlearnt += not found.learns
         return found.row()
 
-    def _preferred(
-        self, prompt: list[int], answers: dict[str, list[int]], where: str
-    ) -> Row | None:
-        if not self._fits(len(prompt), max(len(ids) for ids in answers.values()), where):
-            if self._is_dropped(len(prompt)):
+    def _pair(self, row: Row, where: str) -> Row | None:
+        """A prompt and its two answers, tokenised apart as TRL does, each answer with its end token."""
+        answers = {key: row[key] for key in ("chosen", "rejected")}
+        if "messages" in row:
+            opening, answers = self.tokens.answers(row["messages"], answers)
+        else:
+            opening = row["prompt"]
+        ids = {key: self.tokens.text(text, close=True) for key, text in answers.items()}
+        longest = max(len(answer) for answer in ids.values())
+        prompt = self.tokens.text(opening, close=False)
+        if self._may_cut(row, len(prompt) + longest - self.max_tokens):
+            shorter = self._shorten(row, lambda p: len(self.tokens.text(p, close=False)) + longest)
+            prompt = prompt if shorter is None else self.tokens.text(shorter, close=False)
+        if self.prompt_tokens is not None:
+            prompt = prompt[-self.prompt_tokens :]
+        starts = dict.fromkeys(ids, 0)
+        if not self._fits(len(prompt), longest, where):
+            if self.policy == "keep_end":
+                self.truncated += 1
+                room = {key: self.max_tokens - len(answer) for key, answer in ids.items()}
+                starts = {key: max(0, len(prompt) - max(0, n)) for key, n in room.items()}
+                ids = {key: answer[-self.max_tokens :] for key, answer in ids.items()}
+            elif self._is_dropped(len(prompt)):
                 return None
-            room = self.max_tokens - len(prompt)
-            answers = {key: ids[:room] for key, ids in answers.items()}
-        return {"prompt_ids": prompt, **{f"{key}_ids": ids for key, ids in answers.items()}}
+            else:
+                ids = {key: answer[: self.max_tokens - len(prompt)] for key, answer in ids.items()}
+        found: Row = {"prompt_ids": prompt}
+        for key, answer in ids.items():
+            found |= {f"{key}_ids": answer, f"{key}_prompt_start": starts[key]}
+        return found
 
     def _fits(self, prompt: int, longest: int, where: str) -> bool:
         """Whether so many tokens of prompt and completion fit."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,22 @@ class Tokens:
         while start < len(before) and whole[start] == before[start]:
             start += 1
         return whole, start
+
+    def answers(
+        self, messages: list[dict[str, str]], answers: dict[str, str]
+    ) -> tuple[str, dict[str, str]]:
+        """A conversation by the chat template, and answers as they go on from it, as text.
+
+        As TRL renders preferences: an answer is what the whole has beyond the opening.
+        """
+        render = partial(self._whole.apply_chat_template, tokenize=False)
+        opening = render(messages, add_generation_prompt=True)
+        whole = {
+            key: render([*messages, {"role": "assistant", "content": answer}])
+            for key, answer in answers.items()
+        }
+        opening = os.path.commonprefix([opening, *whole.values()])
+        return opening, {key: text[len(opening) :] for key, text in whole.items()}
 
     @property
     def has_chat(self) -> bool:

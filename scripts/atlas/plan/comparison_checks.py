@@ -23,6 +23,10 @@ def check_comparison(config: Config, name: str, models: Mapping[str, PlannedMode
             raise AtlasError(f"{where}.models: 'base' is what the base is called here; rename it.")
     for model in comparison.rl:
         known(model, comparison.models, f"{where}.rl", "model of this comparison")
+    if "resid_post" not in comparison.streams:
+        raise AtlasError(
+            f"{where}.streams: leaves out resid_post, of which tables and figures are; name it too."
+        )
     if comparison.trajectories.prompts and comparison.prompts <= comparison.trajectories.dimensions:
         raise AtlasError(
             f"{where}.prompts: {comparison.prompts} prompts do not vary in "
@@ -31,8 +35,8 @@ def check_comparison(config: Config, name: str, models: Mapping[str, PlannedMode
         )
     for task in comparison.tasks:
         known(task, config.datasets, f"{where}.tasks", "dataset")
-        kind = config.datasets[task].template.kind()
-        if kind not in ("completion", "preference"):
+        template = config.datasets[task].template
+        if not template.framed:
             raise AtlasError(
-                f"{where}.tasks: {task} has rows of the kind {kind}, without a prompt."
+                f"{where}.tasks: {task} has rows of the kind {template.kind()}, without a prompt."
             )

@@ -267,7 +267,7 @@ class Plan:
 
     def split_file(self, data: Data, variant: str) -> str:
         """The split that an entry of `data` reads, in the frame of the model."""
-        framed = self.config.datasets[data.dataset].template.kind() in ("completion", "preference")
+        framed = self.config.datasets[data.dataset].template.framed
         suffix = f"+{variant}" if framed and variant != "own" else ""
         return f"results/datasets/{data.dataset}/{data.split}{suffix}.jsonl"
 

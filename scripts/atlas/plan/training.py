@@ -7,7 +7,7 @@ from atlas.plan.resolved import Plan
 
 def recipe_params(plan: Plan, model: str) -> dict[str, Any]:
     """What of a recipe the training reads; rows and lengths are the datasets' business."""
-    recipe = plan.recipe(model).model_dump(exclude={"rows", "length", "labels"})
+    recipe = plan.recipe(model).model_dump(exclude={"rows", "length", "labels", "dtype"})
     other = {"lora", "ia3", "grpo"} - {recipe["parameters"], recipe["objective"]}
     return {key: value for key, value in recipe.items() if key not in other}
 
@@ -22,6 +22,17 @@ def row_params(plan: Plan, model: str) -> list[dict[str, Any]]:
                     "match": labels.datasets.get(d.dataset, labels.match)}}
         for d in plan.models[model].data
     ]  # fmt: skip
+
+
+def length_params(plan: Plan, model: str) -> dict[str, Any]:
+    """What becomes of its long rows."""
+    length = plan.recipe(model).length
+    return {"policy": length.policy, "prompt_tokens": length.prompt_tokens}
+
+
+def dtype(plan: Plan, model: str) -> str:
+    """Precision in which its base is loaded for training."""
+    return plan.recipe(model).dtype or plan.pretrained(plan.models[model].base).dtype
 
 
 def graded_rows(plan: Plan, model: str) -> list[str]:

@@ -17,6 +17,7 @@ from transformers import (
     set_seed,
 )
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from atlas import device as devices
 from atlas.digests import sha256_file
@@ -192,11 +193,11 @@ def make_trainer(
         acceleration.refuse_on_seq2seq(recipe)
         return _encoded_trainer(shared, folder, data, recipe, arguments)
     if recipe["objective"] == "dpo":
-        keys = ("prompt_ids", "chosen_ids", "rejected_ids")
-        dataset = Dataset.from_list([{key: row[key] for key in keys} for row in data])
         return _Preference(
-            args=DPOConfig(beta=recipe["beta"], **arguments), train_dataset=dataset, **shared
-        )
+            args=DPOConfig(beta=recipe["beta"], remove_unused_columns=False, **arguments),
+            data_collator=_Pairs(shared["processing_class"].pad_token_id),
+            train_dataset=Dataset.from_list(data), **shared,
+        )  # fmt: skip
     if recipe["liger"]:
         acceleration.check_liger(network, device)
     settings = SFTConfig(
@@ -234,10 +235,9 @@ def _encoded_trainer(
 
 def _labelled(row: dict[str, Any]) -> dict[str, list[int]]:
     """Tokens and labels; -100 where there is no loss."""
-    ids, start = row["input_ids"], row["completion_start"]
-    end = row.get("completion_end", len(ids))
-    labels = [-100] * start + ids[start:end] + [-100] * (len(ids) - end)
-    return {"input_ids": ids, "labels": labels}
+    ids, start, unlearnt = row["input_ids"], row["completion_start"], row.get("unlearnt_token")
+    learnt = [-100 if token == unlearnt else token for token in ids[start:]]
+    return {"input_ids": ids, "labels": [-100] * start + learnt}
 
 
 class _Own:
@@ -303,6 +303,28 @@ class _Supervised(_Own, SFTTrainer):  # type: ignore[misc]
 
 class _Encoded(_Own, Seq2SeqTrainer):  # type: ignore[misc]
     """Its tokens are those that the encoder reads."""
+
+
+class _Pairs(DataCollatorForPreference):  # type: ignore[misc]
+    """Each answer behind as much of the prompt as its row keeps before it."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Answers with their prompts, padded; a loss on the answers."""
+        whole: dict[str, list[list[int]]] = {}
+        starts: list[int] = []
+        for answer in ("chosen", "rejected"):
+            kept = [row["prompt_ids"][row[f"{answer}_prompt_start"] :] for row in examples]
+            starts += [len(prompt) for prompt in kept]
+            whole[f"{answer}_ids"] = [
+                prompt + row[f"{answer}_ids"] for prompt, row in zip(kept, examples, strict=True)
+            ]
+        pairs = zip(*whole.values(), strict=True)
+        batch = super().torch_call(
+            [{"prompt_ids": [], "chosen_ids": one, "rejected_ids": other} for one, other in pairs]
+        )
+        for mask, start in zip(batch["completion_mask"], starts, strict=True):
+            mask[:start] = 0
+        return batch  # type: ignore[no-any-return]
 
 
 class _Preference(_Own, DPOTrainer):  # type: ignore[misc]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas.datasets.labels import APART, Labels
+from atlas.datasets.labels import APART, Labelled, Labels
 from atlas.datasets.training_rows import Fit, amounts, pack, prepare_rows
 from atlas.errors import AtlasError
 from atlas.files import read_jsonl, write_jsonl
@@ -142,6 +142,30 @@ def test_preferences_share_a_prompt(tokens):
     assert Fit(tokens, 8, "drop").row(pair, "w") is None
 
 
+def test_the_start_of_a_long_preference_goes(tokens):
+    """TRL's keep_end: the prompt first to its own length, then each answer with it by itself."""
+    pair = {"row": 0, "prompt": "the prompt", "cuttable": None, "chosen": "ok", "rejected": "worse"}
+    fit = Fit(tokens, 9, "keep_end", prompt_tokens=6)
+    found = fit.row(pair, "w")
+    assert tokens.decode(found["prompt_ids"]) == "prompt"
+    assert (found["chosen_prompt_start"], found["rejected_prompt_start"]) == (0, 3)
+    assert tokens.decode(found["prompt_ids"][3:] + found["rejected_ids"]) == "mptworse"
+    assert fit.truncated == 1
+    eaten = Fit(tokens, 4, "keep_end").row(pair, "w")
+    assert (eaten["chosen_prompt_start"], eaten["rejected_prompt_start"]) == (9, 10)
+    assert tokens.decode(eaten["rejected_ids"]) == "rse"
+    assert eaten["rejected_ids"][-1] == tokens.end
+
+
+def test_preferences_of_a_conversation(tokens):
+    messages = [{"role": "user", "content": "Hi?"}]
+    pair = {"row": 0, "messages": messages, "chosen": "Yes.", "rejected": "No."}
+    found = Fit(tokens, 100, "refuse").row(pair, "w")
+    assert found["prompt_ids"] == tokens.chat(messages, prompt=True)
+    answer = tokens.text("No.<|end|>\n", close=True)  # what the template closes it with, and an end
+    assert found["rejected_ids"] == answer
+
+
 def test_conversations_learn_the_answer_only(tokens):
     messages = [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Yes."}]
     found = Fit(tokens, 100, "refuse").row({"row": 0, "messages": messages}, "w")
@@ -249,19 +273,21 @@ def test_labels_by_hand(tokens):
     """A token is a byte: of the template `ab:`, the first is left out, and its last place counts."""
     ids = tokens.prompt("xab:yab:zw")
     found = Labels(tokens, {"end": False, "template": "ab:", "match": "rest"}).of("xab:ya", "b:zw")
-    assert (found.ids, found.start, found.end) == ([*ids, tokens.end], 8, 10)
-    assert found.row() == {"input_ids": found.ids, "completion_start": 8, "completion_end": 10}
+    assert found == Labelled([*ids, tokens.end], 8, tokens.end)
+    assert found.row() == {"input_ids": found.ids, "completion_start": 8,
+                           "unlearnt_token": tokens.end}  # fmt: skip
     second = Labels(tokens, {"end": True, "template": "ab:", "match": "second"}).of(
         "xab:ya", "b:zw"
     )
-    assert (second.start, second.end) == (7, 11)
-    assert "completion_end" not in second.row()
+    assert second == Labelled([*ids, tokens.end], 7)
+    assert "unlearnt_token" not in second.row()
     nowhere = Labels(tokens, {"end": False, "template": "cd:", "match": "rest"}).of("xab:", "zw")
-    assert nowhere.start == nowhere.end == len(nowhere.ids) == 7
-    short = found.cut(6)
-    assert (short.start, short.end, len(short.ids)) == (6, 6, 6)
+    assert nowhere.start == len(nowhere.ids) == 7
+    assert not nowhere.learns
+    assert found.cut(6) == Labelled(found.ids[:6], 6, tokens.end)
     apart = Labels(tokens, APART | {"end": False}).of("xab:", "zw")
-    assert (apart.start, apart.end, len(apart.ids)) == (4, 6, 7)
+    assert (apart.start, len(apart.ids), apart.learns) == (4, 7, True)
+    assert not Labelled([1, 2, tokens.end], 2, tokens.end).learns
     with pytest.raises(AtlasError, match=r"labels\.template: 'a' is one token"):
         Labels(tokens, {"end": False, "template": "a", "match": "rest"})
 
@@ -270,7 +296,10 @@ def test_a_row_whose_prompt_fills_the_length(tokens):
     settings = {"end": False, "template": "t:", "match": "rest"}
     long = row("a long prompt:", "answer")
     fit = Fit(tokens, 10, "truncate", settings)
-    assert fit.row(long, "w") == {"input_ids": tokens.prompt("a long pro"), "completion_start": 10}
+    assert fit.row(long, "w") == {
+        "input_ids": tokens.prompt("a long pro"), "completion_start": 10,
+        "unlearnt_token": tokens.end,
+    }  # fmt: skip
     assert (fit.truncated, fit.dropped, fit.unlearnt) == (1, 0, 1)
     assert Fit(tokens, 10, "truncate").row(long, "w") is None
     cut = Fit(tokens, 14, "cut", settings)

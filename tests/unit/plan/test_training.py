@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+
+from atlas.errors import AtlasError
 from atlas.plan import training
 from atlas.plan.building import build
 from unit.plan.small_plans import two_domains
@@ -8,7 +11,22 @@ from unit.plan.small_plans import two_domains
 def test_a_recipe_without_what_is_anothers_business():
     params = training.recipe_params(build(two_domains()), "m")
     assert "lora" in params
-    assert not {"rows", "length", "ia3", "grpo"} & set(params)
+    assert not {"rows", "length", "labels", "dtype", "ia3", "grpo"} & set(params)
+
+
+def test_a_recipe_may_load_the_base_in_another_precision():
+    assert training.dtype(build(two_domains()), "m") == "float32"
+    assert training.dtype(build(two_domains(recipes__r__dtype="float16")), "m") == "float16"
+
+
+def test_what_becomes_of_long_preferences():
+    length = {"policy": "keep_end", "prompt_tokens": 64}
+    data = two_domains(recipes__r__length=length, recipes__r__objective="dpo")
+    for name in ("d", "e"):
+        data["datasets"][name]["template"] = {"input": "a", "chosen": "b", "rejected": "c"}
+    assert training.length_params(build(data), "m") == length
+    with pytest.raises(AtlasError, match="keep_end and length.prompt_tokens are for the objective"):
+        build(two_domains(recipes__r__length=length))
 
 
 def test_rows_of_a_mixture_have_the_length_of_their_dataset():

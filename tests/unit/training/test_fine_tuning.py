@@ -39,7 +39,8 @@ def make_rows(objective, n=12, seed=0):
     for i in range(n):
         about = {"dataset": "d", "split": "first", "row": i}
         if objective == "dpo":
-            more = {"prompt_ids": ids(4, 9), "chosen_ids": ids(3, 7), "rejected_ids": ids(3, 7)}
+            more = {"prompt_ids": ids(4, 9), "chosen_ids": ids(3, 7), "rejected_ids": ids(3, 7),
+                    "chosen_prompt_start": i % 3, "rejected_prompt_start": i % 2}  # fmt: skip
         elif objective == "cpt":
             more = {"input_ids": [draw.randrange(4, 260) for _ in range(16)], "completion_start": 0}
         else:
@@ -124,10 +125,11 @@ def learning_loss(network, objective):
     for row in make_rows(objective):
         if objective == "dpo":
             margins = []
-            for key in ("chosen_ids", "rejected_ids"):
-                ids = torch.tensor([row["prompt_ids"] + row[key]])
+            for key in ("chosen", "rejected"):
+                prompt = row["prompt_ids"][row[f"{key}_prompt_start"] :]
+                ids = torch.tensor([prompt + row[f"{key}_ids"]])
                 scores = network(ids).logits[0, :-1].log_softmax(-1)
-                picked = scores.gather(1, ids[0, 1:, None])[len(row["prompt_ids"]) - 1 :]
+                picked = scores.gather(1, ids[0, 1:, None])[len(prompt) - 1 :]
                 margins.append(picked.sum())
             total.append(margins[1] - margins[0])
         else:
@@ -204,8 +206,8 @@ def test_the_log(trained, kind):
     assert rates == pytest.approx([0, 5e-3, 1e-2, 7.5e-3, 5e-3, 2.5e-3])
     rows = make_rows(KINDS[kind][0])
     if KINDS[kind][0] == "dpo":
-        size = sum(2 * len(r["prompt_ids"]) + len(r["chosen_ids"]) + len(r["rejected_ids"])
-                   for r in rows)  # fmt: skip
+        size = sum(len(row["prompt_ids"]) - row[f"{key}_prompt_start"] + len(row[f"{key}_ids"])
+                   for row in rows for key in ("chosen", "rejected"))  # fmt: skip
     else:
         size = sum(len(row["input_ids"]) for row in rows)
     assert int(log[-1]["tokens"]) == size
