@@ -1,9 +1,11 @@
-"""Tokens and labels of all rows of the five datasets, against the published rule written plainly."""
+"""Tokens and labels of all rows at hand, against the published rules written plainly."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -18,8 +20,10 @@ from tokenizers import (
     trainers,
 )
 from transformers import PreTrainedTokenizerFast
+from trl import apply_chat_template
 
 from atlas.configuration.datasets import Dataset
+from atlas.datasets.labels import APART
 from atlas.datasets.splits import make_split
 from atlas.datasets.training_rows import prepare_rows
 from atlas.files import read_jsonl
@@ -27,7 +31,14 @@ from atlas.training.fine_tuning import _labelled
 
 pytestmark = pytest.mark.main
 DATASETS = ("gsm8k", "hellaswag", "privacy_policy_qa", "pubmedqa", "mbpp")
+PAIRS = ("dpo-en-demo", "piqa")
+CHATS = ("gsm8k-chat", "mbpp-chat", "alpaca", "instructlab", "sciq")
 TEMPLATE = "### Response:"
+LLAMA = (
+    "{{ bos_token }}{% for message in messages %}<|start_header_id|>{{ message.role }}"
+    "<|end_header_id|>\n\n{{ message.content | trim }}<|eot_id|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
+)
 # As Llama 3 cuts a text before it is made of bytes.
 WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -35,23 +46,37 @@ WORDS = (
 )
 
 
+def split_all(folder, run, config, name):
+    """Every row of a dataset, in its own frame."""
+    entry = Dataset(**yaml.safe_load((run / "config" / config).read_text())["datasets"][name])
+    make_split(
+        dataset=name, raw=run / f"results/sources/datasets/{name}.jsonl", split="all",
+        variant="own", kind=entry.template.kind(), columns=entry.columns,
+        template=entry.template.model_dump(), region=entry.splits.region,
+        parts=entry.splits.parts, most=entry.splits.most, cut=entry.cut,
+        rows=folder / f"{name}.jsonl", counts=folder / f"{name}.json",
+    )  # fmt: skip
+    return folder / f"{name}.jsonl"
+
+
 @pytest.fixture(scope="module")
 def rows(main_run, tmp_path_factory):
-    """Every row of each dataset, as prompt and completion."""
+    """Rows of the five domains: prompt and completion."""
     folder = tmp_path_factory.mktemp("rows")
-    entries = yaml.safe_load((main_run / "config/config.yaml").read_text())["datasets"]
-    found = {}
-    for name in DATASETS:
-        entry = Dataset(**entries[name])
-        found[name] = folder / f"{name}.jsonl"
-        make_split(
-            dataset=name, raw=main_run / f"results/sources/datasets/{name}.jsonl", split="all",
-            variant="own", kind=entry.template.kind(), columns=entry.columns,
-            template=entry.template.model_dump(), region=entry.splits.region,
-            parts=entry.splits.parts, most=entry.splits.most, cut=entry.cut, rows=found[name],
-            counts=folder / f"{name}.json",
-        )  # fmt: skip
-    return found
+    return {name: split_all(folder, main_run, "config.yaml", name) for name in DATASETS}
+
+
+@pytest.fixture(scope="module")
+def others(main_run, tmp_path_factory):
+    """Preferences and conversations."""
+    folder = tmp_path_factory.mktemp("others")
+    targets = [f"results/sources/datasets/{name}.jsonl" for name in (*PAIRS, *CHATS)]
+    command = [sys.executable, "-m", "snakemake", *targets, "--cores", "2"]
+    done = subprocess.run(command, cwd=main_run, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    configs = dict.fromkeys(PAIRS, "experiments/04_preference.yaml")
+    configs |= dict.fromkeys(CHATS, "experiments/05_instructions.yaml")
+    return {name: split_all(folder, main_run, file, name) for name, file in configs.items()}
 
 
 def _like_llama_3(texts):
@@ -98,7 +123,9 @@ def tokenizer(request, rows, tmp_path_factory):
     core.post_processor = processors.TemplateProcessing(
         single=f"{start} $A", special_tokens=[(start, number)]
     )
-    whole = PreTrainedTokenizerFast(tokenizer_object=core, bos_token=start, eos_token=end)
+    whole = PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token=start, eos_token=end, chat_template=LLAMA
+    )
     folder = tmp_path_factory.mktemp("tokenizer")
     whole.save_pretrained(folder)
     (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
@@ -115,22 +142,29 @@ def published(tokens, end, template, length):
     return tokens, [-100] * masked + labels[masked:]
 
 
+def prepared(tmp_path, folder, objective, name, file, labels, length):
+    """All rows of a file as the trainer gets them, by number."""
+    files = [folder / part for part in ("tokenizer.json", "tokenizer_config.json", "config.json")]
+    prepare_rows(
+        model="m", objective=objective, tokenizer=files, splits=[file],
+        data=[{"dataset": name, "split": "all", "share": None, "rows": None,
+               "max_tokens": length.pop("max_tokens"), "labels": APART | labels}],
+        total=None, seed=1, length=length, rows=tmp_path / "rows.jsonl",
+        counts=tmp_path / "counts.json",
+    )  # fmt: skip
+    return {row["row"]: row for row in read_jsonl(tmp_path / "rows.jsonl")}
+
+
 @pytest.mark.parametrize(("match", "length"), [("rest", 96), ("second", 768)])
 def test_every_row_has_the_published_tokens_and_labels(rows, tokenizer, tmp_path, match, length):
     whole, folder = tokenizer
     ids = whole(TEMPLATE, add_special_tokens=False)["input_ids"]
     template = ids[1:] if match == "rest" else [ids[1]]
-    files = [folder / name for name in ("tokenizer.json", "tokenizer_config.json", "config.json")]
     learnt = unlearnt = 0
     for name, file in rows.items():
-        prepare_rows(
-            model="m", objective="sft", tokenizer=files, splits=[file],
-            data=[{"dataset": name, "split": "all", "share": None, "rows": None, "max_tokens": length,
-                   "labels": {"end": False, "template": TEMPLATE, "match": match}}],
-            total=None, seed=1, length={"policy": "truncate"}, rows=tmp_path / "rows.jsonl",
-            counts=tmp_path / "counts.json",
-        )  # fmt: skip
-        found = {row["row"]: row for row in read_jsonl(tmp_path / "rows.jsonl")}
+        labels = {"end": False, "keep": True, "template": TEMPLATE, "match": match}
+        settings = {"policy": "truncate", "max_tokens": length}
+        found = prepared(tmp_path, folder, "sft", name, file, labels, settings)
         given = read_jsonl(file)
         assert len(found) == len(given)
         texts = [row["prompt"] + row["completion"] + whole.eos_token for row in given]
@@ -143,3 +177,62 @@ def test_every_row_has_the_published_tokens_and_labels(rows, tokenizer, tmp_path
     # Both kinds of rows are among them.
     assert learnt > 1000
     assert unlearnt > 10
+
+
+@pytest.mark.parametrize(("prompt_length", "length"), [(1024, 1536), (24, 40)])
+def test_every_preference_has_the_published_tokens(
+    others, tokenizer, tmp_path, prompt_length, length
+):
+    """TRL's own rendering; prompts cut from the left, then the whole from the left (keep_end)."""
+    whole, folder = tokenizer
+    shorter = 0
+    for name in PAIRS:
+        settings = {"policy": "keep_end", "prompt_tokens": prompt_length, "max_tokens": length}
+        found = prepared(tmp_path, folder, "dpo", name, others[name], {}, settings)
+        given = read_jsonl(others[name])
+        assert len(found) == len(given)
+        for row in given:
+            if "messages" in row:
+                told = {key: [{"role": "assistant", "content": row[key]}]
+                        for key in ("chosen", "rejected")}  # fmt: skip
+                row |= apply_chat_template({"prompt": row["messages"], **told}, whole)
+            ids = {key: whole(row[key], add_special_tokens=False)["input_ids"]
+                   for key in ("prompt", "chosen", "rejected")}  # fmt: skip
+            own = found[row["row"]]
+            for key in ("chosen", "rejected"):
+                prompt, answer = ids["prompt"][-prompt_length:], [*ids[key], whole.eos_token_id]
+                tokens = (prompt + answer)[-length:]
+                kept = own["prompt_ids"][own[f"{key}_prompt_start"] :]
+                assert kept + own[f"{key}_ids"] == tokens
+                assert len(kept) == max(0, len(tokens) - len(answer))
+                shorter += len(tokens) < len(ids["prompt"] + answer)
+    assert (shorter > 100) == (length < 100)
+
+
+def test_every_conversation_has_the_published_tokens_and_labels(others, tokenizer, tmp_path):
+    """Up to the first answer; loss after the assistant's header; no end token is learnt."""
+    whole, folder = tokenizer
+    header = "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    for name in CHATS:
+        settings = {"policy": "truncate", "max_tokens": 512}
+        found = prepared(
+            tmp_path, folder, "sft", name, others[name], {"end": False, "keep": True}, settings
+        )
+        for row in read_jsonl(others[name]):
+            turns = [
+                f"<|start_header_id|>{turn['role']}<|end_header_id|>\n\n{turn['content'].strip()}<|eot_id|>"
+                for turn in row["messages"]
+            ]
+            text = whole.bos_token + "".join(turns)
+            ids = whole(text, add_special_tokens=False)["input_ids"]
+            before = whole(text[: text.rindex(header) + len(header)], add_special_tokens=False)
+            start = len(before["input_ids"])
+            if ids[:start] != before["input_ids"]:  # a token over the border is learnt
+                start = next(
+                    i
+                    for i, (a, b) in enumerate(zip(ids, before["input_ids"], strict=False))
+                    if a != b
+                )
+            labels = [-100] * start + [-100 if i == whole.eos_token_id else i for i in ids[start:]]
+            expected = {"input_ids": ids[:512], "labels": labels[:512]}
+            assert _labelled(found[row["row"]]) == expected

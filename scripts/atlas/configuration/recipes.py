@@ -62,9 +62,13 @@ class Labels(Entry):
     template: str | None = Field(
         default=None,
         description="Text after whose last place in a row the loss begins, by its tokens without the "
-        "first; prompt and completion are then tokenised as one text, as published (`### Response:`), "
-        "and a row whose prompt fills the length stays, with nothing to learn. Without it, they are "
-        "tokenised apart, and the completion is learnt.",
+        "first; prompt and completion are then tokenised as one text, as published (`### Response:`). "
+        "Without it, they are tokenised apart, and the completion is learnt.",
+    )
+    keep: bool = Field(
+        default=False,
+        description="Whether a row whose prompt fills the length stays, with nothing to learn, as "
+        "published (policy truncate).",
     )
     match: Literal["rest", "second"] = Field(
         default="rest",

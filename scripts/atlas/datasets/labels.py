@@ -13,7 +13,7 @@ from atlas.errors import AtlasError
 from atlas.networks.tokens import Tokens
 
 # Prompt and completion by themselves, the whole completion learnt.
-APART: dict[str, Any] = {"end": True, "template": None, "match": "rest"}
+APART: dict[str, Any] = {"end": True, "template": None, "match": "rest", "keep": False}
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,13 @@ class Labels:
 
     :param settings: ``end`` (whether the end token is learnt), ``template`` (None: prompt and
         completion are tokenised apart), ``match`` (``rest``: the template's tokens without the first,
-        ``second``: its second alone).
+        ``second``: its second alone), ``keep`` (whether rows stay that have nothing to learn).
     """
 
     def __init__(self, tokens: Tokens, settings: Mapping[str, Any]) -> None:
         self._tokens = tokens
         self._unlearnt = None if settings["end"] else tokens.end
+        self.keep = bool(settings["keep"])
         self._template: list[int] | None = None
         if settings["template"] is not None:
             ids = tokens.text(settings["template"], close=False)
@@ -59,11 +60,6 @@ class Labels:
                     f"labels.template: {settings['template']!r} is one token, and the first is left "
                     "out, for what stands before it may change it; give a longer one."
                 )
-
-    @property
-    def together(self) -> bool:
-        """Whether prompt and completion are one text."""
-        return self._template is not None
 
     def of(self, prompt: str, completion: str) -> Labelled:
         """Tokens of a prompt and its completion, closed by the end token."""

@@ -27,8 +27,8 @@ def make_split(
     """Write one split of a dataset.
 
     Each row has ``row``, its line in the raw file, and by `kind`: prompt and completion; prompt
-    (or messages), chosen and rejected; messages; or text. ``cuttable`` is the span of characters of the prompt
-    that a length policy may shorten.
+    (or messages), chosen and rejected; messages; or text. ``cuttable`` is the span of characters of
+    the prompt that a length policy may shorten.
 
     :raises AtlasError: for too few rows, a missing column, an empty prompt or completion.
     """
@@ -123,9 +123,7 @@ def _renderer(
                 told = [{"role": r, "content": put(r, values, where)} for r in roles]
             else:
                 told = values[template["messages"]]
-            row["messages"] = _messages(told, where)
-            if kind == "messages":
-                row["messages"] = _first_exchange(row["messages"])
+            row["messages"] = _messages(told, where, cut=kind == "messages")
             if not row["messages"] or not all(m["content"].strip() for m in row["messages"]):
                 return None
         else:
@@ -154,16 +152,19 @@ def _span(marked: Callable[[], str], plain: str) -> list[int] | None:
     return [start, end - 1] if 0 <= start <= end and same else None
 
 
-def _messages(told: Any, where: str) -> list[dict[str, str]]:
-    """A conversation as a list of role and content."""
+def _messages(told: Any, where: str, *, cut: bool) -> list[dict[str, str]]:
+    """A conversation as a list of role and content.
+
+    :param cut: up to its first answer (Tulu's cut); where it has none, or nothing before it, there
+        is nothing.
+    """
     if not isinstance(told, list):
         raise AtlasError(f"{where}: a conversation is a list of messages.")
-    found = []
+    found: list[dict[str, str]] = []
     for message in told:
-        if not isinstance(message, dict):
-            message = {}
-        role = message.get("role", SPEAKERS.get(message.get("from", ""), message.get("from")))
-        content = message.get("content", message.get("value"))
+        given = message if isinstance(message, dict) else {}
+        role = given.get("role", SPEAKERS.get(given.get("from", ""), given.get("from")))
+        content = given.get("content", given.get("value"))
         if role is None or content is None:
             raise AtlasError(f"{where}: a message has a role and a content.")
         if not isinstance(content, str):
@@ -171,10 +172,6 @@ def _messages(told: Any, where: str) -> list[dict[str, str]]:
                 f"{where}: the content of a message is text, not {type(content).__name__}."
             )
         found.append({"role": role, "content": content})
-    return found
-
-
-def _first_exchange(messages: list[dict[str, str]]) -> list[dict[str, str]] | None:
-    """A conversation up to its first answer (Tulu's cut), or None where it has none."""
-    ends = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-    return messages[: ends[0] + 1] if ends and ends[0] else None
+        if cut and role == "assistant":
+            return found if len(found) > 1 else []
+    return [] if cut else found

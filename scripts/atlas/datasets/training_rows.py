@@ -161,7 +161,7 @@ class Fit:
     def _learnt(self, found: Labelled, where: str) -> Row | None:
         """A row of supervised fine-tuning; one whose prompt fills the length is kept as published."""
         if not self._fits(found.start, len(found.ids) - found.start, where):
-            if self._is_dropped(found.start, keep=self.labels.together):
+            if self._is_dropped(found.start, keep=self.labels.keep):
                 return None
             found = found.cut(self.max_tokens)
         self.unlearnt += not found.learns

@@ -124,7 +124,7 @@ class Tokens:
             key: render([*messages, {"role": "assistant", "content": answer}])
             for key, answer in answers.items()
         }
-        opening = os.path.commonprefix([opening, *whole.values()])
+        opening = os.path.commonprefix([opening, *whole.values()])  # noqa: RUF071 (by characters)
         return opening, {key: text[len(opening) :] for key, text in whole.items()}
 
     @property

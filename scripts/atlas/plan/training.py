@@ -18,7 +18,7 @@ def row_params(plan: Plan, model: str) -> list[dict[str, Any]]:
     length, labels = recipe.length, recipe.labels
     return [
         {**d.model_dump(), "max_tokens": length.datasets.get(d.dataset, length.max_tokens),
-         "labels": {"end": labels.end, "template": labels.template,
+         "labels": {"end": labels.end, "template": labels.template, "keep": labels.keep,
                     "match": labels.datasets.get(d.dataset, labels.match)}}
         for d in plan.models[model].data
     ]  # fmt: skip

@@ -86,7 +86,7 @@ def test_variants_of_the_frame(tmp_path):
     none, _ = split(tmp_path, ROWS, variant="none")
     assert none[0]["prompt"] == "Q: q0!\n\n### Response:"
     universal, _ = split(tmp_path, ROWS, variant="universal")
-    assert "### Instruction:\nPlease provide a response. Input:Q: q0!" in universal[0]["prompt"]
+    assert universal[0]["prompt"].endswith("request.\n\n### Instruction:\nQ: q0!\n\n### Response:")
 
 
 @given(text=st.text(st.characters(codec="utf-8", exclude_categories=["Co"]), max_size=20))
@@ -147,7 +147,12 @@ def test_conversations_are_cut_after_the_first_answer(tmp_path):
             ("assistant", "b"),
         ]
     ]
-    rows = [{"m": turns}, {"m": turns[:2]}, {"m": [turns[2]]}, {"m": turns[1:]}]
+    rows = [
+        {"m": [*turns, {"role": "tool"}]},
+        {"m": turns[:2]},
+        {"m": [turns[2]]},
+        {"m": turns[1:]},
+    ]
     found, counts = split(tmp_path, rows, kind="messages", template={"messages": "m"},
                           columns={"m": "m"})  # fmt: skip
     assert [row["row"] for row in found] == [0, 3]
@@ -163,6 +168,22 @@ def test_conversations_are_cut_after_the_first_answer(tmp_path):
         with pytest.raises(AtlasError, match=f"d, row 0: .*{message}"):
             split(tmp_path, [{"m": wrong}] * 3, kind="messages", template={"messages": "m"},
                   columns={"m": "m"})  # fmt: skip
+
+
+def test_preferences_after_a_conversation(tmp_path):
+    """In ShareGPT's form, too; nothing of it is cut."""
+    turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yes?"},
+             {"from": "human", "value": "Why?"}]  # fmt: skip
+    rows = [{"t": turns, "a": "so"}, {"t": [], "a": "so"}, {"t": turns[:1], "a": " "}] * 3
+    template = {"messages": "t", "chosen": "{{ a }}", "rejected": "not {{ a }}"}
+    found, counts = split(tmp_path, rows, kind="preference", template=template,
+                          columns={"t": "t", "a": "a"})  # fmt: skip
+    assert [row["row"] for row in found] == [0, 3, 6]
+    assert counts["rows_refused_empty"] == 6
+    assert found[0] == {"row": 0, "chosen": "so", "rejected": "not so", "messages": [
+        {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"},
+        {"role": "user", "content": "Why?"},
+    ]}  # fmt: skip
 
 
 def test_conversations_made_of_columns(tmp_path):

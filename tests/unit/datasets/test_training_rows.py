@@ -272,16 +272,14 @@ def test_continued_pre_training_is_packed(tmp_path, base_folder, tokens):
 def test_labels_by_hand(tokens):
     """A token is a byte: of the template `ab:`, the first is left out, and its last place counts."""
     ids = tokens.prompt("xab:yab:zw")
-    found = Labels(tokens, {"end": False, "template": "ab:", "match": "rest"}).of("xab:ya", "b:zw")
+    found = Labels(tokens, APART | {"end": False, "template": "ab:"}).of("xab:ya", "b:zw")
     assert found == Labelled([*ids, tokens.end], 8, tokens.end)
     assert found.row() == {"input_ids": found.ids, "completion_start": 8,
                            "unlearnt_token": tokens.end}  # fmt: skip
-    second = Labels(tokens, {"end": True, "template": "ab:", "match": "second"}).of(
-        "xab:ya", "b:zw"
-    )
+    second = Labels(tokens, APART | {"template": "ab:", "match": "second"}).of("xab:ya", "b:zw")
     assert second == Labelled([*ids, tokens.end], 7)
     assert "unlearnt_token" not in second.row()
-    nowhere = Labels(tokens, {"end": False, "template": "cd:", "match": "rest"}).of("xab:", "zw")
+    nowhere = Labels(tokens, APART | {"end": False, "template": "cd:"}).of("xab:", "zw")
     assert nowhere.start == len(nowhere.ids) == 7
     assert not nowhere.learns
     assert found.cut(6) == Labelled(found.ids[:6], 6, tokens.end)
@@ -289,11 +287,11 @@ def test_labels_by_hand(tokens):
     assert (apart.start, len(apart.ids), apart.learns) == (4, 7, True)
     assert not Labelled([1, 2, tokens.end], 2, tokens.end).learns
     with pytest.raises(AtlasError, match=r"labels\.template: 'a' is one token"):
-        Labels(tokens, {"end": False, "template": "a", "match": "rest"})
+        Labels(tokens, APART | {"template": "a"})
 
 
 def test_a_row_whose_prompt_fills_the_length(tokens):
-    settings = {"end": False, "template": "t:", "match": "rest"}
+    settings = APART | {"end": False, "keep": True, "template": "t:"}
     long = row("a long prompt:", "answer")
     fit = Fit(tokens, 10, "truncate", settings)
     assert fit.row(long, "w") == {
