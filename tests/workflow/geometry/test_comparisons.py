@@ -14,7 +14,7 @@ from reports import check_summary
 
 pytestmark = pytest.mark.workflow
 FOLDER = "results/comparisons/both"
-TARGETS = ("results/tables/geometry.csv",)
+TARGETS = ("results/tables/geometry.csv", "results/tables/weight_space.csv")
 KINDS = ("preservation", "effective_rank", "spectra", "reward")
 
 
@@ -22,13 +22,15 @@ def compared(**changes) -> dict:
     config = micro_config()
     config["comparisons"] = {"both": {
         "base": "micro", "models": ["micro-alpha-first", "micro-beta-first"],
-        "rl": ["micro-beta-first"], "tasks": ["alpha", "beta"], "prompts": 5,
+        "rl": ["micro-beta-first"], "tasks": ["alpha", "beta"], "prompts": 5, "learnt": ["alpha"],
+        "weights": {"dimensions": 4}, "drift": {"rows": 3},
         "curvature": {"prompts": 2, "directions": 3}, "trajectories": {"prompts": 4},
         "precision": "float32", "mean_norm": [0.001, 1000.0], **changes,
     }}  # fmt: skip
     config["bases"]["micro"]["stages"] = ["pre-training"]
     config["tables"]["geometry"] = {"kind": "geometry", "comparisons": ["both"]}
-    config["summary"] = ["geometry"]
+    config["tables"]["weight_space"] = {"kind": "weight_space", "comparisons": ["both"]}
+    config["summary"] = ["geometry", "weight_space"]
     return config
 
 
@@ -147,6 +149,31 @@ def test_the_table_of_geometry(made):
     page = (made / "results/tables/geometry.md").read_text()
     assert f"**{decision['decision']}**" in page
     assert (made / "results/figures/geometry.svg").is_file()
+
+
+def test_the_table_of_weight_space(made):
+    found = {r["measure"]: r for r in rows(made / "results/tables/weight_space.csv")}
+    whole = {
+        r["model"]: r for r in rows(made / f"{FOLDER}/weights.csv") if r["scope"] == "model"
+    }  # fmt: skip
+    drift = {(r["model"], r["task"]): r for r in rows(made / f"{FOLDER}/drift.csv")}
+    assert [drift["micro-beta-first", t]["learnt"] for t in ("alpha", "beta")] == ["1", "0"]
+    assert {r["rows"] for r in drift.values()} == {"3"}
+    for measure, of in (
+        ("changed_share", {m: r["changed_share"] for m, r in whole.items()}),
+        ("kl_nats_per_token", {m: drift[m, "alpha"]["kl_nats_per_token"] for m in whole}),
+        ("forgetting_nats_per_token",
+         {m: drift[m, "beta"]["loss_rise_nats_per_token"] for m in whole}),
+    ):  # fmt: skip
+        row = found[measure]
+        sft, rl = ([float(of[model]) for model in row[side].split(", ")] for side in ("sft", "rl"))
+        assert (len(sft), len(rl)) == (int(row["sft_models"]), int(row["rl_models"]))
+        assert float(row["sft_mean"]) == pytest.approx(np.mean(sft))
+        assert float(row["rl_mean"]) == pytest.approx(np.mean(rl)) != 0
+        assert bool(row["low"]) == (len(sft) > 1) == (row["reason"] == "")
+    # A model that was trained on one of the tasks is nearer to what is written there than its base.
+    assert float(drift["micro-alpha-first", "alpha"]["loss_rise_nats_per_token"]) < 0
+    assert "weights beyond rounding" in check_summary(made, "weight_space").replace("changed ", "")
 
 
 def test_it_is_attested_and_made_once(made):
