@@ -230,6 +230,7 @@ use rule job as geometry_table with:
         training=lambda w: [
             f"results/models/{model}/training.csv" for model in tables.rewarded(PLAN, w.table)
         ],
+        published="resources/published_experiments.csv",
         # Drawn with the table, not read by it.
         companions=ancient(lambda w: tables.companions(PLAN, w.table)),
     output:
@@ -244,5 +245,6 @@ use rule job as geometry_table with:
         code=code("atlas.experiments.geometry.table:geometry_table"),
         name="{table}",
         comparisons=lambda w: tables.comparisons(PLAN, w.table),
+        settings=lambda w: tables.published(PLAN, w.table),
     message:
         "write the table of geometry {wildcards.table}"

@@ -16,10 +16,11 @@ use rule job as extract_streams with:
     resources:
         **on_gpu(memory(4000, base_size, 2), minutes(60, base_size, 20)),
     params:
-        **said_of(comparison_of, "positions", "precision"),
+        **said_of(comparison_of, "positions", "precision", "shots"),
         code=code("atlas.geometry.residual_streams:extract_streams"),
         base_names=base_names,
         dtype=base_dtype,
+        wanted=lambda w: comparison_of(w).streams,
         most=lambda w: comparison_of(w).prompts,
     message:
         "read the residual streams of {wildcards.model} on {wildcards.task}"
@@ -47,6 +48,8 @@ use rule job as measure_curvature with:
         base_names=base_names,
         most=lambda w: comparison_of(w).curvature.prompts,
         seed=PLAN.config.seeds[0],
+        shots=lambda w: comparison_of(w).shots,
+        wanted=lambda w: comparison_of(w).streams,
     message:
         "measure the local curvature of {wildcards.model} on {wildcards.task}"
 
@@ -75,6 +78,7 @@ use rule job as measure_trajectories with:
         dtype=base_dtype,
         most=lambda w: comparison_of(w).trajectories.prompts,
         dimensions=lambda w: comparison_of(w).trajectories.dimensions,
+        shots=lambda w: comparison_of(w).shots,
     message:
         "measure the trajectories of {wildcards.model} on {wildcards.task}"
 
@@ -183,6 +187,7 @@ use rule job as comparison_quality with:
         code=code("atlas.geometry.comparisons:comparison_quality"),
         low=lambda w: comparison_of(w).mean_norm[0],
         high=lambda w: comparison_of(w).mean_norm[1],
+        wanted=lambda w: comparison_of(w).streams,
     message:
         "check the activations of {wildcards.comparison}"
 
@@ -206,6 +211,7 @@ use rule job as comparison_layers with:
         **on_cpu(memory(4000), minutes(60)),
     params:
         code=code("atlas.geometry.comparisons:comparison_layers"),
+        subspace=lambda w: comparison_of(w).subspace,
         entries=lambda w: jobs.compared(PLAN, w.comparison),
     message:
         "measure the geometry of {wildcards.comparison}"

@@ -62,6 +62,22 @@ class Comparison(Entry):
     prompts: int = Field(
         default=500, ge=2, description="Prompts per task, the first ones (fewer where there are)."
     )
+    shots: int = Field(
+        default=0,
+        ge=0,
+        description="Solved examples before each prompt, the same ones: the last rows held out, which "
+        "are then no prompts.",
+    )
+    streams: list[Literal["resid_pre", "resid_mid", "resid_post"]] = Field(
+        default=["resid_mid", "resid_post"],
+        description="Residual streams of each block that are read: before it, between attention and MLP, "
+        "after it. The table is of resid_post.",
+    )
+    subspace: int = Field(
+        default=50,
+        ge=1,
+        description="Leading right singular vectors whose subspaces are compared (fewer where there are).",
+    )
     positions: Literal["last_token", "mean", "all"] = Field(
         default="last_token",
         description="What is read of each prompt: its last token, the mean over its tokens, or "
