@@ -34,7 +34,7 @@ import scipy.linalg
 from atlas.geometry.measures import CENTRINGS, SUBSPACE, Geometry, comparison, decompose
 from atlas.geometry.spectra import measures, numerical_rank
 from atlas.geometry.stream_files import StreamFile, hook_names, write_streams
-from atlas.geometry.subspaces import linear_cka
+from atlas.geometry.subspaces import kernel_alignment
 from atlas.job.entry import keep_memory
 
 Array = np.ndarray[Any, Any]
@@ -85,7 +85,7 @@ def published(base: Array, matrix: Array, is_base: bool) -> dict[str, Any]:
     if not is_base:
         right = [scipy.linalg.svd(m, full_matrices=False)[2][:SUBSPACE].T for m in (base, matrix)]
         found["subspace_preservation"] = float(np.cos(scipy.linalg.subspace_angles(*right)).mean())
-        found["cka"] = centred_cka(base, matrix)
+        found["alignment"] = centred_cka(base, matrix)
     return found
 
 
@@ -94,7 +94,7 @@ def centred_cka(base: Array, matrix: Array) -> float | None:
     rows = len(base)
     centring = np.eye(rows) - np.ones((rows, rows)) / rows
     wide = [m.astype(np.float32) for m in (base, matrix)]
-    return linear_cka(*(centring @ (m @ m.T) @ centring for m in wide))
+    return kernel_alignment(*(centring @ (m @ m.T) @ centring for m in wide))
 
 
 def ours(base: Geometry | None, matrix: Array) -> tuple[Geometry, dict[str, dict[str, Any]]]:
@@ -120,8 +120,8 @@ def reference(base: Array, matrix: Array, centring: str) -> dict[str, Any]:
     kept = min(SUBSPACE, most)
     angles = scipy.linalg.subspace_angles(first[:kept].T, second[:kept].T)
     rank = numerical_rank(values[:most], matrix.shape)
-    cka = linear_cka(*(m @ m.T for m in pair))
-    return {**measures(values[:most], rank), "cka": cka,
+    aligned = kernel_alignment(*(m @ m.T for m in pair))
+    return {**measures(values[:most], rank), "alignment": aligned,
             "subspace_preservation": float(np.cos(angles).mean())}  # fmt: skip
 
 

@@ -198,6 +198,30 @@ use rule job as selection_table with:
         "write the table {wildcards.table}"
 
 
+use rule job as weight_space_table with:
+    input:
+        **{
+            kind: lambda w, kind=kind: [
+                f"results/comparisons/{name}/{kind}.csv" for name in table_of(w).comparisons
+            ]
+            for kind in ("weights", "drift")
+        },
+    output:
+        **table_files("weight_space"),
+    log:
+        "logs/weight_space_table/{table}.log",
+    benchmark:
+        "benchmarks/weight_space_table/{table}.tsv"
+    wildcard_constraints:
+        table=constraint(PLAN.tables_of("weight_space")),
+    params:
+        code=code("atlas.experiments.weight_space.table:weight_space_table"),
+        name="{table}",
+        comparisons=lambda w: tables.comparisons(PLAN, w.table),
+    message:
+        "write the table of weight space {wildcards.table}"
+
+
 use rule job as geometry_table with:
     input:
         tests=lambda w: [
@@ -206,6 +230,7 @@ use rule job as geometry_table with:
         training=lambda w: [
             f"results/models/{model}/training.csv" for model in tables.rewarded(PLAN, w.table)
         ],
+        published="resources/published_experiments.csv",
         # Drawn with the table, not read by it.
         companions=ancient(lambda w: tables.companions(PLAN, w.table)),
     output:
@@ -220,5 +245,6 @@ use rule job as geometry_table with:
         code=code("atlas.experiments.geometry.table:geometry_table"),
         name="{table}",
         comparisons=lambda w: tables.comparisons(PLAN, w.table),
+        settings=lambda w: tables.published(PLAN, w.table),
     message:
         "write the table of geometry {wildcards.table}"

@@ -16,10 +16,11 @@ use rule job as extract_streams with:
     resources:
         **on_gpu(memory(4000, base_size, 2), minutes(60, base_size, 20)),
     params:
-        **said_of(comparison_of, "positions", "precision"),
+        **said_of(comparison_of, "positions", "precision", "shots"),
         code=code("atlas.geometry.residual_streams:extract_streams"),
         base_names=base_names,
         dtype=base_dtype,
+        wanted=lambda w: comparison_of(w).streams,
         most=lambda w: comparison_of(w).prompts,
     message:
         "read the residual streams of {wildcards.model} on {wildcards.task}"
@@ -47,6 +48,8 @@ use rule job as measure_curvature with:
         base_names=base_names,
         most=lambda w: comparison_of(w).curvature.prompts,
         seed=PLAN.config.seeds[0],
+        shots=lambda w: comparison_of(w).shots,
+        wanted=lambda w: comparison_of(w).streams,
     message:
         "measure the local curvature of {wildcards.model} on {wildcards.task}"
 
@@ -75,8 +78,97 @@ use rule job as measure_trajectories with:
         dtype=base_dtype,
         most=lambda w: comparison_of(w).trajectories.prompts,
         dimensions=lambda w: comparison_of(w).trajectories.dimensions,
+        shots=lambda w: comparison_of(w).shots,
     message:
         "measure the trajectories of {wildcards.model} on {wildcards.task}"
+
+
+use rule job as measure_weights with:
+    input:
+        base=base_files,
+        model=model_files,
+    output:
+        weights="results/comparisons/{comparison}/{model}/weights.csv",
+    log:
+        "logs/measure_weights/{comparison}-{model}.log",
+    benchmark:
+        "benchmarks/measure_weights/{comparison}-{model}.tsv"
+    wildcard_constraints:
+        model=constraint(PLAN.compared),
+    resources:
+        # A base of half precision stands in memory twice as large where PEFT merges an adapter.
+        **on_cpu(memory(6000, base_size, 2), minutes(60, base_size, 20)),
+    params:
+        **said_of(lambda w: comparison_of(w).weights, "dimensions"),
+        code=code("atlas.geometry.weight_changes:measure_weights"),
+    message:
+        "measure what {wildcards.model} changed in the weights of its base"
+
+
+use rule job as measure_drift with:
+    input:
+        prompts=lambda w: [f"results/datasets/{t}/rest.jsonl" for t in comparison_of(w).tasks],
+        base=base_files,
+        model=model_files,
+    output:
+        drift="results/comparisons/{comparison}/{model}/drift.csv",
+    log:
+        "logs/measure_drift/{comparison}-{model}.log",
+    benchmark:
+        "benchmarks/measure_drift/{comparison}-{model}.tsv"
+    wildcard_constraints:
+        model=constraint(PLAN.compared),
+    resources:
+        **on_gpu(memory(6000, base_size, 2), minutes(60, base_size, 10)),
+    params:
+        **said_of(lambda w: comparison_of(w).drift, "max_tokens"),
+        code=code("atlas.geometry.drift:measure_drift"),
+        base_names=base_names,
+        dtype=base_dtype,
+        learnt=lambda w: comparison_of(w).learnt,
+        most=lambda w: comparison_of(w).drift.rows,
+    message:
+        "measure how far {wildcards.model} moved from its base"
+
+
+use rule job as comparison_weights with:
+    input:
+        measured=lambda w: [
+            f"results/comparisons/{w.comparison}/{model}/weights.csv"
+            for model in comparison_of(w).models
+        ],
+    output:
+        weights=comparison_table("weights"),
+    log:
+        "logs/comparison_weights/{comparison}.log",
+    benchmark:
+        "benchmarks/comparison_weights/{comparison}.tsv"
+    group:
+        packed("comparison")
+    params:
+        code=code("atlas.geometry.weight_changes:comparison_weights"),
+    message:
+        "join the changes of the weights of {wildcards.comparison}"
+
+
+use rule job as comparison_drift with:
+    input:
+        measured=lambda w: [
+            f"results/comparisons/{w.comparison}/{model}/drift.csv"
+            for model in comparison_of(w).models
+        ],
+    output:
+        drift=comparison_table("drift"),
+    log:
+        "logs/comparison_drift/{comparison}.log",
+    benchmark:
+        "benchmarks/comparison_drift/{comparison}.tsv"
+    group:
+        packed("comparison")
+    params:
+        code=code("atlas.geometry.drift:comparison_drift"),
+    message:
+        "join how far the models of {wildcards.comparison} moved from their base"
 
 
 use rule job as comparison_quality with:
@@ -95,6 +187,7 @@ use rule job as comparison_quality with:
         code=code("atlas.geometry.comparisons:comparison_quality"),
         low=lambda w: comparison_of(w).mean_norm[0],
         high=lambda w: comparison_of(w).mean_norm[1],
+        wanted=lambda w: comparison_of(w).streams,
     message:
         "check the activations of {wildcards.comparison}"
 
@@ -118,6 +211,7 @@ use rule job as comparison_layers with:
         **on_cpu(memory(4000), minutes(60)),
     params:
         code=code("atlas.geometry.comparisons:comparison_layers"),
+        subspace=lambda w: comparison_of(w).subspace,
         entries=lambda w: jobs.compared(PLAN, w.comparison),
     message:
         "measure the geometry of {wildcards.comparison}"

@@ -26,6 +26,26 @@ class Trajectories(Entry):
     )
 
 
+class WeightChanges(Entry):
+    """How changes of the weights are measured."""
+
+    dimensions: int = Field(
+        default=32,
+        ge=1,
+        le=512,
+        description="Leading singular directions of a matrix that span its principal subspaces.",
+    )
+
+
+class Drift(Entry):
+    """How a model is measured beside its base on the completions of rows held out."""
+
+    rows: int = Field(default=100, ge=1, description="Rows per task, the first ones.")
+    max_tokens: int = Field(
+        default=1024, ge=2, description="Longest prompt with its completion; longer rows are left out."
+    )
+
+
 class Comparison(Entry):
     """Models whose geometry is compared on task prompts."""
 
@@ -42,10 +62,37 @@ class Comparison(Entry):
     prompts: int = Field(
         default=500, ge=2, description="Prompts per task, the first ones (fewer where there are)."
     )
+    shots: int = Field(
+        default=0,
+        ge=0,
+        description="Solved examples before each prompt, the same ones: the last rows held out, which "
+        "are then no prompts.",
+    )
+    streams: list[Literal["resid_pre", "resid_mid", "resid_post"]] = Field(
+        default=["resid_mid", "resid_post"],
+        description="Residual streams of each block that are read: before it, between attention and MLP, "
+        "after it. The table is of resid_post.",
+    )
+    subspace: int = Field(
+        default=50,
+        ge=1,
+        description="Leading right singular vectors whose subspaces are compared (fewer where there are).",
+    )
     positions: Literal["last_token", "mean", "all"] = Field(
         default="last_token",
         description="What is read of each prompt: its last token, the mean over its tokens, or "
         "all of them, each a row.",
+    )
+    learnt: list[Name] = Field(
+        default=[],
+        description="Those of the tasks that the models were trained on: divergence from the base is "
+        "compared on them, forgetting on the others.",
+    )
+    weights: WeightChanges = Field(
+        default=WeightChanges(), description="Changes of the weights, for tables of weight_space."
+    )
+    drift: Drift = Field(
+        default=Drift(), description="Divergence and forgetting, for tables of weight_space."
     )
     curvature: Curvature = Field(default=Curvature(), description="Local curvature.")
     trajectories: Trajectories = Field(default=Trajectories(), description="Trajectories.")

@@ -104,6 +104,34 @@ class PoolTable(TableEntry):
             raise AtlasError(f"{where}.pools: a table of the kind {self.kind} names its pools.")
 
 
+class ComparisonTable(TableEntry):
+    """A table of comparisons that have models of both sides."""
+
+    comparisons: list[Name] = Field(
+        default=[], description="Comparisons of the table, in its order."
+    )
+
+    @property
+    def comparisons_read(self) -> list[str]:
+        """Its comparisons."""
+        return self.comparisons
+
+    def check(self, where: str, plan: Planned) -> None:
+        """Refuse comparisons that there are not, or that have models of one side only."""
+        if not self.comparisons:
+            raise AtlasError(
+                f"{where}.comparisons: a table of the kind {self.kind} names its comparisons."
+            )
+        for name in self.comparisons:
+            known(name, plan.config.comparisons, f"{where}.comparisons", "comparison")
+            entry = plan.config.comparisons[name]
+            if not entry.rl or set(entry.rl) == set(entry.models):
+                raise AtlasError(
+                    f"{where}.comparisons: {name!r} has models of one side only; name those that were "
+                    f"trained with rewards in comparisons.{name}.rl, and others beside them."
+                )
+
+
 def check_space(where: str, pools: Iterable[str], space: str, plan: Planned) -> None:
     """Refuse pools that lack a space."""
     for pool in pools:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.ticker import MaxNLocator
+
 from atlas.figures.canvas import HATCHES, PALETTE, chart
 
 
@@ -66,6 +68,38 @@ def draw_intervals(
         if unique := dict(zip(names, handles, strict=True)):
             figure.legend(unique.values(), unique.keys(), loc="outside lower center", frameon=False,
                           ncols=2)  # fmt: skip
+
+
+def draw_sides(
+    places: Sequence[Path],
+    panels: Mapping[str, Mapping[str, Mapping[str, float]]],
+    title: str,
+) -> None:
+    """A line per model, a dot where its value is, one panel for each measure.
+
+    :param places: where it goes, as SVG and as PNG.
+    :param panels: measure -> comparison -> model -> value; a model that has none has no dot.
+    """
+    lines = list(dict.fromkeys(
+        (name, model) for groups in panels.values() for name, of in groups.items() for model in of
+    ))  # fmt: skip
+    size = (2.2 * len(panels) + 1.6, max(2.4, 1.4 + 0.3 * len(lines)))
+    with chart(places, size, panels=len(panels)) as (figure, row):
+        for axes, (measure, groups) in zip(row, panels.items(), strict=True):
+            for k, (name, of) in enumerate(groups.items()):
+                axes.plot(list(of.values()), [lines.index((name, model)) for model in of],
+                          "os^D"[k % 4], color=PALETTE[k % len(PALETTE)], markeredgecolor="black",
+                          markersize=6, label=name)  # fmt: skip
+            axes.set_title(measure, fontsize=7)
+            axes.axvline(0, color="black", linewidth=0.6)
+            axes.tick_params(axis="x", labelsize=7)
+            axes.xaxis.set_major_locator(MaxNLocator(3))
+            axes.grid(axis="y", linewidth=0.3)
+        row[0].set_yticks(range(len(lines)), [model for _, model in lines])
+        row[0].set_ylim(len(lines) - 0.5, -0.5)
+        figure.suptitle(title.replace("_", " "), x=0.01, ha="left")
+        figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center",
+                      frameon=False, ncols=4)  # fmt: skip
 
 
 def draw_curves(

@@ -12,7 +12,9 @@ from atlas.errors import AtlasError
 from atlas.files import read_csv, read_json, write_csv
 from atlas.geometry import measures as geometry
 from atlas.geometry import paired_statistics, stream_quality
-from atlas.geometry.measures import measure_layers
+from atlas.geometry.measures import SUBSPACE, measure_layers
+from atlas.geometry.model_statistics import between_models
+from atlas.geometry.stream_files import EMBEDDINGS, STREAMS, USUAL, hook_name
 from atlas.geometry.stream_quality import check_streams, refuse_bad_streams
 
 Key = TypeVar("Key")
@@ -20,42 +22,46 @@ Key = TypeVar("Key")
 CURVATURE = ("local_curvature", "sensitivity")
 TRAJECTORIES = ("path_length", "path_curvature", "levy_area")
 LAYER_COLUMNS = ("task", *geometry.COLUMNS, *CURVATURE, *TRAJECTORIES)
-TEST_COLUMNS = ("task", "stream", "centring", *paired_statistics.COLUMNS, "reason")
+# Of rows over all layers: an interval over models, and the p-value of no difference.
+MODEL_COLUMNS = ("model_low", "model_high", "model_p")
+TEST_COLUMNS = ("task", "stream", "centring", *paired_statistics.COLUMNS, *MODEL_COLUMNS, "reason")
 # What is compared between models trained with rewards and models fine-tuned on solutions: how much
-# of the base they keep, of which there is a decision, and how they are shaped.
-KEPT = ("subspace_preservation", "projection_score", "cka")
-SHAPE = ("effective_rank", "spectral_decay", "participation_ratio", "stable_rank", "dimension_90",
-         "condition_number")  # fmt: skip
-STREAMS = ("resid_mid", "resid_post")
-# Of these the table and the figures are, and the decision.
-STREAM, CENTRING = "resid_post", "centred"
+# of the base they keep, of which there is a decision, how far they are from it, and their shape.
+KEPT = ("subspace_preservation", "projection_score", *geometry.ALIGNMENT.values())
+SHAPE = ("procrustes_distance", "effective_rank", "spectral_decay", "participation_ratio",
+         "stable_rank", "dimension_90", "condition_number")  # fmt: skip
+# Of these the table and the figures are. The decision is published by uncentred activations.
+STREAM, CENTRING, PUBLISHED_CENTRING = "resid_post", "centred", "uncentred"
 NO_CENTRING = ""
 ALL = "all"
 
 
 def comparison_quality(
-    *, activations: list[Path], config: Path, low: float, high: float, quality: Path
-) -> None:
+    *, activations: list[Path], config: Path, low: float, high: float, quality: Path,
+    wanted: Sequence[str] = USUAL,
+) -> None:  # fmt: skip
     """Check every file of activations of a comparison (:mod:`atlas.geometry.stream_quality`).
 
     :param config: config.json of the base, which says how many blocks there are.
     :param low, high: bounds of the mean norm of a row, any layer.
+    :param wanted: streams of each block.
     """
     settings = read_json(config)
     layers = int(settings.get("text_config", settings)["num_hidden_layers"])
-    rows = [row for file in activations for row in check_streams(file, layers, low, high)]
+    rows = [row for file in activations for row in check_streams(file, layers, low, high, wanted)]
     write_csv(quality, stream_quality.COLUMNS, rows)
 
 
 def comparison_layers(
     *, quality: Path, activations: list[Path], curvature: list[Path], trajectories: list[Path],
-    entries: list[list[str]], layers: Path, spectra: Path
+    entries: list[list[str]], layers: Path, spectra: Path, subspace: int = SUBSPACE,
 ) -> None:  # fmt: skip
     """Measure every layer of every model on every task.
 
     :param quality: what the checks found; a failed one stops here.
     :param entries: model ("base" for the base) and task of each file of activations, curvature
         and trajectories (the latter two may be missing).
+    :param subspace: dimensions of the subspaces that are compared.
     :param layers: task, the columns of :data:`atlas.geometry.measures.COLUMNS`, and means over prompts of
         CURVATURE and TRAJECTORIES, which are the same whatever the centring.
     :param spectra: singular values, float64, as ``{task}/{model}/{hook}/{centring}`` (.npz).
@@ -71,7 +77,7 @@ def comparison_layers(
     values: dict[str, np.ndarray[Any, Any]] = {}
     for task in dict.fromkeys(task for _, task in entries):
         models = {m: file for (m, t), file in files.items() if t == task and m != "base"}
-        for row, singular in measure_layers(files["base", task], models):
+        for row, singular in measure_layers(files["base", task], models, subspace):
             model, layer, hook = row["model"], row["layer"], row["hook"]
             place = (model, task, str(layer), hook)
             more = {key: means.get((*place, key)) for key in (*CURVATURE, *TRAJECTORIES)}
@@ -107,22 +113,35 @@ def comparison_tests(*, layers: Path, sft: list[str], rl: list[str], tests: Path
 
     The values of several models of a side are averaged by layer and task. Rows of the task ``all``
     are over all tasks, by layer and over all layers; with several tasks, each has a row of its own
-    over its layers. A measure that has no value in some layer has one row, with the reason.
+    over its layers. Rows over all layers have an interval over models, too: of the mean of each
+    model (:mod:`atlas.geometry.model_statistics`), empty where a side has one model only. A measure
+    that has no value in some layer has one row, with the reason. The embeddings (resid_pre of layer
+    0) are left out: nothing was computed yet.
 
     :param layers: what :func:`comparison_layers` wrote. :param sft, rl: models of each side.
     :param tests: task, stream, centring (empty where there is none),
-        :data:`atlas.geometry.paired_statistics.COLUMNS`, reason.
+        :data:`atlas.geometry.paired_statistics.COLUMNS`, :data:`MODEL_COLUMNS`, reason.
     """
-    lines = read_csv(layers)
+    lines = [row for row in read_csv(layers) if _hook(row) != EMBEDDINGS]
     rows: list[dict[str, Any]] = []
-    for stream, centring in product(STREAMS, (*geometry.CENTRINGS, NO_CENTRING)):
+    read = sorted({row["hook"] for row in lines}, key=STREAMS.index)
+    for stream, centring in product(read, (*geometry.CENTRINGS, NO_CENTRING)):
         known = centring or CENTRING
         own = [row for row in lines if (row["hook"], row["centring"]) == (stream, known)]
-        place = {"stream": stream, "centring": centring, "reason": ""}
+        place = dict.fromkeys(MODEL_COLUMNS) | {
+            "stream": stream,
+            "centring": centring,
+            "reason": "",
+        }
         for measure in (*KEPT, *SHAPE) if centring else (*CURVATURE, *TRAJECTORIES):
-            if any(row[measure] for row in lines):  # else it was not asked for
+            # Else it was not asked for, or is of another centring.
+            if any(row[measure] for row in lines if row["centring"] == known):
                 rows += [{"task": t, **place, **row} for t, row in tested(own, measure, sft, rl)]
     write_csv(tests, TEST_COLUMNS, rows)
+
+
+def _hook(row: dict[str, str]) -> str:
+    return hook_name(int(row["layer"]), row["hook"])
 
 
 def tested(
@@ -132,7 +151,7 @@ def tested(
     try:
         one, other = (side(rows, names, measure) for names in (sft, rl))
         for row in paired_statistics.compare(measure, one, other, decide=measure in KEPT):
-            yield ALL, row
+            yield ALL, row | (over_models(rows, measure, sft, rl) if row["layer"] == ALL else {})
     except AtlasError as error:
         empty = dict.fromkeys(paired_statistics.COLUMNS)
         yield ALL, {**empty, "measure": measure, "layer": "all", "reason": str(error)}
@@ -140,7 +159,18 @@ def tested(
     tasks = sorted({task for _, task in one})
     for task in tasks if len(tasks) > 1 else ():
         own = [{k: v for k, v in of.items() if k[1] == task} for of in (one, other)]
-        yield task, paired_statistics.overall(measure, *own, decide=measure in KEPT)
+        row = paired_statistics.overall(measure, *own, decide=measure in KEPT)
+        yield task, row | over_models([r for r in rows if r["task"] == task], measure, sft, rl)
+
+
+def over_models(
+    rows: Sequence[dict[str, str]], measure: str, sft: Sequence[str], rl: Sequence[str]
+) -> dict[str, float | None]:
+    """MODEL_COLUMNS of a measure: of the means of each model over the rows, which have a value."""
+    own = [row for row in rows if row["model"] in (*sft, *rl)]
+    means = means_of((row["model"], float(row[measure])) for row in own)
+    found = between_models(*(np.array([means[model] for model in names]) for names in (sft, rl)))
+    return dict(zip(MODEL_COLUMNS, (found.low, found.high, found.p), strict=True))
 
 
 def side(

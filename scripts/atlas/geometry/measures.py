@@ -13,22 +13,26 @@ import numpy as np
 
 from atlas.errors import AtlasError
 from atlas.geometry.eigenpairs import leading_eigenpairs, nested_eigenpairs
+from atlas.geometry.procrustes import Representation, procrustes_distances
 from atlas.geometry.spectra import measures, numerical_rank
 from atlas.geometry.stream_files import StreamFile, hook_place
 from atlas.geometry.subspaces import (
-    linear_cka,
+    kernel_alignment,
     principal_cosines,
     projection_score,
     subspace_preservation,
 )
 
 Array = np.ndarray[Any, Any]
-SUBSPACE = 100  # dimensions of the subspaces that are compared, as published
-CENTRINGS = ("uncentred", "centred")
+SUBSPACE = 50  # dimensions of the subspaces that are compared, as published
+# Of each, the name of the alignment of the Gram matrices: only that of centred ones is CKA.
+ALIGNMENT = {"uncentred": "uncentred_alignment", "centred": "cka"}
+CENTRINGS = tuple(ALIGNMENT)
 COLUMNS = (
     "model", "layer", "hook", "centring", "prompts", "dimensions", "rank", "effective_rank",
     "spectral_decay", "spectral_decay_r2", "participation_ratio", "stable_rank", "dimension_90",
-    "condition_number", "subspace_dimensions", "subspace_preservation", "projection_score", "cka",
+    "condition_number", "subspace_dimensions", "subspace_preservation", "projection_score",
+    *ALIGNMENT.values(), "procrustes_distance",
 )  # fmt: skip
 # Eigenvalues of a Gram matrix have errors of about epsilon times the largest: where the smallest
 # one is below this share of the largest, its root would be off by more than about 1e-6.
@@ -192,7 +196,7 @@ def _refuse_broken(total: float) -> None:
 
 
 def comparison(base: Decomposition, model: Decomposition) -> dict[str, float | int | None]:
-    """How much of the base a model keeps: subspaces of the same number of dimensions, and CKA.
+    """How much of the base a model keeps: subspaces of the same number of dimensions, and alignment.
 
     :raises AtlasError: where the two are of different numbers of prompts.
     """
@@ -205,14 +209,14 @@ def comparison(base: Decomposition, model: Decomposition) -> dict[str, float | i
     cosines = principal_cosines(base.right[:, :kept], model.right[:, :kept])
     return {
         "subspace_dimensions": kept, "subspace_preservation": subspace_preservation(cosines),
-        "projection_score": projection_score(cosines), "cka": _alignment(base, model),
+        "projection_score": projection_score(cosines), "alignment": _alignment(base, model),
     }  # fmt: skip
 
 
 def _alignment(base: Decomposition, model: Decomposition) -> float | None:
-    """CKA, by the products of the columns where there are more rows than columns."""
+    """That of the kernels, by the products of the columns where there are more rows than columns."""
     if base.gram is not None and model.gram is not None:
-        return linear_cka(base.gram, model.gram)
+        return kernel_alignment(base.gram, model.gram)
     blocks = [_blocks(d.matrix, d.mean) for d in (base, model)]
     across = sum(one.T @ other for one, other in zip(*blocks, strict=True))
     norms = np.prod([np.linalg.norm(d.singular_values**2) for d in (base, model)])
@@ -230,6 +234,7 @@ def measure_layers(
     the base is in memory at a time.
 
     :param base: activations of the base. :param models: name -> activations of a model.
+    :param subspace: dimensions of the subspaces that are compared, where there are so many.
     :raises AtlasError: where the prompts, hooks or widths of two files differ.
     """
     with contextlib.ExitStack() as stack:
@@ -240,9 +245,11 @@ def measure_layers(
         for hook in files["base"].hooks:
             layer, stream = hook_place(hook)
             for name, file in files.items():
-                found = _at(file, hook, subspace)
+                found, turned = _at(file, hook, subspace)
                 if name == "base":
-                    reference = found
+                    reference, start = found, turned
+                else:
+                    distances = procrustes_distances(start, turned)
                 for centring in CENTRINGS:
                     one: Decomposition = getattr(found, centring)
                     row = dict.fromkeys(COLUMNS)
@@ -251,11 +258,14 @@ def measure_layers(
                     row |= measures(one.singular_values, one.rank)
                     if name != "base":
                         row |= comparison(getattr(reference, centring), one)
+                        row[ALIGNMENT[centring]] = row.pop("alignment")
+                        row["procrustes_distance"] = distances[centring]
                     yield row, one.singular_values
 
 
-def _at(file: StreamFile, hook: str, subspace: int) -> Geometry:
+def _at(file: StreamFile, hook: str, subspace: int) -> tuple[Geometry, Representation]:
+    activations = file.read(hook)
     try:
-        return decompose(file.read(hook), subspace)
+        return decompose(activations, subspace), Representation(activations)
     except AtlasError as error:
         raise AtlasError(f"{file.path}: {hook}: {error}") from None

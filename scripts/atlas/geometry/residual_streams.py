@@ -1,11 +1,12 @@
 """Residual streams of a model on prompts, through hooks on transformers' own modules.
 
-``resid_mid`` is the stream after attention's part was added, before the norm of the MLP;
-``resid_post`` is the output of the block. The last ``resid_post`` is before the final norm.
+``resid_pre`` is the stream that goes into a block (into the first: the embeddings); ``resid_mid`` is
+the stream after attention's part was added, before the norm of the MLP; ``resid_post`` is the output
+of the block. The last ``resid_post`` is before the final norm.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from safetensors import safe_open
 
 from atlas.errors import AtlasError
 from atlas.files import read_json, read_jsonl
-from atlas.geometry.stream_files import POSITIONS, STREAMS, hook_name, hook_names, write_streams
+from atlas.geometry.stream_files import POSITIONS, USUAL, hook_name, hook_names, write_streams
 from atlas.networks.shards import loaded_model
 from atlas.networks.tokens import Tokens, padded
 from atlas.networks.virtual_tokens import refuse_wrapped
@@ -54,26 +55,33 @@ def blocks(network: Any) -> tuple[list[Any], str]:
 
 
 @contextlib.contextmanager
-def streams(network: Any, keep: Any) -> Iterator[None]:
+def streams(network: Any, keep: Any, wanted: Collection[str] = USUAL) -> Iterator[None]:
     """Within this context, each forward pass calls ``keep(hook, stream)``, block by block.
 
     The stream is (batch, tokens, d) in the precision of the network, and may not be changed.
 
+    :param wanted: streams of each block that are read, of STREAMS in atlas.geometry.stream_files.
     :raises AtlasError: for an unknown architecture.
     """
     layers, before = blocks(network)
     with contextlib.ExitStack() as stack:
         for i, block in enumerate(layers):
-            mid, post = (hook_name(i, stream) for stream in STREAMS)
+            for stream, module in (("resid_pre", block), ("resid_mid", getattr(block, before))):
+                name = hook_name(i, stream)
 
-            def at_mid(_: Any, inputs: tuple[torch.Tensor, ...], hook: str = mid) -> None:
-                keep(hook, inputs[0])
+                def going_in(_: Any, inputs: tuple[torch.Tensor, ...], hook: str = name) -> None:
+                    keep(hook, inputs[0])
 
-            def at_post(_: Any, inputs: Any, output: Any, hook: str = post) -> None:
+                if stream in wanted:
+                    stack.enter_context(module.register_forward_pre_hook(going_in))
+
+            def coming_out(
+                _: Any, inputs: Any, output: Any, hook: str = hook_name(i, "resid_post")
+            ) -> None:
                 keep(hook, output[0] if isinstance(output, tuple) else output)
 
-            stack.enter_context(getattr(block, before).register_forward_pre_hook(at_mid))
-            stack.enter_context(block.register_forward_hook(at_post))
+            if "resid_post" in wanted:
+                stack.enter_context(block.register_forward_hook(coming_out))
         yield
 
 
@@ -114,13 +122,13 @@ def grouped(
 
 @torch.inference_mode()
 def read_streams(
-    network: Any, ids: Sequence[Sequence[int]], positions: str
+    network: Any, ids: Sequence[Sequence[int]], positions: str, wanted: Collection[str] = USUAL
 ) -> dict[str, list[torch.Tensor]]:
     """Residual streams of one batch of prompts, without the language-model head.
 
     :param ids: tokens of each prompt; they are padded at the end, where a causal model cannot see
         it. :param positions: ``last_token`` or ``mean`` (over the tokens of a prompt, in float32):
-        (d,) per prompt; ``all``: (tokens, d) per prompt.
+        (d,) per prompt; ``all``: (tokens, d) per prompt. :param wanted: streams of each block.
     :returns: hook -> a tensor per prompt, on the network's device, in its precision (``mean``:
         float32).
     """
@@ -144,20 +152,45 @@ def read_streams(
         else:
             found[hook] = [row[: len(one)] for row, one in zip(stream, ids, strict=True)]
 
-    with streams(network, keep):
+    with streams(network, keep, wanted):
         network.base_model(input_ids=tokens, use_cache=False)
     return found
 
 
-def prompt_tokens(
-    prompts: Path, folder: Path, most: int | None
-) -> tuple[list[str], list[list[int]]]:
-    """The first prompts of a file, and their tokens as a base has them.
+def prompt_rows(prompts: Path, most: int | None, shots: int = 0) -> list[dict[str, Any]]:
+    """The first rows of a file of a task, each prompt after `shots` solved examples.
 
-    :param prompts: rows (JSONL) with ``prompt``. :param folder: of the base.
+    The examples are the last rows of the file, which are no prompts then, the same ones in the same
+    order before each prompt: prompt and completion (of a preference, what was chosen), and a blank
+    line after each.
+
+    :param prompts: rows (JSONL) with ``prompt``, and with ``completion`` or ``chosen``.
+    :param most: how many prompts, or all.
+    :raises AtlasError: where fewer than two prompts are left beside the examples.
+    """
+    rows = read_jsonl(prompts)
+    left = len(rows) - shots
+    if shots and left < 2:
+        raise AtlasError(
+            f"{prompts}: {len(rows)} rows leave fewer than two prompts beside {shots} solved "
+            "examples; ask for fewer shots, or hold more rows out."
+        )
+    examples = "".join(
+        f"{row['prompt']}{row['completion'] if 'completion' in row else row['chosen']}\n\n"
+        for row in rows[left:]
+    )
+    return [row | {"prompt": examples + row["prompt"]} for row in rows[:left][:most]]
+
+
+def prompt_tokens(
+    prompts: Path, folder: Path, most: int | None, shots: int = 0
+) -> tuple[list[str], list[list[int]]]:
+    """The first prompts of a file (:func:`prompt_rows`), and their tokens as a base has them.
+
+    :param folder: of the base.
     :raises AtlasError: where a prompt is empty.
     """
-    texts = [row["prompt"] for row in read_jsonl(prompts)[:most]]
+    texts = [row["prompt"] for row in prompt_rows(prompts, most, shots)]
     tokens = Tokens(folder)
     ids = [tokens.prompt(text) for text in texts]
     for number, one in enumerate(ids, start=1):
@@ -169,7 +202,8 @@ def prompt_tokens(
 def extract_streams(
     *, prompts: Path, base: list[Path], model: list[Path], base_names: list[str], dtype: str,
     most: int | None, positions: str, precision: str, activations: Path, scratch: Path,
-    part_bytes: int = PART_BYTES, batch_tokens: int = BATCH_TOKENS
+    shots: int = 0, wanted: Collection[str] = USUAL, part_bytes: int = PART_BYTES,
+    batch_tokens: int = BATCH_TOKENS,
 ) -> None:  # fmt: skip
     """Residual streams of a base, or of a model of it, in the format of atlas.geometry.stream_files.
 
@@ -177,19 +211,19 @@ def extract_streams(
     on after its last part and ends in the same bytes. Where they are NaN or Inf, they are stored
     as they are: :mod:`atlas.geometry.stream_quality` reports it.
 
-    :param prompts: rows (JSONL) with ``prompt``, of which the first `most` count, or all.
+    :param prompts, most, shots: prompts of a task (:func:`prompt_rows`).
     :param model: files of the model; none for the base itself.
-    :param positions: last_token, mean or all. :param precision: in which they are stored, float16
-        or float32; the network runs in `dtype`.
+    :param wanted: streams of each block. :param positions: last_token, mean or all.
+    :param precision: in which they are stored, float16 or float32; the network runs in `dtype`.
     :param scratch: folder that outlives a killed job.
     :raises AtlasError: where the model is not one of the base, a prompt is empty, or a finite
         activation is too large for float16.
     """
     folder = base[0].parent
-    texts, ids = prompt_tokens(prompts, folder, most)
+    texts, ids = prompt_tokens(prompts, folder, most, shots)
     settings = read_json(folder / "config.json")
     settings = settings.get("text_config", settings)
-    hooks = hook_names(settings["num_hidden_layers"])
+    hooks = hook_names(settings["num_hidden_layers"], wanted)
     lengths = [len(one) for one in ids]
     row_bytes = len(hooks) * settings["hidden_size"] * np.dtype(precision).itemsize
     most = min(batch_tokens, part_bytes // row_bytes) if positions == "all" else batch_tokens
@@ -198,7 +232,7 @@ def extract_streams(
     if not all(place.is_file() for place in places):
         name = model[0].parent.name if model else folder.name
         with loaded_model(base, model, base_names, dtype) as network:
-            write_parts(network, ids, parts, places, positions, precision, name)
+            write_parts(network, ids, parts, places, positions, precision, name, wanted)
     counts = lengths if positions == "all" else [1] * len(lengths)
     write_streams(activations, texts, lengths, positions, joined(places, hooks, parts, counts))
 
@@ -206,6 +240,7 @@ def extract_streams(
 def write_parts(
     network: Any, ids: Sequence[Sequence[int]], parts: Sequence[list[list[int]]],
     places: Sequence[Path], positions: str, precision: str, name: str,
+    wanted: Collection[str] = USUAL,
 ) -> None:  # fmt: skip
     """Write the part files that are not there yet: hook -> (rows, d), each whole or not at all.
 
@@ -218,7 +253,7 @@ def write_parts(
     for i in missing:
         found: dict[str, list[torch.Tensor]] = {}
         for batch in parts[i]:
-            arrays = read_streams(network, [ids[k] for k in batch], positions)
+            arrays = read_streams(network, [ids[k] for k in batch], positions, wanted)
             # All hooks together: one check and one transfer for each batch.
             rows = _rounded(torch.stack([join(of) for of in arrays.values()]), precision, name)
             for hook, one in zip(arrays, rows.cpu(), strict=True):

@@ -1,15 +1,16 @@
 """Residual streams as they are stored: one HDF5 file per model and task.
 
-``/blocks.{i}.hook_resid_mid`` and ``/blocks.{i}.hook_resid_post``, named as TransformerLens names
-them, float16 or float32, and contiguous: compression would save a seventh of the bytes, and take seven
-times as long to read. For the positions ``last_token`` and ``mean`` they are (n_prompts, d); for
-``all`` (n_tokens, d), and prompt i has the rows ``offsets[i]`` to ``offsets[i + 1]``.
+``/blocks.{i}.hook_resid_mid`` and ``/blocks.{i}.hook_resid_post`` (and ``hook_resid_pre`` where it is
+asked for), named as TransformerLens names them, float16 or float32, and contiguous: compression would
+save a seventh of the bytes, and take seven times as long to read. For the positions ``last_token``
+and ``mean`` they are (n_prompts, d); for ``all`` (n_tokens, d), and prompt i has the rows
+``offsets[i]`` to ``offsets[i + 1]``.
 Beside them: ``/prompts`` (n_prompts,) text, ``/tokens`` (n_prompts,) int64, the length of each
 prompt, and ``/offsets`` (n_prompts + 1,) int64. The attribute ``positions`` says which it is.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,14 @@ from atlas.errors import AtlasError
 
 Array = np.ndarray[Any, Any]
 POSITIONS = ("last_token", "mean", "all")
-STREAMS = ("resid_mid", "resid_post")
-_HOOK = re.compile(r"blocks\.(\d+)\.hook_(resid_mid|resid_post)")
+# In the order of the computation. The first of a block is the last of the block before, or the
+# embeddings: it is read where it is asked for.
+STREAMS = ("resid_pre", "resid_mid", "resid_post")
+USUAL = ("resid_mid", "resid_post")
+# What goes into the first block: of the last token it may be the same for all prompts, which often
+# end alike, and nothing was computed yet.
+EMBEDDINGS = "blocks.0.hook_resid_pre"
+_HOOK = re.compile(rf"blocks\.(\d+)\.hook_({'|'.join(STREAMS)})")
 
 
 def hook_name(layer: int, stream: str) -> str:
@@ -30,9 +37,13 @@ def hook_name(layer: int, stream: str) -> str:
     return f"blocks.{layer}.hook_{stream}"
 
 
-def hook_names(layers: int) -> list[str]:
-    """All hooks of a network with so many blocks, in the order of the computation."""
-    return [hook_name(layer, stream) for layer in range(layers) for stream in STREAMS]
+def hook_names(layers: int, wanted: Collection[str] = USUAL) -> list[str]:
+    """The hooks of a network with so many blocks, in the order of the computation.
+
+    :param wanted: which of STREAMS, in any order.
+    """
+    chosen = [stream for stream in STREAMS if stream in wanted]
+    return [hook_name(layer, stream) for layer in range(layers) for stream in chosen]
 
 
 def hook_place(hook: str) -> tuple[int, str]:
@@ -41,6 +52,11 @@ def hook_place(hook: str) -> tuple[int, str]:
     if not found:
         raise AtlasError(f"{hook}: not the name of a hook, as blocks.0.hook_resid_post is.")
     return int(found[1]), found[2]
+
+
+def _order(hook: str) -> tuple[int, int]:
+    layer, stream = hook_place(hook)
+    return layer, STREAMS.index(stream)
 
 
 def write_streams(
@@ -80,7 +96,7 @@ class StreamFile:
         if not names:
             self._file.close()
             raise AtlasError(f"{path}: has no residual streams (blocks.0.hook_resid_post …).")
-        self.hooks = sorted(names, key=hook_place)
+        self.hooks = sorted(names, key=_order)
         self.rows, self.dimensions = self._file[self.hooks[0]].shape
         self.positions = str(self._file.attrs["positions"])
 

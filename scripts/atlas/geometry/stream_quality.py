@@ -1,5 +1,6 @@
 """Checks of extracted activations, those of the published analysis: hooks, NaN and Inf, magnitudes."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +8,15 @@ import numpy as np
 
 from atlas.errors import AtlasError
 from atlas.files import read_csv
-from atlas.geometry.stream_files import StreamFile, hook_names
+from atlas.geometry.stream_files import USUAL, StreamFile, hook_names
 
 COLUMNS = ("file", "hook", "check", "value", "low", "high", "passed")
 
 
 def check_streams(
-    file: Path, layers: int, low: float = 1.0, high: float = 1000.0
-) -> list[dict[str, Any]]:
+    file: Path, layers: int, low: float = 1.0, high: float = 1000.0,
+    wanted: Collection[str] = USUAL
+) -> list[dict[str, Any]]:  # fmt: skip
     """Rows (COLUMNS) of one file; a check passes where low <= value <= high.
 
     ``hooks`` (of the file, hook empty): how many of the hooks are there. ``present``, per hook: 1
@@ -22,16 +24,16 @@ def check_streams(
     rows. ``passed`` is 1 or 0. A hook that is not there has no other checks.
 
     :param layers: blocks of the network. :param low, high: bounds of the mean norm, any layer; as
-        published for the stream in the middle of a network.
+        published for the stream in the middle of a network. :param wanted: streams of each block.
     :raises AtlasError: where the file is damaged.
     """
-    wanted = hook_names(layers)
+    hooks = hook_names(layers, wanted)
     with StreamFile(file) as stored:
-        there = [hook for hook in wanted if hook in stored.hooks]
-        strange = [hook for hook in stored.hooks if hook not in wanted]
-        full = len(wanted)
+        there = [hook for hook in hooks if hook in stored.hooks]
+        strange = [hook for hook in stored.hooks if hook not in hooks]
+        full = len(hooks)
         rows = [_row(file, "", "hooks", len(there) + len(strange), full, full)]
-        for hook in wanted:
+        for hook in hooks:
             rows.append(_row(file, hook, "present", int(hook in there), 1, 1))
             if hook not in there:
                 continue

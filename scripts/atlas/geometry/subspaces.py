@@ -32,11 +32,11 @@ def projection_score(cosines: Array) -> float | None:
     return float((cosines**2).mean()) if cosines.size else None
 
 
-def linear_cka(one: Array, other: Array) -> float | None:
-    """Linear centred kernel alignment, <K, L> / (||K|| ||L||), from 0 to 1.
+def kernel_alignment(one: Array, other: Array) -> float | None:
+    """Alignment of two linear kernels, <K, L> / (||K|| ||L||), from 0 to 1.
 
-    S. Kornblith et al., ICML 2019 (arXiv 1905.00414); of Gram matrices that were not centred,
-    it is the cosine of the two (uncentred kernel alignment).
+    Of Gram matrices of centred rows it is linear CKA (S. Kornblith et al., ICML 2019, arXiv
+    1905.00414); of others it is not, and a large mean brings it near 1 whatever else there is.
 
     :param one: Gram matrix (n, n) float64 of the rows. :param other: likewise.
     :returns: None where a Gram matrix is zero.

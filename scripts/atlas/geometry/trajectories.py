@@ -15,7 +15,7 @@ from atlas.errors import AtlasError
 from atlas.files import write_csv
 from atlas.geometry.measures import decompose
 from atlas.geometry.residual_streams import prompt_tokens, read_streams
-from atlas.geometry.stream_files import StreamFile, hook_place
+from atlas.geometry.stream_files import EMBEDDINGS, StreamFile, hook_place
 from atlas.geometry.stream_quality import refuse_bad_streams
 from atlas.networks.shards import loaded_model
 from atlas.progress import Progress
@@ -70,10 +70,15 @@ def levy_area(second: Array) -> float:
     return float(np.linalg.norm((second - second.T) / 2))
 
 
-def trajectory_measures(trajectory: Array, basis: Array) -> dict[str, float | int | None]:
-    """All of the above, under the names of columns; signature terms count directions from 1."""
-    first, second = path_signature(trajectory, basis)
+def trajectory_measures(trajectory: Array, basis: Array | None) -> dict[str, float | int | None]:
+    """All of the above, under the names of columns; signature terms count directions from 1.
+
+    :param basis: of the signature; without one there is none, and no area.
+    """
     path = (len(trajectory), path_length(trajectory), path_curvature(trajectory))
+    if basis is None:
+        return dict(zip(trajectory_columns(0)[3:], (*path, None), strict=True))
+    first, second = path_signature(trajectory, basis)
     values = (*path, levy_area(second), *first.tolist(), *second.ravel().tolist())
     return dict(zip(trajectory_columns(len(first))[3:], values, strict=True))
 
@@ -106,7 +111,7 @@ def trajectory_columns(dimensions: int) -> list[str]:
 
 
 def network_trajectories(
-    network: Any, ids: Sequence[Sequence[int]], bases: Mapping[str, Array]
+    network: Any, ids: Sequence[Sequence[int]], bases: Mapping[str, Array | None]
 ) -> Iterator[dict[str, Any]]:
     """Rows (trajectory_columns) of a network; one prompt is in memory at a time.
 
@@ -115,7 +120,7 @@ def network_trajectories(
     """
     progress = Progress(len(ids), "prompt")
     for prompt, row in enumerate(ids):
-        found = read_streams(network, [row], "all")
+        found = read_streams(network, [row], "all", {hook_place(hook)[1] for hook in bases})
         if list(found) != list(bases):
             raise AtlasError("the activations of the base are those of another architecture.")
         for hook, (stream,) in found.items():
@@ -127,24 +132,32 @@ def network_trajectories(
 
 def measure_trajectories(
     *, prompts: Path, quality: Path, activations: Path, base: list[Path], model: list[Path],
-    base_names: list[str], dtype: str, most: int, dimensions: int, trajectories: Path
+    base_names: list[str], dtype: str, most: int, dimensions: int, trajectories: Path,
+    shots: int = 0,
 ) -> None:  # fmt: skip
     """Write the measures of the trajectories of a base, or of a model of it.
 
-    Signatures are seen in the directions in which the activations of the base vary most.
+    Signatures are seen in the directions in which the activations of the base vary most. Paths of the
+    embeddings, which may not vary from prompt to prompt, have none.
 
-    :param prompts: rows (JSONL) with ``prompt``, of which the first `most` count.
+    :param prompts, most, shots: prompts of a task
+        (:func:`atlas.geometry.residual_streams.prompt_rows`).
     :param quality: what the checks of the activations found; a failed one stops here.
     :param activations: of the base, on this task.
     :param model: files of the model; none for the base itself.
     """
     refuse_bad_streams(quality)
-    _, ids = prompt_tokens(prompts, base[0].parent, most)
+    _, ids = prompt_tokens(prompts, base[0].parent, most, shots)
     with StreamFile(activations) as own:
-        bases = {hook: signature_basis(own.read(hook), dimensions) for hook in own.hooks}
+        bases = {
+            hook: None if hook == EMBEDDINGS else signature_basis(own.read(hook), dimensions)
+            for hook in own.hooks
+        }
     with loaded_model(base, model, base_names, dtype) as network:
-        rows = list(network_trajectories(network, ids, bases))
-    write_csv(trajectories, trajectory_columns(dimensions), rows)
+        found = network_trajectories(network, ids, bases)
+        columns = trajectory_columns(dimensions)
+        rows = [dict.fromkeys(columns) | row for row in found]
+    write_csv(trajectories, columns, rows)
 
 
 def _steps(trajectory: Array) -> Array:

@@ -23,6 +23,8 @@ def check_comparison(config: Config, name: str, models: Mapping[str, PlannedMode
             raise AtlasError(f"{where}.models: 'base' is what the base is called here; rename it.")
     for model in comparison.rl:
         known(model, comparison.models, f"{where}.rl", "model of this comparison")
+    for task in comparison.learnt:
+        known(task, comparison.tasks, f"{where}.learnt", "task of this comparison")
     if "resid_post" not in comparison.streams:
         raise AtlasError(
             f"{where}.streams: leaves out resid_post, of which tables and figures are; name it too."

@@ -64,9 +64,10 @@ def pairs(plan: Plan, table: str) -> list[list[str]]:
 
 
 def published(plan: Plan, table: str) -> dict[str, str]:
-    """Pool -> the published figure that stands beside it, for the pools of a table."""
+    """Pool or comparison -> the published figure that stands beside it, for those of a table."""
     entry = plan.config.tables[table]
-    return {pool: setting for pool, setting in entry.published.items() if pool in entry.pools}
+    shown = (*entry.pools_read, *entry.comparisons_read)
+    return {name: setting for name, setting in entry.published.items() if name in shown}
 
 
 def sentences(plan: Plan, table: str) -> list[str]:

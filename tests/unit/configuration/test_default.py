@@ -17,7 +17,7 @@ EXPERIMENTS = default_files([MAIN])[1:]
 TABLES = [
     "main", "additive", "robustness", "fewshot", "preference", "instructions", "cross_checkpoint",
     "spaces", "cross_architecture", "outputs", "selection", "instruct_outputs", "temporal",
-    "geometry",
+    "geometry", "weight_space",
 ]  # fmt: skip
 
 

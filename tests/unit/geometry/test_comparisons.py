@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from atlas.errors import AtlasError
 from atlas.figures.comparisons import draw_comparison, draw_rewards
@@ -67,10 +68,49 @@ def test_means_of_both_sides(tmp_path):
     assert float(row["sft_mean"]) == pytest.approx((means["sft-a"] + means["sft-b"]) / 2)
     assert float(row["rl_mean"]) == pytest.approx(means["rl-a"])
     assert (row["pairs"], row["decision"]) == ("6", "")
+    # One model of a side has no interval over models.
+    assert {(r["model_low"], r["model_high"], r["model_p"]) for r in rows} == {("", "", "")}
     # What is the same on both sides differs by nothing.
     for row in rows:
         if row["measure"] == "path_length":
             assert (row["difference"], row["p_permutation"]) == ("0.0", "1.0")
+
+
+def test_an_interval_over_models(tmp_path):
+    """Welch's, of one mean per model: by hand, from three SFT models and two RL models."""
+    values = {"sft-a": 1.0, "sft-b": 2.0, "sft-c": 3.0, "rl-a": 4.0, "rl-b": 6.0}
+    # Layers and tasks move all models alike, or cancel: the means of the models stay.
+    rows = [
+        dict.fromkeys(LAYER_COLUMNS) | {
+            "task": task, "model": model, "layer": layer, "hook": "resid_post",
+            "centring": "centred", "effective_rank": value + (-1) ** layer * (1 if model == "rl-a" else 0.5)
+            + (10 if task == "math" else 0),
+        }
+        for task in TASKS for model, value in values.items() for layer in range(2)
+    ]  # fmt: skip
+    write_csv(tmp_path / "layers.csv", LAYER_COLUMNS, rows)
+    sides = {"sft": ["sft-a", "sft-b", "sft-c"], "rl": ["rl-a", "rl-b"]}
+    comparison_tests(layers=tmp_path / "layers.csv", **sides, tests=tmp_path / "tests.csv")
+    found = read_csv(tmp_path / "tests.csv")
+    assert {(r["task"], r["layer"]) for r in found} == {
+        ("all", "0"), ("all", "1"), ("all", "all"), ("coding", "all"), ("math", "all"),
+    }  # fmt: skip
+    # Variances 1 and 2, of the means 1/3 and 1; df by Welch and Satterthwaite, t by hand.
+    error, df = (4 / 3) ** 0.5, (4 / 3) ** 2 / ((1 / 3) ** 2 / 2 + 1)
+    reach = stats.t.ppf(0.975, df) * error
+    for row in found:
+        assert float(row["difference"]) == pytest.approx(
+            3 if row["layer"] == "all" else 3 + 0.25 * (-1) ** int(row["layer"])
+        )
+        if row["layer"] != "all":
+            assert row["model_low"] == row["model_high"] == row["model_p"] == ""
+            continue
+        assert float(row["model_low"]) == pytest.approx(3 - reach)
+        assert float(row["model_high"]) == pytest.approx(3 + reach)
+        assert float(row["model_p"]) == pytest.approx(2 * stats.t.sf(3 / error, df))
+        assert (float(row["sft_mean"]), row["pairs"]) == (
+            pytest.approx(float(row["rl_mean"]) - 3), {"all": "4"}.get(row["task"], "2"),
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("value", [None, float("inf")])

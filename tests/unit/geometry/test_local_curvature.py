@@ -9,7 +9,7 @@ import torch
 from atlas.errors import AtlasError
 from atlas.files import read_csv, write_jsonl
 from atlas.geometry.local_curvature import COLUMNS, local_curvature, measure_curvature
-from atlas.geometry.stream_files import hook_names
+from atlas.geometry.stream_files import STREAMS, USUAL, hook_names
 from atlas.networks.tokens import Tokens
 from unit.conftest import load
 
@@ -79,6 +79,21 @@ def test_a_real_network(base_folder):
     exact = local_curvature(network.double(), IDS, 3, directions=6)
     np.testing.assert_allclose(found.curvature, exact.curvature, rtol=0.05)
     np.testing.assert_allclose(found.sensitivity, exact.sensitivity, rtol=1e-3)
+
+
+def test_the_streams_that_are_asked_for(base_folder):
+    """The embeddings answer to their own perturbation, where the last token got a share of it."""
+    network = load(base_folder).double()
+    every, usual = (
+        local_curvature(network, IDS, 3, directions=6, wanted=w) for w in (STREAMS, USUAL)
+    )
+    assert every.hooks == hook_names(2, STREAMS)
+    for i, hook in enumerate(usual.hooks):
+        assert (every.sensitivity[:, every.hooks.index(hook)] == usual.sensitivity[:, i]).all()
+    assert np.abs(every.curvature[:, 0]).max() < 1e-6
+    # What goes into the second block is what comes out of the first.
+    places = [every.hooks.index(f"blocks.{at}") for at in ("0.hook_resid_post", "1.hook_resid_pre")]
+    assert (every.curvature[:, places[0]] == every.curvature[:, places[1]]).all()
 
 
 def test_directions_in_small_batches(base_folder, monkeypatch):

@@ -15,7 +15,7 @@ from atlas.geometry.measures import COLUMNS, comparison, decompose, measure_laye
 from atlas.geometry.spectra import measures
 from atlas.geometry.stream_files import hook_names, write_streams
 from atlas.geometry.subspaces import (
-    linear_cka,
+    kernel_alignment,
     principal_cosines,
     projection_score,
     subspace_preservation,
@@ -132,7 +132,7 @@ def test_rank_one():
     assert (same.uncentred.rank, same.centred.rank) == (1, 0)
     assert comparison(same.centred, same.centred) == {
         "subspace_dimensions": 0, "subspace_preservation": None, "projection_score": None,
-        "cka": None,
+        "alignment": None,
     }  # fmt: skip
 
 
@@ -188,12 +188,12 @@ def test_a_known_angle():
 def test_cka():
     matrix = random(6, (9, 30), dtype=np.float64)
     centred = decompose(matrix).centred.gram
-    assert linear_cka(centred, centred) == pytest.approx(1)
-    assert linear_cka(centred, 5 * centred) == pytest.approx(1)
+    assert kernel_alignment(centred, centred) == pytest.approx(1)
+    assert kernel_alignment(centred, 5 * centred) == pytest.approx(1)
     # Two features of the rows that do not vary together.
     x, y = (np.array([v], dtype=float).T for v in ([1, -1, 1, -1], [1, 1, -1, -1]))
-    assert linear_cka(x @ x.T, y @ y.T) == 0
-    assert linear_cka(x @ x.T, np.zeros((4, 4))) is None
+    assert kernel_alignment(x @ x.T, y @ y.T) == 0
+    assert kernel_alignment(x @ x.T, np.zeros((4, 4))) is None
 
 
 @given(seeds, st.sampled_from([(8, 20), (20, 8)]), st.floats(0.01, 100))
@@ -214,8 +214,8 @@ def test_invariances(seed, shape, scale):
         expected = comparison(own, one)
         scaled = comparison(own, getattr(decompose(scale * matrix, 4), centring))
         ordered = comparison(own, getattr(decompose(matrix[order], 4), centring))
-        # Subspaces know no order of the rows; CKA does.
-        del ordered["cka"]
+        # Subspaces know no order of the rows; alignment does.
+        del ordered["alignment"]
         both = comparison(
             getattr(decompose(random(seed + 1, shape, dtype=np.float64) @ turn, 4), centring),
             getattr(decompose(matrix @ turn, 4), centring),
@@ -315,17 +315,28 @@ def test_rows(tmp_path):
     for row, values in found:
         hook = f"blocks.{row['layer']}.hook_{row['hook']}"
         assert (row["prompts"], row["dimensions"]) == (6, 9)
+        # Only of centred rows it is CKA.
+        names = ("uncentred_alignment", "cka")
+        aligned, other = names if row["centring"] == "uncentred" else names[::-1]
+        assert row[other] is None
         if row["model"] == "base":
-            assert row["subspace_preservation"] is row["cka"] is None
+            assert row["subspace_preservation"] is row["procrustes_distance"] is None
+            assert row["cka"] is row["uncentred_alignment"] is None
         elif row["model"] == "rl":
             assert row["subspace_preservation"] == pytest.approx(1)
             assert row["projection_score"] == pytest.approx(1)
-            assert row["cka"] == pytest.approx(1)
+            assert row[aligned] == pytest.approx(1)
+            assert row["procrustes_distance"] == pytest.approx(0, abs=1e-6)
         else:
             expected = compared(base[hook], model[hook], 3, row["centring"])
-            found = (row["subspace_preservation"], row["projection_score"], row["cka"])
+            found = (row["subspace_preservation"], row["projection_score"], row[aligned])
             assert found == pytest.approx(expected, rel=1e-5)
-            _, expected, _ = plainly(model[hook], row["centring"])
+            one, expected, _ = plainly(model[hook], row["centring"])
+            other, _, _ = plainly(base[hook], row["centring"])
+            one, other = (m / np.linalg.norm(m) for m in (one, other))
+            turn, _ = scipy.linalg.orthogonal_procrustes(one, other)
+            nearest = np.linalg.norm(one @ turn - other)
+            assert row["procrustes_distance"] == pytest.approx(nearest, abs=1e-7)
             np.testing.assert_allclose(values, expected, rtol=1e-7)
 
 
@@ -342,4 +353,14 @@ def test_files_that_cannot_be_compared(tmp_path):
                   [("blocks.0.hook_resid_post", broken)])  # fmt: skip
     with pytest.raises(AtlasError, match=r"nan\.h5: blocks\.0\.hook_resid_post: .* NaN or Inf"):
         next(measure_layers(tmp_path / "nan.h5", {}))
-    assert module.SUBSPACE == 100
+
+
+def test_the_dimensions_of_the_subspaces(tmp_path):
+    base, model = (stored(tmp_path / f"{i}.h5", i, rows=20, width=30) for i in (1, 2))
+    for k in (1, 4, 19):
+        for row, _ in measure_layers(tmp_path / "1.h5", {"m": tmp_path / "2.h5"}, k):
+            if row["model"] == "m":
+                hook = f"blocks.{row['layer']}.hook_{row['hook']}"
+                assert row["subspace_dimensions"] == k
+                expected = compared(base[hook], model[hook], k, row["centring"])[0]
+                assert row["subspace_preservation"] == pytest.approx(expected, rel=1e-5)

@@ -14,10 +14,11 @@ from atlas.geometry.residual_streams import (
     extract_streams,
     grouped,
     length_batches,
+    prompt_rows,
     read_streams,
     streams,
 )
-from atlas.geometry.stream_files import StreamFile, hook_names
+from atlas.geometry.stream_files import STREAMS, StreamFile, hook_names
 from atlas.networks.tokens import Tokens
 from unit.conftest import LLAMA, load, make_base, randomize
 
@@ -59,6 +60,7 @@ def plain_llama(weights, config, ids):
             for key, value in weights.items()
             if key.startswith(f"model.layers.{i}.")
         }
+        found[f"blocks.{i}.hook_resid_pre"] = x
         normed = norm(x, w["input_layernorm"], eps)
         q, k, v = (
             (normed @ w[f"self_attn.{n}_proj"].T).view(count, -1, size).transpose(0, 1)
@@ -97,8 +99,10 @@ def ids_of(base):
 def test_the_same_as_a_llama_written_by_hand(bases):
     network = load(bases["llama"][0].parent)
     ids = ids_of(bases["llama"])
-    found = read_streams(network, ids, "all")
-    assert list(found) == hook_names(2)
+    assert list(read_streams(network, ids, "all")) == hook_names(2)
+    found = read_streams(network, ids, "all", STREAMS)
+    assert list(found) == hook_names(2, STREAMS)
+    assert list(found)[:2] == ["blocks.0.hook_resid_pre", "blocks.0.hook_resid_mid"]
     for number, row in enumerate(ids):
         expected = plain_llama(network.state_dict(), network.config, row)
         for hook, arrays in found.items():
@@ -120,11 +124,13 @@ def test_streams_of_each_architecture(bases, name):
         )
     normed_after = name.startswith("olmo") or name in ("gemma2", "gemma3_text")
     for number, row in enumerate(ids_of(bases[name])):
-        found = read_streams(network, [row], "all")
+        found = read_streams(network, [row], "all", STREAMS)
         output = body(input_ids=torch.tensor([row]), output_hidden_states=True, use_cache=False)
         last = len(body.layers) - 1
         for i, block in enumerate(body.layers):
             post = found[f"blocks.{i}.hook_resid_post"][0]
+            before = found[f"blocks.{i}.hook_resid_pre"][0]
+            torch.testing.assert_close(before, output.hidden_states[i][0], rtol=0, atol=0)
             if i < last:
                 torch.testing.assert_close(post, output.hidden_states[i + 1][0], rtol=0, atol=0)
             else:
@@ -225,6 +231,58 @@ def test_the_file(bases, tmp_path, precision):
     with h5py.File(file) as raw:
         assert list(raw["tokens"]) == [len(row) for row in ids]
         assert list(raw["offsets"]) == [0, 1, 2, 3, 4]
+
+
+def test_the_streams_that_are_asked_for(bases, tmp_path):
+    """In the order of the computation, however they are named and stored."""
+    wanted = ["resid_post", "resid_pre"]
+    file = extracted(tmp_path, bases["llama"], wanted=wanted)
+    network, ids = load(bases["llama"][0].parent), ids_of(bases["llama"])
+    with StreamFile(file) as stored:
+        assert stored.hooks == [
+            f"blocks.{i}.hook_resid_{at}" for i in (0, 1) for at in ("pre", "post")
+        ]
+        for number, row in enumerate(ids):
+            expected = plain_llama(network.state_dict(), network.config, row)
+            for hook in stored.hooks:
+                np.testing.assert_allclose(
+                    stored.read(hook)[number], expected[hook][-1].detach(), rtol=0, atol=1e-6
+                )
+
+
+def test_solved_examples_before_each_prompt(bases, tmp_path):
+    """The last rows of the file, in its order; they are no prompts then."""
+    rows = [{"prompt": f"{i} + {i} =", "completion": f" {2 * i}"} for i in range(6)]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    examples = "4 + 4 = 8\n\n5 + 5 = 10\n\n"
+    found = prompt_rows(tmp_path / "rows.jsonl", None, 2)
+    assert [row["prompt"] for row in found] == [f"{examples}{i} + {i} =" for i in range(4)]
+    assert [row["completion"] for row in found] == [" 0", " 2", " 4", " 6"]
+    assert [row["prompt"] for row in prompt_rows(tmp_path / "rows.jsonl", 2)] == [
+        "0 + 0 =",
+        "1 + 1 =",
+    ]
+    # Those asked for do not depend on how many prompts there are to be.
+    assert prompt_rows(tmp_path / "rows.jsonl", 3, 2) == found[:3]
+    with pytest.raises(AtlasError, match="6 rows leave fewer than two prompts beside 5 solved"):
+        prompt_rows(tmp_path / "rows.jsonl", None, 5)
+    write_jsonl(
+        tmp_path / "pairs.jsonl",
+        [{"prompt": f"{i}?", "chosen": "A", "rejected": "B"} for i in range(3)],
+    )
+    assert prompt_rows(tmp_path / "pairs.jsonl", None, 1)[1]["prompt"] == "2?A\n\n1?"
+    # What the network reads is what stands in the file.
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    extract_streams(prompts=tmp_path / "rows.jsonl", base=bases["llama"], model=[], most=3, shots=2,
+                    base_names=["llama"], dtype="float32", positions="last_token",
+                    precision="float32", activations=tmp_path / "a.h5", scratch=scratch)  # fmt: skip
+    network, tokens = load(bases["llama"][0].parent), Tokens(bases["llama"][0].parent)
+    with StreamFile(tmp_path / "a.h5") as stored:
+        assert stored.prompts == [f"{examples}{i} + {i} =" for i in range(3)]
+        hook = "blocks.1.hook_resid_post"
+        expected = read_streams(network, [tokens.prompt(stored.prompts[2])], "all")[hook][0][-1]
+        np.testing.assert_allclose(stored.read(hook)[2], expected, rtol=0, atol=1e-6)
 
 
 def test_trajectories(bases, tmp_path):

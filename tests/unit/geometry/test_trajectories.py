@@ -112,6 +112,13 @@ def test_columns():
     assert (found["tokens"], found["signature_1_2"], found["signature_2_1"]) == (4, 1, -1)
 
 
+def test_a_path_without_a_signature():
+    """Of the embeddings, where all prompts end with the same token."""
+    found = trajectory_measures(SQUARE, None)
+    assert found == {"tokens": 4, "path_length": 3, "path_curvature": pytest.approx(math.pi / 2),
+                     "levy_area": None}  # fmt: skip
+
+
 def test_the_basis_of_a_signature():
     axes = rotation(1, 6)
     data = np.random.default_rng(2).normal(size=(50, 6)) * [9, 6, 3, 1e-3, 1e-3, 1e-3] @ axes.T + 5

@@ -104,6 +104,7 @@ def test_mistakes_in_tables_of_deltas(table, message):
         ({"tasks": ["plain"]}, "plain has rows of the kind text, without a prompt"),
         ({"tasks": ["dd"]}, "tasks: there is no dataset 'dd'"),
         ({"prompts": 3}, "prompts: 3 prompts do not vary in 3 directions"),
+        ({"streams": ["resid_pre"]}, "streams: leaves out resid_post"),
     ],
 )
 def test_mistakes_in_comparisons(changes, message):
@@ -125,6 +126,10 @@ def test_mistakes_in_comparisons(changes, message):
         (lambda d: d["tables"]["g"].update(comparisons=["x"]), "there is no comparison 'x'"),
         (lambda d: d["comparisons"]["c"].update(rl=[]), "'c' has models of one side only"),
         (lambda d: d["comparisons"]["c"].update(rl=["zero", "m"]), "models of one side only"),
+        (
+            lambda d: d["tables"]["g"].update(published={"c": "olmo"}),
+            "with 8 as shots, and comparisons.c.sh",
+        ),
         (lambda d: d["models"]["m"].update(stages=["sft"]), "the stage of a model that is trained"),
     ],
 )

@@ -5,9 +5,12 @@ from typing import Literal
 from pydantic import Field
 
 from atlas.errors import AtlasError
-from atlas.experiments.entry import KIND, Planned, TableEntry
+from atlas.experiments.entry import KIND, SETTING, Planned, TableEntry
 from atlas.grammar import Name
 from atlas.references import known
+
+# What the published figures were measured with.
+PUBLISHED = {"subspace": 50, "shots": 8}
 
 
 class Table(TableEntry):
@@ -17,6 +20,7 @@ class Table(TableEntry):
     comparisons: list[Name] = Field(
         default=[], description="Comparisons of the table, in its order."
     )
+    published: dict[Name, str] = Field(default={}, description=f"Comparison -> {SETTING}")
 
     @property
     def comparisons_read(self) -> list[str]:
@@ -24,7 +28,9 @@ class Table(TableEntry):
         return self.comparisons
 
     def check(self, where: str, plan: Planned) -> None:
-        """Refuse comparisons that there are not, or that have models of one side only."""
+        """Refuse comparisons that there are not, that have models of one side only, or that do not
+        measure what was published and stands beside them.
+        """
         if not self.comparisons:
             raise AtlasError(
                 f"{where}.comparisons: a table of the kind geometry names comparisons."
@@ -37,3 +43,10 @@ class Table(TableEntry):
                     f"{where}.comparisons: {name!r} has models of one side only; name those that were "
                     f"trained with rewards in comparisons.{name}.rl, and others beside them."
                 )
+            for key, value in PUBLISHED.items() if name in self.published else ():
+                if getattr(entry, key) != value:
+                    raise AtlasError(
+                        f"{where}.published: figures were published with {value} as {key}, and "
+                        f"comparisons.{name}.{key} is {getattr(entry, key)}; set it, or leave "
+                        f"{name!r} out of published."
+                    )

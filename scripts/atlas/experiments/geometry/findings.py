@@ -1,43 +1,65 @@
 """What the table of geometry says: what is kept of the base's subspaces, whether rewards rise."""
 
 from atlas.experiments.geometry.page import DECISION
-from atlas.experiments.wording import Beside, Row, Rows, counted, interval, number, optional
+from atlas.experiments.wording import Beside, Row, Rows, interval, number, optional
+from atlas.geometry.comparisons import CENTRING, PUBLISHED_CENTRING
 
 
 def findings(table: Rows, beside: Beside) -> list[str]:
-    """Findings of geometry: what is kept of the base's subspaces, and whether rewards rise."""
+    """Findings of geometry: what is kept of the base's subspaces, and whether rewards rise.
+
+    The first sentence is of uncentred activations, as published, and follows from the interval over
+    models; the second of centred ones, which is ours.
+    """
     found = []
-    for row in (row for row in table if row["measure"] == DECISION):
-        found.append(_kept(row))
-        found.append(_rewards(row))
-        found += _few(row)
+    for name in dict.fromkeys(row["comparison"] for row in table):
+        own = [row for row in table if (row["comparison"], row["measure"]) == (name, DECISION)]
+        as_published, ours = (
+            next(row for row in own if row["centring"] == centring)
+            for centring in (PUBLISHED_CENTRING, CENTRING)
+        )
+        found.append(_kept(as_published, "uncentred activations, as published"))
+        found.append(_kept(ours, "centred activations"))
+        found.append(_rewards(ours))
     return found
 
 
-def _kept(row: Row) -> str:
+def _kept(row: Row, activations: str) -> str:
     name = f"`{row['comparison']}`"
     if row["reason"]:
-        return f"In {name}, nothing can be said of subspaces: {row['reason']}."
-    difference, low, high = (float(row[key]) for key in ("difference", "low", "high"))
-    figures = (f"{number(float(row['rl_mean']), 3)} against {number(float(row['sft_mean']), 3)}; "
-               f"difference {number(difference, 4)}, {interval(low, high, 4)}")  # fmt: skip
-    rule = f"by the published rule this is *{row['decision']}*"
-    if low <= 0 <= high:
-        return (f"Whether models trained with rewards or models fine-tuned on solutions keep more of "
-                f"the base's subspaces in {name} is uncertain ({figures}); {rule}.")  # fmt: skip
+        reason = row["reason"].rstrip(".")
+        return f"In {name}, nothing can be said of subspaces ({activations}): {reason}."
+    difference = float(row["difference"])
+    low, high = (optional(row[key]) for key in ("model_low", "model_high"))
+    figures = (f"{number(float(row['rl_mean']), 3)} against {number(float(row['sft_mean']), 3)}"
+               f"{_published(row)}; difference {number(difference, 4)}")  # fmt: skip
+    rule = f"by the published rule, which counts layers and tasks, this is *{row['decision']}*"
+    if low is None or high is None or low <= 0 <= high:
+        why = _alone(row) if low is None or high is None else _over_models(low, high)
+        return (f"Models trained with rewards and models fine-tuned on solutions are not told apart in "
+                f"{name} by what they keep of the base's subspaces ({activations}: {figures}; {why}); "
+                f"{rule}.")  # fmt: skip
     how = "more" if difference > 0 else "less"
     return (f"In {name}, models trained with rewards keep {how} of the base's subspaces than models "
-            f"fine-tuned on solutions ({figures}); {rule}.")  # fmt: skip
+            f"fine-tuned on solutions ({activations}: {figures}; {_over_models(low, high)}); "
+            f"{rule}.")  # fmt: skip
 
 
-def _few(row: Row) -> list[str]:
-    """What one model of a side cannot say."""
-    sides = [len(row[side].split(", ")) for side in ("rl", "sft")]
-    if min(sides) > 1:
-        return []
-    return [f"`{row['comparison']}` has {counted(sides[0], 'model')} trained with rewards and "
-            f"{sides[1]} fine-tuned on solutions: intervals are over layers and tasks, and say nothing "
-            f"of other models."]  # fmt: skip
+def _over_models(low: float, high: float) -> str:
+    return f"over models, {interval(low, high, 4)}"
+
+
+def _alone(row: Row) -> str:
+    """Why there is no interval over models."""
+    if any(", " not in row[side] for side in ("rl", "sft")):
+        return "one model of a side has no interval over models"
+    return "neither side varies over its models"
+
+
+def _published(row: Row) -> str:
+    sides = [optional(row[f"{side}_published"]) for side in ("rl", "sft")]
+    theirs = [number(value, 3) if value is not None else "–" for value in sides]
+    return f"; published: {theirs[0]} against {theirs[1]}" if sides != [None, None] else ""
 
 
 def _rewards(row: Row) -> str:

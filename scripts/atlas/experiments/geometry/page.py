@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from atlas.geometry.comparisons import ALL, KEPT
+from atlas.geometry.comparisons import ALL, CENTRING, KEPT, PUBLISHED_CENTRING
 
 DECISION = "decision"
 DECIDING = KEPT[0]
@@ -27,17 +27,23 @@ def geometry_page(
         for task in dict.fromkeys(row["task"] for row in own):
             title = "All tasks" if task == ALL else task
             lines += [f"### {title}", "",
-                      "| measure | SFT | RL | RL − SFT | 95 % interval | p (permutation, corrected) | "
-                      "Welch's t | Cohen's d | decision |",
-                      "|---|--:|--:|--:|---|--:|--:|--:|---|"]  # fmt: skip
+                      "| measure | activations | SFT (published) | RL (published) | RL − SFT | "
+                      "95 % interval over models | p over models | over layers and tasks | "
+                      "p (permutation, corrected) | Welch's t | Cohen's d | decision |",
+                      "|---|---|--:|--:|--:|---|--:|---|--:|--:|--:|---|"]  # fmt: skip
             lines += [
                 _line(row) for row in own if row["task"] == task and row["measure"] != DECISION
             ]
             lines.append("")
     lines += [
-        "The residual stream after each block, centred where a measure knows a centring; pairs are "
-        "of the same layer and task. The interval is a bootstrap over pairs; p is of random flips of "
-        "the signs of the pairs, corrected by Bonferroni for the number of layers. A decision is "
+        "The residual stream after each block, as it is (uncentred) and with its mean over prompts "
+        "taken off (centred); where the column of activations is empty, the two give the same. Published "
+        "are subspace preservation and effective rank of uncentred activations, and CKA, which is of "
+        "centred ones.", "",
+        "The interval and p over models are Welch's, of one mean per model, and need two models a side. "
+        "All else counts pairs of the same layer and task, which are of the same networks and say nothing "
+        "of other models: a bootstrap interval, p of random flips of the signs of the pairs, corrected by "
+        "Bonferroni for the number of layers, Welch's t, Cohen's d, and by these the published decision "
         "about measures of what is kept of the base: strong (RL higher, corrected p < .01, d > .5), "
         "moderate (p < .05, d > .3), unexpected (SFT higher, p < .05), else weak.", "",
     ]  # fmt: skip
@@ -45,9 +51,15 @@ def geometry_page(
 
 
 def _decision(rows: Sequence[dict[str, Any]]) -> list[str]:
-    (row,) = (row for row in rows if row["measure"] == DECISION)
-    found = row["decision"] or f"none ({row['reason']})"
-    return [f"Decision, by {DECIDING.replace('_', ' ')} over all tasks: **{found}**."]
+    found = {
+        row["centring"]: row["decision"] or f"none ({row['reason']})"
+        for row in rows
+        if row["measure"] == DECISION
+    }
+    return [
+        f"Decision, by {DECIDING.replace('_', ' ')} over all tasks: **{found[PUBLISHED_CENTRING]}** as "
+        f"published, of uncentred activations; **{found[CENTRING]}** of centred ones, which is ours."
+    ]
 
 
 def _rewards(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -64,12 +76,24 @@ def _rewards(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _line(row: dict[str, Any]) -> str:
     if row["reason"]:
-        return f"| {row['measure']} | – | – | – | {row['reason']} | – | – | – | – |"
-    keys = ("sft_mean", "rl_mean", "difference", "p_permutation_corrected", "welch_t", "cohens_d")
-    sft, rl, difference, p, t, d = (_short(row[key]) for key in keys)
-    interval = f"{_short(row['low'])} to {_short(row['high'])}"
-    return (f"| {row['measure']} | {sft} | {rl} | {difference} | {interval} | {p} | {t} | {d} | "
-            f"{row['decision'] or '–'} |")  # fmt: skip
+        cells = ["–", "–", "–", row["reason"], *["–"] * 6]
+    else:
+        cells = [_beside(row, "sft"), _beside(row, "rl"), _short(row["difference"]),
+                 _interval(row, "model_low", "model_high"), _short(row["model_p"]),
+                 _interval(row, "low", "high"),
+                 *(_short(row[key]) for key in ("p_permutation_corrected", "welch_t", "cohens_d")),
+                 row["decision"] or "–"]  # fmt: skip
+    return f"| {' | '.join([row['measure'], row['centring'], *cells])} |"
+
+
+def _beside(row: dict[str, Any], side: str) -> str:
+    """The mean of a side, the published figure in brackets."""
+    theirs = row[f"{side}_published"]
+    return _short(row[f"{side}_mean"]) + ("" if theirs is None else f" ({theirs:.3g})")
+
+
+def _interval(row: dict[str, Any], low: str, high: str) -> str:
+    return f"{_short(row[low])} to {_short(row[high])}" if row[low] else "–"
 
 
 def _short(text: str) -> str:

@@ -5,64 +5,83 @@ from pathlib import Path
 from typing import Any
 
 from atlas.experiments.geometry.page import DECIDING, DECISION, geometry_page
+from atlas.experiments.published import check_settings, published_figures
 from atlas.figures.charts import draw_intervals
 from atlas.files import read_csv, write_bytes, write_csv
-from atlas.geometry.comparisons import ALL, CENTRING, NO_CENTRING, STREAM
+from atlas.geometry.comparisons import ALL, MODEL_COLUMNS, PUBLISHED_CENTRING, STREAM
 from atlas.training.reward_curves import mean_curve, reward_curve, slope
 
 MODELS = ("comparison", "base", "sft", "rl", "base_stages", "sft_stages", "rl_stages")
 STATISTICS = (
     "pairs", "sft_mean", "rl_mean", "difference", "low", "high", "p_permutation",
     "p_permutation_corrected", "welch_t", "welch_df", "p_welch", "p_welch_corrected", "cohens_d",
-    "layers", "correction",
+    "layers", "correction", *MODEL_COLUMNS,
 )  # fmt: skip
+PUBLISHED = ("sft_published", "rl_published")
+# What was published, and of activations of which centring.
+MEASURED = {("subspace_preservation", PUBLISHED_CENTRING), ("effective_rank", PUBLISHED_CENTRING),
+            ("cka", "centred")}  # fmt: skip
 REWARDS = ("reward_slope", "reward_low", "reward_high", "reward_steps", "reward_reason")
 COLUMNS = (*MODELS, "task", "measure", "stream", "centring", *STATISTICS, "decision", "reason",
-           *REWARDS)  # fmt: skip
+           *PUBLISHED, *REWARDS)  # fmt: skip
 
 
 def geometry_table(
-    *, tests: list[Path], training: list[Path], comparisons: list[dict[str, Any]], name: str,
-    table: Path, page: Path, figure: list[Path]
+    *, tests: list[Path], training: list[Path], published: Path, comparisons: list[dict[str, Any]],
+    settings: dict[str, str], name: str, table: Path, page: Path, figure: list[Path]
 ) -> None:  # fmt: skip
-    """Write a table of comparisons: a row per measure and task, and over all tasks.
+    """Write a table of comparisons: a row per measure, centring and task, and over all tasks.
 
-    The residual stream after each block, centred where a measure knows a centring. Differences are
-    RL minus SFT. Each comparison ends in a row whose measure is ``decision``: that of subspace
-    preservation over all tasks. ``reward_slope`` is the change of the mean reward per step in the
-    training of its RL models, with a 95 % interval.
+    The residual stream after each block. Differences are RL minus SFT. Each comparison ends in two
+    rows whose measure is ``decision``: that of subspace preservation over all tasks, of uncentred
+    activations, as published, and of centred ones, which is ours. ``reward_slope`` is the change of
+    the mean reward per step in the training of its RL models, with a 95 % interval.
 
     :param tests: tests.csv of each comparison. :param training: training.csv of all models that
         are trained with rewards here.
     :param comparisons: of each: name, base, stages (of the base), sft and rl (model -> stages),
         rewarded (those of its models whose training.csv is there).
-    :param figure: differences in subspace preservation, as SVG and as PNG.
+    :param settings: comparison -> setting of the published figures; these stand beside the rows over
+        all tasks of the measures and centrings that were published (MEASURED), and no others.
+    :param figure: differences in subspace preservation, uncentred as published, with intervals over
+        models where each side has two or more; as SVG and as PNG.
     """
+    known = published_figures(published, name)
+    check_settings(known, name, set(settings.values()))
     curves = {file.parent.name: reward_curve(file) for file in training}
     rows: list[dict[str, Any]] = []
     for entry, file in zip(comparisons, tests, strict=True):
         own = rewards(entry["rewarded"], curves)
-        rows += [{**_models(entry), **row, **own} for row in comparison_rows(read_csv(file))]
+        setting = settings.get(entry["name"], "")
+        rows += [
+            {**_models(entry), **row, **_published(row, setting, known), **own}
+            for row in comparison_rows(read_csv(file))
+        ]
     write_csv(table, COLUMNS, rows)
     write_bytes(page, "\n".join(geometry_page(rows, comparisons)).encode())
-    shown = {
-        f"{row['comparison']}, {row['task']}": (
-            float(row["difference"]), float(row["low"]), float(row["high"]), None,
-        )
-        for row in rows
-        if row["measure"] == DECIDING and not row["reason"]
-    }  # fmt: skip
-    draw_intervals(figure, shown, "Subspace preservation, RL minus SFT", name,
-                   label="95 % interval over layers and tasks")  # fmt: skip
+    _draw(rows, name, figure)
+
+
+def _draw(rows: Sequence[dict[str, Any]], name: str, places: list[Path]) -> None:
+    shown = {}
+    for row in rows:
+        if (row["measure"], row["centring"]) != (DECIDING, PUBLISHED_CENTRING) or row["reason"]:
+            continue
+        value = float(row["difference"])
+        sides = [row[key] for key in PUBLISHED]
+        theirs = None if None in sides else sides[1] - sides[0]
+        low, high = (float(row[key]) if row[key] else value for key in MODEL_COLUMNS[:2])
+        shown[f"{row['comparison']}, {row['task']}"] = (value, low, high, theirs)
+    draw_intervals(places, shown, "Subspace preservation (uncentred), RL minus SFT", name,
+                   label="ours, 95 % interval over models (none: a side has one)")  # fmt: skip
 
 
 def comparison_rows(tests: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """Rows of one comparison: all layers together, and the decision last."""
+    """Rows of one comparison: all layers together, and last the decisions, the published one first."""
     rows = [
         {key: row[key] for key in COLUMNS if key in row}
         for row in tests
-        if row["layer"] == "all" and row["stream"] == STREAM
-        and row["centring"] in (CENTRING, NO_CENTRING)
+        if row["layer"] == ALL and row["stream"] == STREAM
     ]  # fmt: skip
     deciding = [row for row in rows if (row["measure"], row["task"]) == (DECIDING, ALL)]
     return [*rows, *({**row, "measure": DECISION} for row in deciding)]
@@ -84,6 +103,18 @@ def rewards(models: Sequence[str], curves: Mapping[str, list[tuple[int, float]]]
     if found is None:
         return empty | {"reward_reason": f"{len(curve)} steps have no slope with an interval"}
     return dict(zip(REWARDS, (found.value, found.low, found.high, found.steps, None), strict=True))
+
+
+def _published(
+    row: dict[str, str], setting: str, known: Mapping[tuple[str, str], float]
+) -> dict[str, float | None]:
+    """The published figures of a row, which is of all tasks and of a measure as published."""
+    measure = DECIDING if row["measure"] == DECISION else row["measure"]
+    if row["task"] != ALL or (measure, row["centring"]) not in MEASURED:
+        return dict.fromkeys(PUBLISHED)
+    return {
+        f"{side}_published": known.get((setting, f"{side}_{measure}")) for side in ("sft", "rl")
+    }
 
 
 def _models(entry: dict[str, Any]) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""What rewards and solutions change in the weights of a base, and what is forgotten."""

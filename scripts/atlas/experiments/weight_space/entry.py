@@ -1,0 +1,13 @@
+"""The entry of a table of weight space."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from atlas.experiments.entry import KIND, ComparisonTable
+
+
+class Table(ComparisonTable):
+    """What rewards and solutions change in the weights of a base, and what is forgotten."""
+
+    kind: Literal["weight_space"] = Field(description=KIND)
