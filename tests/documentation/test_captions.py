@@ -58,8 +58,14 @@ def test_tables_and_comparisons_have_captions_with_their_parameters(name):
         if kind == "temporal":
             rendered("temporal_distances", config, table=table)
     for comparison, entry in config["comparisons"].items():
-        for caption in ("preservation", "effective_rank", "spectra", "comparison_layers",
-                        "comparison_weights", "comparison_drift"):
+        for caption in (
+            "preservation",
+            "effective_rank",
+            "spectra",
+            "comparison_layers",
+            "comparison_weights",
+            "comparison_drift",
+        ):
             assert entry["base"] in rendered(caption, config, comparison=comparison)
         rendered("reward", config, comparison=comparison)
         rendered("comparison_quality", config, comparison=comparison)
