@@ -24,8 +24,8 @@ KINDS = ("preservation", "effective_rank", "spectra", "reward")
 def compared(**changes) -> dict:
     config = micro_config()
     config["comparisons"] = {"both": {
-        "base": "micro", "models": [*SFT, *RL], "rl": RL, "tasks": ["alpha", "beta"], "prompts": 5, "learnt": ["alpha"],
-        "weights": {"dimensions": 4}, "drift": {"rows": 3},
+        "base": "micro", "models": [*SFT, *RL], "rl": RL, "tasks": ["alpha", "beta"], "prompts": 5,
+        "learnt": ["alpha"], "weights": {"dimensions": 4}, "drift": {"rows": 3},
         "shots": 1, "subspace": 3, "streams": ["resid_pre", "resid_mid", "resid_post"],
         "curvature": {"prompts": 2, "directions": 3}, "trajectories": {"prompts": 4},
         "precision": "float32", "mean_norm": [0.001, 1000.0], **changes,
