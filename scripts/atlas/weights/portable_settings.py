@@ -52,6 +52,8 @@ def portable_config(config: Mapping[str, Any]) -> dict[str, Any]:
         for key, part in config.items()
     }
     older = _older_rope(found) or {}
+    if found.get("model_type") == "qwen3_moe" and "num_local_experts" in found:
+        older["num_experts"] = found["num_local_experts"]
     if found.get("dtype") is not None:
         older["torch_dtype"] = found["dtype"]
     return older | {

@@ -75,6 +75,7 @@ def test_transformers_reads_both_forms_as_the_newer_one(name):
         ("olmo3", {"rope_theta": 500000.0, "rope_scaling": None}),
         ("olmo3, linear", {}),
         ("gpt2", {}),
+        ("qwen3-moe", {"rope_theta": 10000.0, "rope_scaling": None, "num_experts": 4}),
     ],
 )  # fmt: skip
 def test_older_keys(name, older):
