@@ -42,6 +42,7 @@ use rule job as draw_comparison with:
         **small(60),
     params:
         code=code("atlas.figures.comparisons:draw_comparison"),
+        sides=lambda w: PLAN.sides(w.comparison),
         name="{comparison}",
     message:
         "draw the geometry of {wildcards.comparison}"

@@ -7,13 +7,15 @@ from typing import Any
 from atlas.errors import AtlasError
 from atlas.files import by_name, link, read_json, write_json
 from atlas.networks.vocabularies import TOKEN_IDS
+from atlas.weights.portable_settings import portable_config
 
 
 def write_settings(model: Sequence[Path], meta: dict[str, Any], config: Path) -> None:
     """config.json of a full model, with what the instruct model changed of its base's."""
     settings = read_json(by_name(model)["config.json"]) | meta["config"]
     gone = {key for key, value in meta["config"].items() if value is None}
-    write_json(config, {key: settings[key] for key in settings if key not in gone})
+    kept = {key: settings[key] for key in settings if key not in gone}
+    write_json(config, portable_config(kept))
 
 
 def write_generation(instruct: dict[str, Path], config: Path, generation: Path) -> None:

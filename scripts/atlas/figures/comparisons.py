@@ -13,17 +13,30 @@ MARKERS, LINES = "os^Dv", ("-", "--", ":", "-.")
 
 
 def draw_comparison(
-    *, layers: Path, spectra: Path, name: str, preservation: list[Path], effective_rank: list[Path],
-    singular_values: list[Path]
+    *, layers: Path, spectra: Path, name: str, sides: dict[str, list[str]], preservation: list[Path],
+    effective_rank: list[Path], singular_values: list[Path]
 ) -> None:  # fmt: skip
     """Draw the figures of a comparison.
 
+    :param sides: models fine-tuned on solutions (sft) and with rewards (rl); where there are both, the
+        models of a side have a colour, else each model has.
     :param preservation, effective_rank, singular_values: where each goes, as SVG and as PNG.
     """
     rows = [r for r in read_csv(layers) if r["hook"] == STREAM and r["centring"] == CENTRING]
-    _preservation(rows, name, preservation)
+    groups = grouped(sides)
+    _preservation(rows, name, groups, preservation)
     _effective_rank(rows, name, effective_rank)
-    _spectra(rows, spectra, name, singular_values)
+    _spectra(rows, spectra, name, {"base": ["base"], **groups}, singular_values)
+
+
+def grouped(sides: dict[str, list[str]]) -> dict[str, list[str]]:
+    """What is drawn in one colour: label -> models."""
+    if not all(sides.values()):
+        return {model: [model] for models in sides.values() for model in models}
+    return {
+        models[0] if len(models) == 1 else f"{side.upper()} ({len(models)} models)": models
+        for side, models in sides.items()
+    }
 
 
 def draw_rewards(*, training: list[Path], name: str, reward: list[Path]) -> None:
@@ -61,13 +74,17 @@ def _values(rows: list[dict[str, str]], column: str) -> dict[str, dict[int, list
     return {model: found[model] for model in dict.fromkeys(row["model"] for row in rows)}
 
 
-def _preservation(rows: list[dict[str, str]], name: str, places: list[Path]) -> None:
-    """Mean over tasks with a band from the lowest to the highest."""
-    others = [row for row in rows if row["model"] != "base"]
+def _preservation(
+    rows: list[dict[str, str]], name: str, groups: dict[str, list[str]], places: list[Path]
+) -> None:
+    """Mean over models and tasks with a band from the lowest to the highest."""
+    found = _values([row for row in rows if row["model"] != "base"], "subspace_preservation")
     with chart(places, (6.4, 3.6), name) as (figure, (axes,)):
-        for k, (model, of) in enumerate(_values(others, "subspace_preservation").items()):
-            colour, values = PALETTE[k % len(PALETTE)], of.values()
-            axes.plot(list(of), [np.mean(v) for v in values], color=colour, label=model,
+        for k, (label, models) in enumerate(groups.items()):
+            colour = PALETTE[k % len(PALETTE)]
+            of = {i: [v for m in models for v in found[m][i]] for i in found[models[0]]}
+            values = of.values()
+            axes.plot(list(of), [np.mean(v) for v in values], color=colour, label=label,
                       marker=MARKERS[k % len(MARKERS)], markersize=3)  # fmt: skip
             axes.fill_between(list(of), [min(v) for v in values], [max(v) for v in values],
                               color=colour, alpha=0.2, linewidth=0)  # fmt: skip
@@ -90,19 +107,22 @@ def _effective_rank(rows: list[dict[str, str]], name: str, places: list[Path]) -
         figure.colorbar(image, label="Effective rank")
 
 
-def _spectra(rows: list[dict[str, str]], spectra: Path, name: str, places: list[Path]) -> None:
+def _spectra(
+    rows: list[dict[str, str]], spectra: Path, name: str, groups: dict[str, list[str]],
+    places: list[Path],
+) -> None:  # fmt: skip
     """Singular values by the largest, of the first, middle and last layer and the first task."""
-    models = list(dict.fromkeys(r["model"] for r in rows))
+    drawn = [(k, label, m) for k, (label, own) in enumerate(groups.items()) for m in own]
     layers = sorted({int(r["layer"]) for r in rows})
     shown = sorted({layers[0], layers[len(layers) // 2], layers[-1]})
     task = rows[0]["task"]
     with np.load(spectra) as stored, chart(places, (7.2, 3.2), panels=len(shown)) as (figure, row):
         for layer, axes in zip(shown, row, strict=True):
-            for k, model in enumerate(models):
+            for k, label, model in drawn:
                 values = stored[f"{task}/{model}/{STREAM}.{layer}/{CENTRING}"]
                 values = values[values > 0]
                 axes.loglog(range(1, len(values) + 1), values / values[0],
-                            label=model if layer == shown[0] else None,
+                            label=label if layer == shown[0] and model == groups[label][0] else None,
                             color=PALETTE[k % len(PALETTE)], linestyle=LINES[k % len(LINES)])  # fmt: skip
             axes.set_title(f"Layer {layer}", fontsize=9)
         row[len(shown) // 2].set_xlabel("Index")

@@ -10,14 +10,10 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import subspace_angles
-from scipy.sparse.linalg import svds
 
 from atlas.geometry.eigenpairs import leading_eigenpairs
 
 Array = np.ndarray[Any, Any]
-# Up to this smaller side, the Gram matrix is decomposed; beyond it, Lanczos iteration (ARPACK) finds
-# the leading directions alone, to the precision of float64, in less than half of the time.
-DECOMPOSED = 2048
 # A Gram matrix cannot tell a smaller share of the largest singular value from zero.
 NEGLIGIBLE = 1e-7
 
@@ -43,18 +39,18 @@ class Principal:
 def principal(weight: Array, count: int) -> Principal:
     """The `count` leading singular triplets, fewer where the rank is lower.
 
+    The Gram matrix of the shorter side is decomposed, exactly. Of 14336 x 4096 random values that
+    takes half of the time of Lanczos iteration (ARPACK), whose directions are the same; a randomised
+    decomposition finds others, for the spectrum of a weight matrix is flat.
+
     :param weight: (m, n) float64, finite. :param count: 1 or more.
     """
     if weight.shape[0] > weight.shape[1]:
         turned = principal(weight.T, count)
         return Principal(turned.right, turned.values, turned.left)
     count = min(count, len(weight))
-    if len(weight) <= DECOMPOSED:
-        squares, left = leading_eigenpairs(weight @ weight.T, count)
-        values = np.sqrt(np.maximum(squares[:count], 0.0))
-    else:
-        left, values, _ = svds(weight, count, v0=np.ones(len(weight)), solver="arpack")
-        left, values = left[:, ::-1], values[::-1]
+    squares, left = leading_eigenpairs(weight @ weight.T, count)
+    values = np.sqrt(np.maximum(squares[:count], 0.0))
     kept = int((values > NEGLIGIBLE * values[0]).sum())
     left, values = left[:, :kept], values[:kept]
     return Principal(left, values, weight.T @ left / values)

@@ -26,6 +26,17 @@ def own_tensors(network: Any) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in network.state_dict().items() if name not in tied}
 
 
+def published_tensors(network: Any) -> dict[str, torch.Tensor]:
+    """What a network stores, as files on a hub name it: one tensor per expert, heads of old names.
+
+    Older transformers know these names only, and make up what they do not find.
+    """
+    from transformers.core_model_loading import revert_weight_conversion
+
+    found: dict[str, torch.Tensor] = revert_weight_conversion(network, own_tensors(network))
+    return found
+
+
 class NamedWeights(Mapping[str, torch.Tensor]):
     """Weights of a base or of a full model, as its network names them, in the order of the names.
 

@@ -15,12 +15,18 @@ from atlas.digests import weights_digest
 from atlas.errors import AtlasError
 from atlas.files import by_name, copy, link, read_json, write_json
 from atlas.networks.architectures import load, loader
-from atlas.networks.named_weights import NamedWeights, own_tensors
+from atlas.networks.named_weights import NamedWeights, published_tensors
 from atlas.networks.peft_adapters import merged_by_peft
 from atlas.networks.tokens import BYTE_VOCABULARY, byte_tokenizer
 from atlas.networks.vocabularies import TOKEN_IDS
 from atlas.sources import hub, packages
 from atlas.weights.adapters import Adapter, PeftAdapter, load_adapter, merged
+from atlas.weights.portable_settings import (
+    IMPLIED,
+    least_transformers,
+    portable_config,
+    portable_tokenizer,
+)
 from atlas.weights.tensors import Weights, check_stored, refuse_pickle, write_shards
 from atlas.weights.weight_files import listed_files, named_weights, place_weights, placed_digest
 
@@ -39,7 +45,8 @@ def fetch_base(
     :param weight_names: final names of `weights`, the index last.
     :param chat_template: Jinja template of conversations, for a tokenizer that has none.
     :param record: where the origin goes (base.json): digests, source, licence, and what the
-        source's generation_config.json says, where it has one.
+        source's generation_config.json says, where it has one, and the least version of
+        transformers that reads it so.
     :raises AtlasError: for a digest that differs, a pickle, NaN or Inf, a wrong number of shards.
     """
     with hub.beside(cache) as folder:
@@ -58,6 +65,7 @@ def fetch_base(
         parameters = sum(math.prod(tensors.shape(key)) for key in tensors)
         own = placed_digest(weights, weight_names)
         about |= {"weights_sha256": own, "parameters": parameters}
+        about["transformers"] = least_transformers(read_json(config))
         write_json(record, about | generation)
 
 
@@ -141,8 +149,8 @@ def _write_model(model: Any, place: Path, names: list[str]) -> None:
     for key in ("_name_or_path", "_model_name_or_path", "quantization_config"):
         config.pop(key, None)
     config["architectures"] = [type(model).__name__]
-    write_json(place / "config.json", config)
-    write_shards([place / n for n in names], names, own_tensors(model))
+    write_json(place / "config.json", portable_config(config))
+    write_shards([place / n for n in names], names, published_tensors(model))
 
 
 def _from_hub(
@@ -220,7 +228,8 @@ def _take_tokenizer(
         write_json(tokenizer, read_json(Path(folder, "tokenizer.json")))
         settings = read_json(Path(folder, "tokenizer_config.json"))
         settings.pop("name_or_path", None)
-        write_json(tokenizer_config, settings)
+        settings |= {key: getattr(loaded, key) for key in IMPLIED}
+        write_json(tokenizer_config, portable_tokenizer(settings))
 
 
 def base_from_model(
@@ -246,6 +255,7 @@ def base_from_model(
         known["generation"] |= {k: theirs.get(k) for k in TOKEN_IDS if theirs.get(k) != ours.get(k)}
     origins = {"model": name.removeprefix("model--"), "base_sha256": known["weights_sha256"]}
     known |= {"name": name, "weights_sha256": weights_digest(weights), "origin": origins}
+    known["transformers"] = least_transformers(read_json(config))
     write_json(record, known)
 
 
@@ -273,4 +283,4 @@ def _write_merged(
         files = [folder / name for name in listed_files(folder / first)]
         place_weights(files, names, weights)
         config.unlink()
-        write_json(config, read_json(folder / "config.json"))
+        write_json(config, portable_config(read_json(folder / "config.json")))

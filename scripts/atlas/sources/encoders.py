@@ -6,10 +6,11 @@ from typing import Any
 
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
-from atlas.files import copy, link, write_json
+from atlas.files import copy, link, read_json, write_json
 from atlas.networks.tokens import byte_tokenizer
 from atlas.sources import hub, packages
 from atlas.sources.encoder_files import ENCODER_FILES
+from atlas.weights.portable_settings import IMPLIED, portable_config, portable_tokenizer
 from atlas.weights.tensors import refuse_pickle
 
 
@@ -74,6 +75,12 @@ def _from_seed(source: dict[str, Any], folder: Path) -> None:
     torch.manual_seed(source["seed"])
     AutoModel.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder, save_jinja_files=False)
+    implied = {key: getattr(tokenizer, key) for key in IMPLIED}
+    for file, form in (
+        ("config.json", portable_config),
+        ("tokenizer_config.json", lambda settings: portable_tokenizer(settings | implied)),
+    ):
+        write_json(folder / file, form(read_json(folder / file)))
     pooling = {"word_embedding_dimension": config.hidden_size, "pooling_mode_mean_tokens": True}
     write_json(folder / "1_Pooling/config.json", pooling)
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": 128})

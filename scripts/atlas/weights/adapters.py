@@ -14,6 +14,7 @@ from atlas.files import by_name, read_json, write_bytes
 from atlas.weights.adapted_module import PREFIX, AdaptedModule
 from atlas.weights.ia3 import Ia3Module
 from atlas.weights.lora import LoraModule
+from atlas.weights.portable_settings import portable_adapter
 from atlas.weights.tensors import CONVERT, Weights, check_finite, check_stored, write_safetensors
 
 FAMILIES: tuple[type[AdaptedModule], ...] = (LoraModule, Ia3Module)
@@ -220,7 +221,8 @@ def write_adapter(
     """Write an adapter: float32 tensors with PEFT's names, a configuration with sorted keys.
 
     :param tensors: as ``get_peft_model_state_dict`` names them.
-    :param settings: the PEFT configuration as a dictionary; sets become sorted lists.
+    :param settings: the PEFT configuration as a dictionary; sets become sorted lists, and what an
+        older PEFT refuses and says nothing is left out.
     """
     check_finite(tensors, "the trained adapter")
     write_safetensors(
@@ -232,5 +234,7 @@ def write_adapter(
             return sorted(value)
         return getattr(value, "value", None) or str(value)
 
-    text = json.dumps(settings, indent=2, sort_keys=True, default=plain, ensure_ascii=False)
+    text = json.dumps(
+        portable_adapter(settings), indent=2, sort_keys=True, default=plain, ensure_ascii=False
+    )
     write_bytes(config, (text + "\n").encode())

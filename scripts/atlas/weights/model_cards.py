@@ -44,6 +44,11 @@ def write_card(
         lines += [f'model = PeftModel.from_pretrained(base, "{folder}/{name}")', "```", ""]
     else:
         lines += [*load, f'model = {loader}.from_pretrained("{folder}/{name}")', "```", ""]
+    if least := base.get("transformers"):
+        lines += [
+            f"Needs transformers {least} or later; older ones fail, or compute other numbers.",
+            "",
+        ]
     quoted = {key: f"`{value}`" for key, value in (digests or {}).items()}
     for title, what, value, rows in (
         ("Training", "key", "value", settings),

@@ -106,7 +106,7 @@ def test_numbers_that_yaml_takes_for_text():
         ({"tables": {"t": {"kind": "additive", "pool": []}}},
          "'pool' in tables.t, a table of the kind additive; did you mean 'pools'"),
         ({"tables": {"t": {"kind": "additive", "comparisons": []}}},
-         "in tables.t, a table of the kind additive; tables of the kind geometry have it; known keys: "
+         "in tables.t, a table of the kind additive; tables of the kind geometry or weight_space have it; known keys: "
          "kind, pools"),
         ({"tables": {"t": {"models": []}}},
          "a table of the kind main; tables of the kind instruct or temporal have it; did you mean"),

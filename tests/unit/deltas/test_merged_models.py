@@ -94,6 +94,28 @@ def test_model_is_base_gives_the_instruct_model(models, tmp_path):
     assert read_json(merged / "config.json") == read_json(instruct / "config.json")
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_older_and_newer_keys_of_positions_agree(models, tmp_path, older):
+    """Whichever of the two forms the instruct model's publisher wrote."""
+    base, instruct, model, _ = models
+    copy = tmp_path / "instruct"
+    shutil.copytree(instruct, copy)
+    settings = read_json(copy / "config.json")
+    rope = {"rope_type": "linear", "factor": 4.0}
+    if older:
+        del settings["rope_parameters"]
+        settings |= {"rope_theta": 777.0, "rope_scaling": rope}
+    else:
+        del settings["rope_theta"], settings["rope_scaling"]
+        settings["rope_parameters"] = {**rope, "rope_theta": 777.0}
+    write_json(copy / "config.json", settings)
+    out = merge(model, base, copy, delta_of(base, copy, tmp_path / "d"), tmp_path / "m")
+    found = read_json(out / "config.json")
+    assert (found["rope_theta"], found["rope_scaling"]) == (777.0, rope)
+    assert found.get("rope_parameters", rope | {"rope_theta": 777.0})["rope_theta"] == 777.0
+    assert load(out).config.rope_parameters == rope | {"rope_theta": 777.0}
+
+
 @pytest.mark.parametrize("way", [{"keep": 0.2}, {"rank": 2}])
 def test_sparse_and_low_rank_deltas_are_applied(models, tmp_path, way):
     base, instruct, model, _ = models

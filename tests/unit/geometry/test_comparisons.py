@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from atlas.errors import AtlasError
-from atlas.figures.comparisons import draw_comparison, draw_rewards
+from atlas.figures.comparisons import draw_comparison, draw_rewards, grouped
 from atlas.files import read_csv, write_csv
 from atlas.geometry.comparisons import (
     LAYER_COLUMNS,
@@ -18,6 +18,7 @@ from atlas.geometry.comparisons import (
 )
 from atlas.geometry.stream_files import hook_names, write_streams
 
+SIDES = {"sft": ["sft-a", "sft-b"], "rl": ["rl-a"]}
 TASKS, MODELS = ("coding", "math"), ("base", "sft-a", "sft-b", "rl-a")
 
 
@@ -151,6 +152,12 @@ def training(folder, rewards):
     return file
 
 
+def test_models_of_a_side_have_a_colour():
+    assert grouped(SIDES) == {"SFT (2 models)": ["sft-a", "sft-b"], "rl-a": ["rl-a"]}
+    alone = {"sft": ["sft-a", "sft-b"], "rl": []}
+    assert grouped(alone) == {"sft-a": ["sft-a"], "sft-b": ["sft-b"]}
+
+
 def test_figures(tmp_path):
     file = layers(tmp_path / "layers.csv")
     draw = np.random.default_rng(2)
@@ -167,7 +174,7 @@ def test_figures(tmp_path):
             for kind in ("preservation", "effective_rank", "singular_values", "reward")
         }
         reward = places.pop("reward")
-        draw_comparison(layers=file, spectra=tmp_path / "s.npz", name="both", **places)
+        draw_comparison(layers=file, spectra=tmp_path / "s.npz", name="both", sides=SIDES, **places)
         draw_rewards(training=curves, name="both", reward=reward)
         return [place.read_bytes() for pair in (*places.values(), reward) for place in pair]
 

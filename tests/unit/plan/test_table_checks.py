@@ -105,6 +105,7 @@ def test_mistakes_in_tables_of_deltas(table, message):
         ({"tasks": ["dd"]}, "tasks: there is no dataset 'dd'"),
         ({"prompts": 3}, "prompts: 3 prompts do not vary in 3 directions"),
         ({"streams": ["resid_pre"]}, "streams: leaves out resid_post"),
+        ({"learnt": ["plain"]}, "learnt: there is no task of this comparison 'plain'"),
     ],
 )
 def test_mistakes_in_comparisons(changes, message):
@@ -136,5 +137,15 @@ def test_mistakes_in_comparisons(changes, message):
 def test_mistakes_in_tables_of_geometry(change, message):
     data = with_sides()
     change(data)
+    with pytest.raises(AtlasError, match=message):
+        build(data)
+
+
+def test_tables_of_weight_space_are_checked_like_those_of_geometry():
+    data = with_sides()
+    data["tables"]["w"] = {"kind": "weight_space", "comparisons": ["c"]}
+    assert build(data).config.tables["w"].comparisons_read == ["c"]
+    data["tables"]["w"]["comparisons"] = []
+    message = "w.comparisons: a table of the kind weight_space names its comparisons"
     with pytest.raises(AtlasError, match=message):
         build(data)

@@ -190,6 +190,40 @@ def test_no_folder(tmp_path):
     refused(tmp_path / "nowhere", "nowhere: there is no such folder")
 
 
+@pytest.mark.parametrize("name", ["llama", "mixtral", "gpt_neox"])
+def test_older_transformers_read_a_base(tmp_path, name):
+    """Keys of config.json, class of the tokenizer and names of tensors are those that they know."""
+    heads = {key: value for key, value in LLAMA.items() if key != "num_key_value_heads"}
+    config = heads | {"rope_parameters": {"rope_type": "default", "rope_theta": 777.0}}
+    source = {"architecture": name, "seed": 1, "config": config}
+    files = make_base(tmp_path / "b", {"random": source})
+    record, config, _, tokenizer = (json.loads(file.read_text()) for file in files[:4])
+    assert config["rotary_emb_base" if name == "gpt_neox" else "rope_theta"] == 777.0
+    assert config["rope_parameters"]["rope_theta"] == 777.0
+    assert config["torch_dtype"] == config["dtype"] == "float32"
+    assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert tokenizer["clean_up_tokenization_spaces"] is False
+    assert tokenizer["model_input_names"] == ["input_ids", "attention_mask"]
+    expected = {"llama": "lm_head.weight", "gpt_neox": "embed_out.weight",
+                "mixtral": "model.layers.0.block_sparse_moe.experts.7.w2.weight"}  # fmt: skip
+    assert expected[name] in load_file(files[-1])
+    assert record["transformers"] == "4.46"
+
+
+def test_a_base_that_only_newer_transformers_read(base_folder, tmp_path):
+    """Its files stay as they are."""
+    copy = tmp_path / "copy"
+    shutil.copytree(base_folder, copy)
+    settings = json.loads((copy / "config.json").read_text())
+    settings["rope_parameters"]["rope_theta"] = 777.0
+    for key in ("rope_theta", "rope_scaling", "torch_dtype"):
+        del settings[key]
+    (copy / "config.json").write_text(json.dumps(settings))
+    files = make_base(tmp_path / "b", {"local": str(copy)})
+    assert files[1].read_bytes() == (copy / "config.json").read_bytes()
+    assert json.loads(files[0].read_text())["transformers"] == "5.0"
+
+
 def derive(base, model, adapter, target):
     target.mkdir()
     names = ("base.json", "config.json", "tokenizer.json", "tokenizer_config.json",

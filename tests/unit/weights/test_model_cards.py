@@ -34,6 +34,12 @@ def test_what_it_says(tmp_path):
     assert text.index("| epochs |") < text.index("| seed |")
 
 
+def test_the_least_version_of_transformers(tmp_path):
+    needs = "Needs transformers 4.50 or later; older ones fail, or compute other numbers."
+    assert needs in card(tmp_path, base={**BASE, "transformers": "4.50"}).text
+    assert "Needs" not in card(tmp_path).text
+
+
 def test_licences_of_the_data_and_the_commit_of_the_base(tmp_path):
     base = {**BASE, "origin": {"hub": {"repo": "org/base", "revision": "main", "commit": "f" * 40}}}
     found = card(tmp_path, base=base, revision="main", datasets={"org/rows": "cc-by-4.0"})

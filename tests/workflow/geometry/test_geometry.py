@@ -35,13 +35,13 @@ def test_the_study_is_planned_at_full_size(plain):
     start = time.monotonic()
     jobs = planned_jobs(plain)
     assert time.monotonic() - start < 60
-    # Four comparisons of a base and two models on four tasks.
+    # Six comparisons of a base and two models on four tasks.
     for rule in ("extract_streams", "measure_curvature", "measure_trajectories"):
-        assert jobs[rule] == 4 * 3 * 4
+        assert jobs[rule] == 6 * 3 * 4
     for rule in ("comparison_quality", "comparison_layers", "comparison_tests", "draw_comparison"):
-        assert jobs[rule] == 4
+        assert jobs[rule] == 6
     assert jobs["fetch_base_3"] == 1 and jobs["fetch_base_4"] == 2
-    assert sum(count for rule, count in jobs.items() if rule.startswith("fetch_full")) == 7
+    assert sum(count for rule, count in jobs.items() if rule.startswith("fetch_full")) == 10
     assert jobs["fetch_rows"] == jobs["make_split"] == 4
     assert not {rule for rule in jobs if rule.startswith("train")} | {"draw_rewards"} & set(jobs)
 
