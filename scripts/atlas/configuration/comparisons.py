@@ -42,7 +42,9 @@ class Drift(Entry):
 
     rows: int = Field(default=100, ge=1, description="Rows per task, the first ones.")
     max_tokens: int = Field(
-        default=1024, ge=2, description="Longest prompt with its completion; longer rows are left out."
+        default=1024,
+        ge=2,
+        description="Longest prompt with its completion; longer rows are left out.",
     )
 
 

@@ -24,7 +24,7 @@ from atlas.digests import sha256_file
 from atlas.errors import AtlasError
 from atlas.files import by_name, read_json, read_jsonl, sync, write_csv
 from atlas.networks.architectures import is_seq2seq, load
-from atlas.networks.named_weights import own_tensors
+from atlas.networks.named_weights import published_tensors
 from atlas.networks.tokens import Tokens, load_tokenizer
 from atlas.progress import Progress, say
 from atlas.training import acceleration
@@ -110,7 +110,7 @@ def _write_full(
     network: Any, folder: Path, weights: Path, config: Path, tokenizer: list[Path],
     metadata: dict[str, str], dtype: str,
 ) -> None:  # fmt: skip
-    tensors = {k: t.to(getattr(torch, dtype)) for k, t in own_tensors(network).items()}
+    tensors = {k: t.to(getattr(torch, dtype)) for k, t in published_tensors(network).items()}
     check_finite(tensors, "the trained model")
     write_safetensors(weights, tensors, {"format": "pt", **metadata})
     config.write_bytes((folder / "config.json").read_bytes())
