@@ -14,7 +14,6 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +48,17 @@ def signature(plan: Plan, table: str) -> str:
         if isinstance(value, dict) and key not in NOT_NAMED
     }
     sections["models"] = {name: _dumped(model) for name, model in plan.models.items()}
+    for name, pool in plan.pools.items():
+        members = [model.origin or model.name for model in pool.listed]
+        sections["pools"][name] = {**sections["pools"].get(name, {}), "models": members}
     asked = plan.config.tables[table].model_dump(mode="json", exclude_defaults=True)
     found: dict[tuple[str, str], Any] = {}
     todo = [asked]
     while todo:
         for text in set(_texts(todo.pop())):
+            name = text.removeprefix("model--")  # a base that is a model
             for section, named in sections.items():
-                some = {name for name in named if fnmatchcase(name, text.removeprefix("model--"))}
-                for name in some - {name for kind, name in found if kind == section}:
+                if name in named and (section, name) not in found:
                     found[section, name] = named[name]
                     todo.append(named[name])
     whole = {"table": asked, "seeds": plan.config.seeds,
@@ -71,11 +73,10 @@ def _dumped(model: PlannedModel) -> dict[str, Any]:
 
 
 def _texts(entry: Any) -> Iterator[str]:
-    """Every text of an entry, keys of its mappings among them."""
+    """Every text of an entry; what the keys of a mapping name, others name, too."""
     if isinstance(entry, str):
         yield entry
     elif isinstance(entry, dict):
-        yield from entry
         for value in entry.values():
             yield from _texts(value)
     elif isinstance(entry, list | tuple):

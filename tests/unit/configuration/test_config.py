@@ -106,8 +106,8 @@ def test_numbers_that_yaml_takes_for_text():
         ({"tables": {"t": {"kind": "additive", "pool": []}}},
          "'pool' in tables.t, a table of the kind additive; did you mean 'pools'"),
         ({"tables": {"t": {"kind": "additive", "comparisons": []}}},
-         "in tables.t, a table of the kind additive; tables of the kind geometry or weight_space have it; known keys: "
-         "kind, pools"),
+         "in tables.t, a table of the kind additive; tables of the kind geometry or weight_space have it; "
+         "known keys: kind, pools"),
         ({"tables": {"t": {"models": []}}},
          "a table of the kind main; tables of the kind instruct or temporal have it; did you mean"),
         ({"tables": {"t": {"kind": "additiv"}}}, "tables.t.kind: unknown kind 'additiv'; .*'additive'?"),
