@@ -96,7 +96,6 @@ use rule job as measure_weights with:
     wildcard_constraints:
         model=constraint(PLAN.compared),
     resources:
-        # A base of half precision stands in memory twice as large where PEFT merges an adapter.
         **on_cpu(memory(6000, base_size, 2), minutes(60, base_size, 20)),
     params:
         **said_of(lambda w: comparison_of(w).weights, "dimensions"),

@@ -78,7 +78,7 @@ def draw_sides(
     """A line per model, a dot where its value is, one panel for each measure.
 
     :param places: where it goes, as SVG and as PNG.
-    :param panels: measure -> comparison -> model -> value; a model that has none has no dot.
+    :param panels: measure -> side of a comparison -> model -> value; a model that has none has no dot.
     """
     lines = list(dict.fromkeys(
         (name, model) for groups in panels.values() for name, of in groups.items() for model in of

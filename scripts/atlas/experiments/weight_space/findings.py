@@ -2,7 +2,7 @@
 
 from atlas.experiments.weight_space.measures import MEASURES
 from atlas.experiments.weight_space.page import short
-from atlas.experiments.wording import Beside, Row, Rows, optional
+from atlas.experiments.wording import Beside, Row, Rows, counted, optional
 
 
 def findings(table: Rows, beside: Beside) -> list[str]:
@@ -17,7 +17,7 @@ def _sentence(row: Row) -> str:
     if difference is None:
         return f"In {name}, there is nothing to say of {what}: {row['reason']}."
     figures = (f"RL {short(float(row['rl_mean']))} against SFT {short(float(row['sft_mean']))}, "
-               f"{row['rl_models']} and {row['sft_models']} models")  # fmt: skip
+               f"{counted(int(row['rl_models']), 'model')} against {row['sft_models']}")  # fmt: skip
     if low is None or high is None:
         return f"In {name}, the sides are not told apart by {what}: {figures}; {row['reason']}."
     within = low <= 0 <= high

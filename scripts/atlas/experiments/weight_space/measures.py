@@ -43,9 +43,9 @@ MEASURES = {
     ),
     "principal_weights_to_chance": Measure("principal weights among those changed", "times chance"),
     "kl_nats_per_token": Measure(
-        "KL(base || model), learnt tasks",
+        "forward KL from the base, learnt tasks",
         "nats per token",
-        "diverge {how} from the base on what they learnt (KL(base || model), nats per token)",
+        "diverge {how} from the base on what they learnt (forward KL, nats per token)",
     ),
     "forgetting_nats_per_token": Measure(
         "forgetting: rise of the loss, other tasks",

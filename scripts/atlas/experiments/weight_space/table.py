@@ -43,10 +43,10 @@ def weight_space_table(
         for measure in DRAWN:
             label = f"{MEASURES[measure].label}\n({MEASURES[measure].unit})"
             of = found[measure]
-            drawn.setdefault(label, {})[entry["name"]] = {
-                f"{model} ({side.upper()})": of[model]
-                for side in ("sft", "rl") for model in entry[side] if model in of
-            }  # fmt: skip
+            for side in ("sft", "rl"):
+                drawn.setdefault(label, {})[f"{entry['name']}, {side.upper()}"] = {
+                    model: of[model] for model in entry[side] if model in of
+                }
     write_csv(table, COLUMNS, rows)
     write_bytes(page, "\n".join(weight_space_page(rows)).encode())
     draw_sides(figure, drawn, name)

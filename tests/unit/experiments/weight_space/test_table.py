@@ -92,7 +92,7 @@ def test_sentences_follow_from_the_intervals(tmp_path):
     changed, rotation, *_, kl, forgotten = said
     assert changed.startswith(
         "In `c`, models trained with rewards change less of the weights beyond rounding than models "
-        "fine-tuned on solutions: RL 0.11 against SFT 0.52, 2 and 3 models; difference −0.41, 95 % "
+        "fine-tuned on solutions: RL 0.11 against SFT 0.52, 2 models against 3; difference −0.41, 95 % "
         "interval −0.4"
     )
     assert changed.endswith("which excludes 0.")
