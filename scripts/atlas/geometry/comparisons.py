@@ -106,7 +106,7 @@ def comparison_layers(
 def probed(answers: Path, activations: Path, model: str, task: str) -> dict[tuple[str, ...], float]:
     """Areas under the curve of probes, where there is one: (model, task, layer, hook, PROBE)."""
     correct = correct_answers(answers)
-    found = {}
+    found: dict[tuple[str, ...], float] = {}
     with StreamFile(activations) as stored:
         for hook in stored.hooks:
             area = probe_auc(stored.last(hook)[: len(correct)], correct)
