@@ -47,6 +47,11 @@ def checked_plan():
         raise WorkflowError(f"{error}") from None
 
 
+# With a limit of jobs per second (which there is unless taken away), Snakemake goes through all ready
+# jobs once a second for each job that has ended: most of a core after some hundred jobs.
+if workflow.scheduling_settings and workflow.local_exec:
+    workflow.scheduling_settings.max_jobs_per_timespan = None
+
 LINE = run_line.attach(logger, workflow.output_settings) if workflow.is_main_process else None
 PLAN = checked_plan()
 deathwatch.announce()
