@@ -56,6 +56,7 @@ LINE = run_line.attach(logger, workflow.output_settings) if workflow.is_main_pro
 PLAN = checked_plan()
 deathwatch.announce()
 completeness.demand_statements()
+completeness.plan_behind_ancient()
 
 
 def start_run():
@@ -86,6 +87,8 @@ def tell_outcome():
     """Say what was found, and where to read on."""
     made = {str(file) for done in workflow.dag.jobs for file in done.output}
     targets = {str(file) for file in workflow.dag.derived_targetfiles}
+    if missing := completeness.missing(targets):
+        raise WorkflowError(f"The run has ended, and {', '.join(missing)} is not there: a fault.")
     for sentence in outcome.told(PLAN, targets, made):
         logger.info(sentence)
 
