@@ -9,9 +9,10 @@ from snakemake.logging import logger
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from atlas.configuration.files import layers, read
+from atlas.configuration.files import layers, merged, read
 from atlas.configuration.sources import source_params
 from atlas.configuration.tables import TABLE_KINDS, table_kinds
+from atlas.configuration.validation import typed
 from atlas.errors import AtlasError
 from atlas.files import read_csv
 from atlas.job import batch_system, completeness, deathwatch, entry as job
@@ -37,7 +38,8 @@ def checked_plan():
     own = len(settings.configfiles)
     default = [] if settings.replace_workflow_config else workflow.configfiles[own:]
     try:
-        whole, beneath = layers(map(Path, default), settings.overwrite_config)
+        mine = merged((settings.overwrite_config, typed(settings.config)))
+        whole, beneath = layers(map(Path, default), mine)
         for file in settings.configfiles:
             read(Path(file), table_kinds(whole))
         config.clear()
