@@ -79,7 +79,7 @@ def test_the_kind_makes_a_table_and_says_what_it_has(followed):
         assert (found[space]["same"], found[space]["models"]) == (str(same), "15")
     same = found["delta_activations"]["same"]
     assert (
-        f"| smollm2 | 42 | delta_activations | {same} | 15 |"
+        f"| smollm2 | 42 | delta_activations | 15 | {same} |"
         in (followed / "results/tables/nearest.md").read_text()
     )
     assert (

@@ -3,6 +3,9 @@
 import csv
 import json
 import re
+import shutil
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -152,3 +155,21 @@ def test_the_readme_shows_what_comes_out(main_run):
         assert float(published.replace("−", "-")) == float(row["published"])
         found = sum(r["domain"] == r["neighbour_domain"] for r in nearest if r["space"] == space)
         assert abs(found - int(right)) <= 1
+
+
+def test_the_pages_are_written_from_the_run(main_run, tmp_path):
+    """What README.md shows of the main table is what the program writes; nothing else changes."""
+    for part in ("README.md", "docs"):
+        place = main_run / part
+        (shutil.copytree if place.is_dir() else shutil.copy)(place, tmp_path / part)
+    (tmp_path / "config").symlink_to(main_run / "config")
+    page = tmp_path / "README.md"
+    before = page.read_text()
+    page.write_text(re.sub(r"^\| Delta activations .*\n", "", before, flags=re.MULTILINE))
+    (tmp_path / "docs/map.png").write_bytes(b"")
+    command = [sys.executable, "scripts/document_results.py", "main", "--root", str(tmp_path)]
+    subprocess.run(command, cwd=main_run, check=True)
+    figures = re.compile(r"[−\d.]+ \(|\d+ of 15")
+    assert figures.sub("", page.read_text()) == figures.sub("", before)
+    drawn = main_run / POOL / "figures/tsne_delta_activations.png"
+    assert (tmp_path / "docs/map.png").read_bytes() == drawn.read_bytes()

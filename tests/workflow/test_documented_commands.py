@@ -25,11 +25,16 @@ FOLLOWED = {
     "docs/extending.md": "tests/main/test_main_experiment.py",
     "docs/tasks.md": "tests/main/test_main_retrieval.py",
 }
-# Commands of other programs: what holds them to this repository.
+# Commands of other programs, and one that writes pages: what holds them to this repository.
 OTHERS = {
     "pip install uv": lambda: True,
     "uv pip install --torch-backend cpu torch==2.13.0": lambda: (
         "torch==2.13.0" in (ROOT / "envs/requirements.txt").read_text().splitlines()
+    ),
+    # tests/main/test_main_job.py gives it for the main table.
+    "python scripts/document_results.py TABLE": lambda: (
+        '"scripts/document_results.py", "main"'
+        in (ROOT / "tests/main/test_main_job.py").read_text()
     ),
     "hf auth login": lambda: bool(shutil.which("hf", path=Path(sys.executable).parent)),
     "scancel --name=RUN-ID": lambda: (
