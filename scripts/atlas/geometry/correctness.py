@@ -5,7 +5,7 @@ from pathlib import Path
 from atlas.activations.generation import greedy
 from atlas.errors import AtlasError
 from atlas.files import write_csv
-from atlas.geometry.residual_streams import prompt_rows, prompt_tokens
+from atlas.geometry.residual_streams import prompt_rows, prompt_tokens, solution
 from atlas.networks.shards import loaded_model
 from atlas.networks.tokens import Tokens
 from atlas.training.rewards import answer_of
@@ -47,7 +47,7 @@ def measure_answers(
     """
     folder = base[0].parent
     rows = prompt_rows(prompts, most, shots)
-    truths = [row["completion"] if "completion" in row else row["chosen"] for row in rows]
+    truths = [solution(row) for row in rows]
     _, ids = prompt_tokens(prompts, folder, most, shots)
     with loaded_model(base, model, base_names, dtype) as network:
         texts = greedy(network, Tokens(folder), ids, new_tokens)

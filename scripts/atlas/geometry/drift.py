@@ -16,6 +16,7 @@ import torch
 
 from atlas.errors import AtlasError
 from atlas.files import read_csv, read_json, read_jsonl, write_csv
+from atlas.geometry.residual_streams import solution
 from atlas.networks.peft_adapters import shadow
 from atlas.networks.shards import applied, read_model
 from atlas.networks.swap import load_base
@@ -92,7 +93,7 @@ def references(file: Path, base: Path, most: int, max_tokens: int) -> tuple[list
     rows = read_jsonl(file)[:most]
     for row in rows:
         prompt = tokens.prompt(row["prompt"])
-        completion = tokens.text(row.get("completion") or row["chosen"], close=False)
+        completion = tokens.text(solution(row), close=False)
         if prompt and completion and len(prompt) + len(completion) <= max_tokens:
             found.append(Reference([*prompt, *completion], len(prompt)))
     if not found:

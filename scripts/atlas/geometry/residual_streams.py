@@ -157,6 +157,11 @@ def read_streams(
     return found
 
 
+def solution(row: dict[str, Any]) -> str:
+    """What a row of a task has after its prompt: the completion, or of a preference what was chosen."""
+    return str(row["completion"] if "completion" in row else row["chosen"])
+
+
 def prompt_rows(prompts: Path, most: int | None, shots: int = 0) -> list[dict[str, Any]]:
     """The first rows of a file of a task, each prompt after `shots` solved examples.
 
@@ -175,10 +180,7 @@ def prompt_rows(prompts: Path, most: int | None, shots: int = 0) -> list[dict[st
             f"{prompts}: {len(rows)} rows leave fewer than two prompts beside {shots} solved "
             "examples; ask for fewer shots, or hold more rows out."
         )
-    examples = "".join(
-        f"{row['prompt']}{row['completion'] if 'completion' in row else row['chosen']}\n\n"
-        for row in rows[left:]
-    )
+    examples = "".join(f"{row['prompt']}{solution(row)}\n\n" for row in rows[left:])
     return [row | {"prompt": examples + row["prompt"]} for row in rows[:left][:most]]
 
 

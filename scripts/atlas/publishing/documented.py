@@ -145,6 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.check and not options.tables:
         parser.error("name the tables that have just been made, or ask for --check")
+    made = [] if options.check else options.tables
     plans: dict[str | None, Plan] = {}
     stale: list[str] = []
     failed = False
@@ -154,9 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if config not in plans:
             plans[config] = planned(options.root, config)
         digest = signature(plans[config], table)
-        if not options.check and (table, config) in [
-            (t, options.configfile) for t in options.tables
-        ]:
+        if table in made and config == options.configfile:
             beside = f" with {config}" if config else ""
             text = block(plans[config], table, how, options.results)
             return (f"<!-- results of {table}{beside} ({digest}): {how} -->\n{text}\n"
@@ -166,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return match[0]
 
     for figure, (table, drawn) in FIGURES.items():
-        if not options.check and table in options.tables and not options.configfile:
+        if table in made and not options.configfile:
             (options.root / figure).write_bytes((options.results / drawn).read_bytes())
     for page in pages(options.root):
         current = page.read_text(encoding="utf-8")
