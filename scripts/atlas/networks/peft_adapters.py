@@ -80,6 +80,19 @@ def peft_applied(network: Any, adapter: PeftAdapter) -> Iterator[Any]:
     yield loaded.wrapped if whole else loaded.network
 
 
+def peft_unread(network: Any, adapter: PeftAdapter) -> tuple[Any, Any]:
+    """As :func:`peft_applied` with a base that has no values yet, and gets them as it computes.
+
+    :param network: the base on ``meta``.
+    :returns: what computes as PEFT does, and the network of transformers in it, with the adapter's
+        own tensors; None and nothing of it where PEFT computes from the weights when it loads.
+    :raises AtlasError: as there.
+    """
+    loaded = _loaded(network, adapter)
+    whole = adapter.method in PROMPTS or _is_activated(adapter.config)
+    return loaded.wrapped if whole or loaded.wrapped is None else loaded.network, loaded.network
+
+
 def merged_by_peft(network: Any, adapter: PeftAdapter) -> Any:
     """A new network: the base with the adapter merged, which shares the weights that stay.
 
@@ -133,7 +146,7 @@ def _loaded(network: Any, adapter: PeftAdapter, *, merges: bool = False) -> _Loa
     shapes = {name: tensors.shape(name) for name in tensors}
     text = text_path(network)
     own = text if adapter.method in PROMPTS else own_path(network, shapes)
-    places = {_of_base(name) for name in shapes}
+    places = {name_in_base(name) for name in shapes}
     if own != text:
         places = {f"{text}.{name.removeprefix(own).lstrip('.')}" for name in places} | places
     base = shadow(network, _changed(places, takes=merges or _takes_from_base(adapter)))
@@ -149,10 +162,14 @@ def _loaded(network: Any, adapter: PeftAdapter, *, merges: bool = False) -> _Loa
         try:
             wrapper = peft.MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(config.task_type, peft.PeftModel)
             wrapped = wrapper(named, config, "default", low_cpu_mem_usage=blank)
+            kinds = {name: tensor.dtype for name, tensor in wrapped.named_parameters()}
             found = wrapped.load_adapter(
-                str(adapter.weights.parent), "default",
+                str(adapter.weights.parent), "default", low_cpu_mem_usage=blank,
                 torch_device="cpu" if blank else str(network.device),
             )  # fmt: skip
+            if blank:  # what was read stands in the place of what PEFT made, in its precision
+                for name, tensor in wrapped.named_parameters():
+                    tensor.data = tensor.data.to(kinds[name])
         except UNFIT as error:
             if blank and isinstance(error, NotImplementedError):
                 # It begins with a computation from weights, so it is tried where there are some.
@@ -182,7 +199,7 @@ def _refuse_misfits(
     """What PEFT passes over with a warning."""
     unknown = [] if adapter.method in PROMPTS else [
         name for name in found.unexpected_keys
-        if not _of_a_head(name) and (_of_base(name) == name or PREFIX + _of_base(name) not in shapes)
+        if not _of_a_head(name) and (name_in_base(name) == name or PREFIX + name_in_base(name) not in shapes)
     ]  # fmt: skip
     missing = [
         n for n in found.missing_keys if "vblora_vector_bank" not in n and "prompt_enc" not in n
@@ -211,8 +228,8 @@ def _try_one_token(wrapped: Any, adapter: PeftAdapter) -> None:
         ) from None
 
 
-def _of_base(name: str) -> str:
-    """The tensor of the base that a tensor of an adapter stands for, where it is one of the base."""
+def name_in_base(name: str) -> str:
+    """The tensor of the base that one of an adapter, or of what PEFT made, stands for, if any."""
     wrappers = r"\.(base_layer|original_module|modules_to_save)(?=\.)"
     return re.sub(wrappers, "", name.removeprefix(PREFIX))
 
