@@ -53,8 +53,8 @@ class Layers:
         text = text_path(self._blank)
         self._text = f"{text}." if text else ""
         # Of layers that are alike, one after the other stands in the same memory.
-        self._room: dict[tuple[str, torch.Size, torch.dtype], torch.nn.Parameter] = {}
-        self._held: tuple[str, dict[str, torch.nn.Parameter]] = ("", {})
+        self._room: dict[tuple[str, torch.Size, torch.dtype], torch.Tensor] = {}
+        self._held: tuple[str, dict[str, torch.Tensor]] = ("", {})
 
     def base(self) -> Any:
         """A network that computes as these weights do."""
@@ -79,7 +79,7 @@ class Layers:
                 except (RuntimeError, NotImplementedError) as error:
                     if "meta" not in str(error):
                         raise
-                    raise _needs_memory(model) from None
+                    raise _needs_memory(model) from error
                 return
         del model
         yield network
@@ -199,7 +199,7 @@ class Layers:
         head = self._blank.get_output_embeddings()
         return head is not None and self._blank.get_submodule(name.rpartition(".")[0]) is head
 
-    def _outside(self, name: str) -> torch.nn.Parameter:
+    def _outside(self, name: str) -> torch.Tensor:
         key = (name, self._own(name).shape, self._own(name).dtype)
         if key not in self._room:
             self._read([name], lambda _: key)
@@ -220,15 +220,14 @@ class Layers:
         def room(name: str) -> torch.Tensor:
             place = key(name)
             if place not in self._room:
-                empty = torch.empty(place[1], dtype=place[2], device=self.device)
-                self._room[place] = torch.nn.Parameter(empty, requires_grad=False)
-            return self._room[place].data
+                self._room[place] = torch.empty(place[1], dtype=place[2], device=self.device)
+            return self._room[place]
 
         self.stored.read(names, room)
         if self._finite:
             check_finite({name: room(name) for name in names}, self.stored.folder.name)
 
-    def _layer(self, path: str, names: Collection[str]) -> dict[str, torch.nn.Parameter]:
+    def _layer(self, path: str, names: Collection[str]) -> dict[str, torch.Tensor]:
         """The tensors of a layer; those of the layer before are no longer valid."""
         if self._held[0] != path:
             keys = {
@@ -247,10 +246,14 @@ class Layers:
         self._held = ("", {})
         self._room = {k: t for k, t in self._room.items() if not k[0].startswith("*")}
 
-    def _names(self, path: str) -> list[str]:
-        """Names of the stored tensors of a layer."""
-        named = self._blank.state_dict()
-        return [name for name in named if name.startswith(f"{path}.") and name in self.stored]
+    @cached_property
+    def _named(self) -> dict[str, list[str]]:
+        """Names of the stored tensors of each layer."""
+        stored = [name for name in self._blank.state_dict() if name in self.stored]
+        return {
+            path: [name for name in stored if name.startswith(f"{path}.")]
+            for path in _layers(self._blank)
+        }
 
     def _step(
         self, number: int, path: str, places: list[Place], modules: Mapping[str, Any],
@@ -259,7 +262,7 @@ class Layers:
         """A layer's forward pass."""
 
         def compute() -> Any:
-            tensors = self._layer(path, self._names(path))
+            tensors = self._layer(path, self._named[path])
             with contextlib.ExitStack() as stack:
                 stack.callback(_put, places, _put(places, tensors))
                 if not keep:
@@ -280,9 +283,7 @@ class Layers:
     ) -> torch.Tensor:
         """Embeddings, with the rows of these tokens in the place of all."""
         numbers, places = tokens.unique(return_inverse=True)
-        rows = torch.nn.Parameter(
-            self.stored.rows(name, numbers, self.device), requires_grad=False
-        )
+        rows = self.stored.rows(name, numbers, self.device)
         padding, module.padding_idx = module.padding_idx, None
         before = _put([(module, "weight", name)], {name: rows})
         try:
@@ -325,8 +326,13 @@ def _put(places: Sequence[Place], tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Put tensors into their places, and give what stood there."""
     before = {}
     for module, leaf, name in places:
-        of = module._parameters if leaf in module._parameters else module._buffers
-        before[name], of[leaf] = of[leaf], tensors[name]
+        tensor = tensors[name]
+        if leaf in module._buffers:
+            before[name], module._buffers[leaf] = module._buffers[leaf], tensor
+            continue
+        # One of its own: what a module does to a parameter, others with its memory do not see.
+        own = torch.nn.Parameter(tensor, requires_grad=False)
+        before[name], module._parameters[leaf] = module._parameters[leaf], own
     return before
 
 

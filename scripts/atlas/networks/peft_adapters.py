@@ -10,6 +10,7 @@ import contextlib
 import copy
 import itertools
 import re
+import unittest.mock
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def peft_unread(network: Any, adapter: PeftAdapter) -> tuple[Any, Any]:
         own tensors; None and nothing of it where PEFT computes from the weights when it loads.
     :raises AtlasError: as there.
     """
-    loaded = _loaded(network, adapter)
+    loaded = _loaded(network, adapter, unread=True)
     whole = adapter.method in PROMPTS or _is_activated(adapter.config)
     return loaded.wrapped if whole or loaded.wrapped is None else loaded.network, loaded.network
 
@@ -137,8 +138,13 @@ class _Loaded:
     network: Any
 
 
-def _loaded(network: Any, adapter: PeftAdapter, *, merges: bool = False) -> _Loaded:
-    """An adapter on a shadow of the base, in evaluation mode."""
+def _loaded(
+    network: Any, adapter: PeftAdapter, *, merges: bool = False, unread: bool = False
+) -> _Loaded:
+    """An adapter on a shadow of the base, in evaluation mode.
+
+    :param unread: whether the base is blank, and the adapter gets its values all the same.
+    """
     import peft
 
     config = _configuration(adapter, network)
@@ -162,14 +168,11 @@ def _loaded(network: Any, adapter: PeftAdapter, *, merges: bool = False) -> _Loa
         try:
             wrapper = peft.MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(config.task_type, peft.PeftModel)
             wrapped = wrapper(named, config, "default", low_cpu_mem_usage=blank)
-            kinds = {name: tensor.dtype for name, tensor in wrapped.named_parameters()}
-            found = wrapped.load_adapter(
-                str(adapter.weights.parent), "default", low_cpu_mem_usage=blank,
-                torch_device="cpu" if blank else str(network.device),
-            )  # fmt: skip
-            if blank:  # what was read stands in the place of what PEFT made, in its precision
-                for name, tensor in wrapped.named_parameters():
-                    tensor.data = tensor.data.to(kinds[name])
+            with _assigned(wrapped) if unread else contextlib.nullcontext():
+                found = wrapped.load_adapter(
+                    str(adapter.weights.parent), "default",
+                    torch_device="cpu" if blank else str(network.device),
+                )  # fmt: skip
         except UNFIT as error:
             if blank and isinstance(error, NotImplementedError):
                 # It begins with a computation from weights, so it is tried where there are some.
@@ -180,6 +183,26 @@ def _loaded(network: Any, adapter: PeftAdapter, *, merges: bool = False) -> _Loa
             ) from None
     _refuse_misfits(adapter, shapes, found)
     return _Loaded(wrapped.eval().requires_grad_(False), _give_back(named, base))
+
+
+@contextlib.contextmanager
+def _assigned(wrapped: Any) -> Iterator[None]:
+    """Within this context, what is loaded takes the place of tensors that have no room for values."""
+    dtypes = {name: tensor.dtype for name, tensor in wrapped.named_parameters()}
+    load, loaded = torch.nn.Module.load_state_dict, list[tuple[Any, Mapping[str, torch.Tensor]]]()
+
+    def assign(module: Any, state: Mapping[str, torch.Tensor], **_: Any) -> Any:
+        loaded.append((module, state))
+        return load(module, state, strict=False, assign=True)
+
+    with unittest.mock.patch.object(torch.nn.Module, "load_state_dict", assign):
+        yield
+    # Again, because PEFT has moved all to where its base is.
+    for module, state in loaded:
+        load(module, state, strict=False, assign=True)
+    for name, tensor in wrapped.named_parameters():
+        if tensor.dtype != dtypes[name]:
+            tensor.data = tensor.data.to(dtypes[name])
 
 
 def _changed(places: Collection[str], *, takes: bool) -> Callable[[str], bool]:
