@@ -89,6 +89,8 @@ def peft_unread(network: Any, adapter: PeftAdapter) -> tuple[Any, Any]:
         own tensors; None and nothing of it where PEFT computes from the weights when it loads.
     :raises AtlasError: as there.
     """
+    if _takes_from_base(adapter):
+        return None, None
     loaded = _loaded(network, adapter, unread=True)
     whole = adapter.method in PROMPTS or _is_activated(adapter.config)
     return loaded.wrapped if whole or loaded.wrapped is None else loaded.network, loaded.network

@@ -89,15 +89,18 @@ def check_model(network: Any, model: Model) -> None:
 
 @contextlib.contextmanager
 def loaded_model(
-    base: Sequence[Path], model: Sequence[Path], base_names: Sequence[str], dtype: str
-) -> Iterator[Any]:
-    """A base in memory, on the device of the job; the network that is given computes as a model.
+    base: Sequence[Path], model: Sequence[Path], base_names: Sequence[str], dtype: str, *,
+    whole: bool = False,
+) -> Iterator[Any]:  # fmt: skip
+    """A base on the device of the job; the network that is given computes as a model.
 
-    :param model: files of the model; none for the base itself.
+    :param model: files of the model; none for the base itself. :param whole: whether the base has
+        to be in memory, and cannot be read layer by layer.
     :raises AtlasError: where the model is not one of the base.
     """
     folder = base[0].parent
-    network = base_network(folder, dtype, copies=1 + _are_full(model))
+    copies = 1 + _are_full(model)
+    network = load_base(folder, dtype) if whole else base_network(folder, dtype, copies=copies)
     if not model:
         yield network
         return
