@@ -43,7 +43,9 @@ def _free_on_machine() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 
 
-def _free_in_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+def _free_in_groups(
+    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> list[int]:
     """What each control group of this process may still take, by both versions of them."""
     found = [sys.maxsize]
     for limit, used, folder in _groups(root, own):

@@ -22,6 +22,7 @@ from atlas.networks.virtual_tokens import virtual_tokens
 
 AT_ONCE = 4  # models that advance together, each with keys and values of its continuations
 
+
 def compute_features(*, probes: Path, continuations: Path, features: Path, **shard: Any) -> None:
     """Features of the models of one shard and of their bases, as :mod:`atlas.activations.feature_files` says.
 
@@ -41,7 +42,9 @@ def compute_features(*, probes: Path, continuations: Path, features: Path, **sha
             def read(
                 network: Any, name: str, probe: Probe = probe, continued: Continuations = continued
             ) -> dict[str, Array]:
-                return on_probes(network, probe, name) | {"meaning": continued.meaning(network, name)}
+                return on_probes(network, probe, name) | {
+                    "meaning": continued.meaning(network, name)
+                }
 
             for name, found in base.read(read, AT_ONCE):  # the base itself first
                 write(f"models/{name}" if name else f"bases/{base.name}", found)

@@ -81,7 +81,8 @@ class StoredWeights:
                 if made.converter is not None:
                     shapes = {name: stream.tensors[name].shape for name, _ in made.stored}
                     names = made.tensors(
-                        lambda name, shapes=shapes: torch.empty(shapes[name], device="meta"), network
+                        lambda name, shapes=shapes: torch.empty(shapes[name], device="meta"),
+                        network,
                     )
                 self._made |= dict.fromkeys(names, made)
 

@@ -139,7 +139,9 @@ def load_modules(files: Sequence[Path], names: Collection[str]) -> Mapping[str, 
     file = named["adapter_model.safetensors"]
     stored, starts = Weights([file]), tuple(f"{PREFIX}{name}." for name in names)
     weights = {name: stored[name] for name in stored if name.startswith(starts)}
-    return adapter_from(file.parent.name, read_json(named["adapter_config.json"]), weights, {}).modules
+    return adapter_from(
+        file.parent.name, read_json(named["adapter_config.json"]), weights, {}
+    ).modules
 
 
 def load_plain(files: Sequence[Path], why: str) -> Adapter:

@@ -105,7 +105,9 @@ def test_what_needs_the_whole_base_says_so(name, bases, tmp_path):
     folder, model = written(name, bases, tmp_path / "its-name")
     read = Layers(folder, "float32", CPU).base()
     probe = Probe(folder, PROMPTS, read)
-    with pytest.raises(AtlasError, match="its-name: .* adapter computes with more of the base than"):
+    with pytest.raises(
+        AtlasError, match="its-name: .* adapter computes with more of the base than"
+    ):
         with applied(read, model) as network:
             probe.last_token(network, name)
 
@@ -180,7 +182,9 @@ def test_weights_that_are_not_finite_are_named(tiny_base, mixed_pool, tmp_path, 
     (tmp_path / "m/config.json").write_bytes(config.read_bytes())
     base = loaded(tiny_base, {"m": sorted((tmp_path / "m").iterdir())})
     probe = Probe(base.folder, PROMPTS, base.network)
-    with pytest.raises(AtlasError, match=r"m: the tensor model.layers.1.mlp.up_proj.weight has NaN"):
+    with pytest.raises(
+        AtlasError, match=r"m: the tensor model.layers.1.mlp.up_proj.weight has NaN"
+    ):
         list(base.read(probe.last_token))
 
 
