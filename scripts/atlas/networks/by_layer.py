@@ -165,7 +165,8 @@ class Layers:
                 if tensor is None or not tensor.is_meta:
                     continue
                 own = name_in_base(f"{before}{leaf}")
-                if own in self.stored:
+                # Of another vocabulary, it is no longer that of the base.
+                if own in self.stored and tensor.shape == self._own(own).shape:
                     found.append((part, leaf, own))
                 elif of is not None:
                     raise _needs_memory(of)
