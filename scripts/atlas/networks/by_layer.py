@@ -9,6 +9,7 @@ models advance together (:mod:`atlas.networks.lockstep`), a layer is read once f
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -111,6 +112,9 @@ class Layers:
         if computing is None:
             raise _needs_memory(adapter)
         self._reading(network, of=adapter)
+        for tensor in itertools.chain(computing.parameters(), computing.buffers()):
+            if not tensor.is_meta:
+                tensor.data = tensor.data.to(self.device)
         return computing
 
     def _full(self, model: FullModel) -> Any:

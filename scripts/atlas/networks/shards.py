@@ -169,7 +169,7 @@ class LoadedBase:
             for name in self.models():
                 yield name, work(self.network, name)
             return
-        self._check()
+        self._check(layers)
         everybody = [None, *sorted(self.files)]
         for start in range(0, len(everybody), at_once):
             names = everybody[start : start + at_once]
@@ -179,11 +179,15 @@ class LoadedBase:
                 if name is not None:
                     self.progress.step(name)
 
-    def _check(self) -> None:
+    def _check(self, layers: Layers) -> None:
         """Refuse what is wrong with a model, before hours are spent on others."""
         record, network = read_json(self.folder / "base.json"), blank(self.folder)
         for name in sorted(self.files):
-            check_model(network, read_model(self.files[name], record, self.recorded_names))
+            model = read_model(self.files[name], record, self.recorded_names)
+            check_model(network, model)
+            if isinstance(model, PeftAdapter):
+                with layers.applied(model):
+                    pass
 
     def _by_layer(
         self, layers: Layers, work: Callable[[Any, str], Found], name: str | None
