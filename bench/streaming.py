@@ -137,7 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--ways", nargs="*", choices=WAYS, default=WAYS)
-    parser.add_argument("--place", type=Path, help="where models are written (default: a temporary one)")
+    parser.add_argument(
+        "--place", type=Path, help="where models are written (default: a temporary one)"
+    )
     parser.add_argument("--run", choices=(*WAYS, "products"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.run:
