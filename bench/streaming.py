@@ -76,7 +76,8 @@ def published(place: Path) -> None:
 @torch.inference_mode()
 def products(place: Path, repetitions: int = 1) -> float:
     """Seconds of the products of the linear modules, for all layers, the base and each adapter."""
-    config = read_json(place / "base/config.json")
+    stored = read_json(place / "base/config.json")
+    config = {k: v for k, v in stored.items() if k not in ("model_type", "architectures", "dtype")}
     start = "model.layers.0."
     layer = [s for name, s in shapes_of(config).items() if name.startswith(start) and len(s) == 2]
     tokens = Tokens(place / "base")
