@@ -14,6 +14,7 @@ layer with as many tokens, for the base and each adapter, times the number of la
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -102,6 +103,8 @@ def run(way: str, place: Path) -> float:
     devices.prepare()
     if way == "products":
         return products(place)
+    for library in ("transformers.models.llama.modeling_llama", "peft"):
+        importlib.import_module(library)
     begin = time.perf_counter()
     (published if way == "published" else shard)(place)
     return time.perf_counter() - begin
