@@ -100,6 +100,24 @@ def shapes_of(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in names.items()}
 
 
+def make_base(folder: Path, config: dict[str, Any], dtype: torch.dtype) -> None:
+    """A random llama without a tokenizer; the same numbers stand in each of its matrices."""
+    folder.mkdir(parents=True)
+    settings = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], **config}
+    write_json(folder / "config.json", {**settings, "dtype": plain(dtype)})
+    shapes = shapes_of(config)
+    noise = torch.randn(1 << 20, generator=torch.Generator().manual_seed(0)) * 0.02
+    kinds = {key: (dtype, shape) for key, shape in shapes.items()}
+    with StreamWriter(folder / "model.safetensors", kinds, {"format": "pt"}) as writer:
+        for key, shape in shapes.items():
+            columns = shape[-1] if len(shape) > 1 else 1
+            for first, after in row_blocks(shape):
+                count = (after - first) * columns
+                values = noise.roll(first % 1000)[:count] + (1.0 if len(shape) == 1 else 0.0)
+                writer.write(key, first * columns, values.to(dtype))
+    write_json(folder / "base.json", {"name": folder.name, "weights_sha256": writer.sha256})
+
+
 def make_models(place: Path, config: dict[str, Any], dtype: torch.dtype) -> None:
     """A random base, and two models a little away from it, each a whole folder."""
     shapes = shapes_of(config)

@@ -16,7 +16,9 @@ use rule job as compute_shard with:
     wildcard_constraints:
         pool=constraint(KEEPING),
     resources:
-        **on_gpu(memory(2500, largest_base, 2), minutes(30, base_of_each_model, 0.1)),
+        **on_gpu(
+            memory(2500, largest_base, copies_in_memory(2)), minutes(30, base_of_each_model, 0.1)
+        ),
     params:
         code=code("atlas.activations.last_tokens:compute_shard"),
         models=lambda w: members.told(models_of(w), "name", "base"),
@@ -42,7 +44,9 @@ use rule job as compute_fetched_shard with:
     wildcard_constraints:
         pool=constraint(PLAN.pools.keys() - KEEPING),
     resources:
-        **on_gpu(memory(2500, largest_base, 2), minutes(120, base_of_each_model, 0.1)),
+        **on_gpu(
+            memory(2500, largest_base, copies_in_memory(2)), minutes(120, base_of_each_model, 0.1)
+        ),
     params:
         code=code("atlas.activations.fetched_shards:compute_fetched_shard"),
         network=True,
@@ -133,7 +137,9 @@ use rule job as compute_features with:
     benchmark:
         "benchmarks/compute_features/{pool}-{shard}.tsv"
     resources:
-        **on_gpu(memory(2500, largest_base, 2), minutes(60, base_of_each_model, 1)),
+        **on_gpu(
+            memory(2500, largest_base, copies_in_memory(2)), minutes(60, base_of_each_model, 1)
+        ),
     params:
         code=code("atlas.activations.features:compute_features"),
         models=lambda w: members.told(models_of(w), "name", "base"),
@@ -154,6 +160,8 @@ use rule compute_features as generate_shard with:
         "logs/generate_shard/{pool}-{shard}.log",
     benchmark:
         "benchmarks/generate_shard/{pool}-{shard}.tsv"
+    resources:
+        **on_gpu(memory(2500, largest_base, 2), minutes(60, base_of_each_model, 1)),
     params:
         code=code("atlas.activations.generation:generate_shard"),
         new_tokens=lambda w: pool_of(w).settings.new_tokens,

@@ -14,7 +14,7 @@ use rule job as extract_streams with:
         model=constraint(["base", *PLAN.compared]),
         task=constraint(PLAN.config.datasets),
     resources:
-        **on_gpu(memory(4000, base_size, 2), minutes(60, base_size, 20)),
+        **on_gpu(memory(4000, base_size, copies_in_memory(2)), minutes(60, base_size, 20)),
     params:
         **said_of(comparison_of, "positions", "precision", "shots"),
         code=code("atlas.geometry.residual_streams:extract_streams"),
@@ -41,7 +41,7 @@ use rule job as measure_curvature with:
         model=constraint(["base", *PLAN.compared]),
         task=constraint(PLAN.config.datasets),
     resources:
-        **on_gpu(memory(2500, base_size, 2), minutes(30, base_size, 15)),
+        **on_gpu(memory(2500, base_size, copies_in_memory(2)), minutes(30, base_size, 15)),
     params:
         **said_of(lambda w: comparison_of(w).curvature, "directions", "radius"),
         code=code("atlas.geometry.local_curvature:measure_curvature"),
@@ -71,7 +71,7 @@ use rule job as measure_trajectories with:
         model=constraint(["base", *PLAN.compared]),
         task=constraint(PLAN.config.datasets),
     resources:
-        **on_gpu(memory(2500, base_size, 2), minutes(30, base_size, 15)),
+        **on_gpu(memory(2500, base_size, copies_in_memory(2)), minutes(30, base_size, 15)),
     params:
         code=code("atlas.geometry.trajectories:measure_trajectories"),
         base_names=base_names,

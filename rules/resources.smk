@@ -61,6 +61,11 @@ def memory(fixed, size=None, copies=0):
     )
 
 
+def copies_in_memory(copies):
+    """Copies of a base in the memory of a job that can read it layer by layer, a layer at most at a time."""
+    return 0.1 if PLAN.config.stream == "always" else copies
+
+
 def minutes(fixed, size=None, per_gigabyte=0):
     """runtime: minutes, and so many per gigabyte of the size that a function tells."""
     return lambda wildcards, attempt: job_sizes.runtime_minutes(

@@ -184,6 +184,18 @@ def test_planning():
     )  # fmt: skip
 
 
+def test_streaming():
+    shown = run("streaming.py", "--shapes", "tiny", "--layers", "2", "--adapters", "2", "--threads",
+                "1")  # fmt: skip
+    assert re.search(
+        r"^base +2 layers of tiny, [\d.]+ GiB in bfloat16; 2 adapters", shown, re.MULTILINE
+    )
+    for way in ("stream", "memory", "published"):
+        assert re.search(rf"^{way} +[\d.]+ s, [\d.]+ GiB$", shown, re.MULTILINE)
+        assert re.search(rf"^ratio, {way} +[\d.]+ times the products$", shown, re.MULTILINE)
+    assert re.search(r"^products +[\d.]+ s$", shown, re.MULTILINE)
+
+
 def test_large_neighbours():
     shown = run("large_neighbours.py", "--models", "5100", "--width", "8")
     for step in ("assemble", "embed", "neighbours", "silhouettes", "plain product"):

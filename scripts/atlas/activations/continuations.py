@@ -17,6 +17,7 @@ from atlas.activations.activation_files import Array
 from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
 from atlas.files import read_jsonl, write_jsonl
+from atlas.networks.architectures import device_of
 from atlas.networks.swap import load_base
 from atlas.networks.tokens import Tokens, batches, padded, padding_is_exact
 from atlas.networks.virtual_tokens import is_wrapped, virtual_tokens
@@ -178,7 +179,7 @@ class Continuations:
 
 def _prefix(network: Any, prompt: list[int]) -> tuple[Any, torch.Tensor]:
     """Keys and values of a prompt, and the logits (vocabulary,) float32 after it."""
-    device = next(network.parameters()).device
+    device = device_of(network)
     ids = torch.tensor([prompt], device=device)
     output = network(input_ids=ids, use_cache=True, logits_to_keep=1)
     return output.past_key_values, output.logits[0, -1].float()
@@ -186,7 +187,7 @@ def _prefix(network: Any, prompt: list[int]) -> tuple[Any, torch.Tensor]:
 
 def _after_prompt(network: Any, prompt: list[int], rows: list[list[int]]) -> np.ndarray[Any, Any]:
     """As :func:`_mean_log_probability`, with the prompt before each row."""
-    device = next(network.parameters()).device
+    device = device_of(network)
     lengths = torch.tensor([len(row) for row in rows], device=device)
     ids = padded([[*prompt, *row] for row in rows], 0, device)
     start = len(prompt)

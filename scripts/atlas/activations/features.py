@@ -5,7 +5,6 @@ source states how the features other than the last hidden state are computed in 
 here is our reading.
 """
 
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
 from atlas.networks.shards import loaded_bases
 from atlas.networks.virtual_tokens import virtual_tokens
+
+AT_ONCE = 4  # models that advance together, each with keys and values of its continuations
 
 
 def compute_features(*, probes: Path, continuations: Path, features: Path, **shard: Any) -> None:
@@ -37,9 +38,15 @@ def compute_features(*, probes: Path, continuations: Path, features: Path, **sha
         for base in loaded_bases(**shard):
             probe = Probe(base.folder, prompts, base.network)
             continued = Continuations(base.folder, prompts, rows, base.network)
-            for name in chain([None], base.models()):  # the base itself first
-                found = on_probes(base.network, probe, name or base.name)
-                found["meaning"] = continued.meaning(base.network, name or base.name)
+
+            def read(
+                network: Any, name: str, probe: Probe = probe, continued: Continuations = continued
+            ) -> dict[str, Array]:
+                return on_probes(network, probe, name) | {
+                    "meaning": continued.meaning(network, name)
+                }
+
+            for name, found in base.read(read, AT_ONCE):  # the base itself first
                 write(f"models/{name}" if name else f"bases/{base.name}", found)
 
 

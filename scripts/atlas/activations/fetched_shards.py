@@ -21,8 +21,7 @@ from atlas.digests import joint_digest, sha256_file
 from atlas.errors import AtlasError
 from atlas.files import by_folder, by_name, read_json, write_csv
 from atlas.networks.architectures import blank
-from atlas.networks.shards import Model, applied, read_model
-from atlas.networks.swap import load_base
+from atlas.networks.shards import Model, applied, base_network, read_model
 from atlas.prefetch import prefetched
 from atlas.progress import Progress
 from atlas.sources import hub
@@ -78,7 +77,7 @@ def compute_fetched_shard(
     found: dict[str, Array] = {}
     rows: list[dict[str, Any]] = []
     for base, files in sorted(by_folder(bases).items()):
-        network = load_base(files[0].parent, dtypes[base], seq2seq=True)
+        network = base_network(files[0].parent, dtypes[base], seq2seq=True)
         probe = Probe(files[0].parent, prompts, network)
         found_bases[base] = probe.last_token(network, base)
         use = partial(_embed, network, probe, found, gone)

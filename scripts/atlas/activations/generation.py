@@ -27,7 +27,7 @@ def generate_shard(*, probes: Path, new_tokens: int, sentences: Path, **shard: A
     """
     prompts = read_probes(probes)
     rows = []
-    for base in loaded_bases(**shard, seq2seq=True):
+    for base in loaded_bases(**shard, seq2seq=True, whole=True):
         tokens = Tokens(base.folder)
         ids = [tokens.prompt(prompt) for prompt in prompts]
         # Each step reads all weights of the base, whatever the number of rows.

@@ -16,6 +16,7 @@ import torch
 from atlas.activations.activation_files import Array, write_activations
 from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
+from atlas.networks.architectures import device_of
 from atlas.networks.shards import loaded_bases
 from atlas.networks.tokens import Tokens, batches, padded, padding_is_exact
 from atlas.networks.virtual_tokens import is_wrapped, virtual_tokens
@@ -31,7 +32,7 @@ class Probe:
         self.ids = [tokens.prompt(prompt) for prompt in prompts]
         if network.config.is_encoder_decoder:
             self.ids = [tokens.encoder(ids) for ids in self.ids]
-        device = next(network.parameters()).device
+        device = device_of(network)
         self.inputs: list[tuple[list[int], torch.Tensor, torch.Tensor]] = []
         lengths = [len(ids) for ids in self.ids]
         # A batch saves reading the weights again; those of a small network are in the cache.
@@ -87,7 +88,9 @@ def compute_shard(*, probes: Path, activations: Path, **shard: Any) -> None:
     found: dict[str, Array] = {}
     for base in loaded_bases(**shard, seq2seq=True):
         probe = Probe(base.folder, prompts, base.network)
-        found_bases[base.name] = probe.last_token(base.network, base.name)
-        for name in base.models():
-            found[name] = probe.last_token(base.network, name)
+        for name, array in base.read(probe.last_token):
+            if name is None:
+                found_bases[base.name] = array
+            else:
+                found[name] = array
     write_activations(activations, prompts, found_bases, found)

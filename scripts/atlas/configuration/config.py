@@ -109,6 +109,13 @@ class Config(Entry):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where numeric jobs run; auto takes a GPU when one is visible."
     )
+    stream: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether activations, features and residual streams are computed with one decoder "
+        "layer of a base in memory at a time: auto where the base would leave less than a quarter of "
+        "the free memory; always: such jobs ask a cluster for little memory; never: the base is "
+        "loaded. Like device, it is no parameter of a job: the results are the same but for rounding.",
+    )
     fork_jobs: bool = Field(
         True,
         description="Start local jobs from processes that have imported their libraries (on Linux; not "

@@ -43,7 +43,7 @@ def evaluate(
     found: dict[str, Any] = {"checkpoint": name, "chat_template": tokens.has_chat}
     progress = Progress(len(texts) + len(chats) + 1, "part")
 
-    with loaded_model(base, model, base_names, dtype) as network:
+    with loaded_model(base, model, base_names, dtype, whole=True) as network:
         for key, measure, files in (
             ("texts", _text, texts),
             ("chats", _chat, chats if tokens.has_chat else ()),

@@ -17,6 +17,7 @@ from atlas.errors import AtlasError
 from atlas.files import write_csv
 from atlas.geometry.residual_streams import prompt_tokens, streams
 from atlas.geometry.stream_files import USUAL, hook_names, hook_place
+from atlas.networks.architectures import device_of
 from atlas.networks.shards import loaded_model
 from atlas.progress import Progress
 
@@ -73,7 +74,7 @@ def local_curvature(
     found: list[tuple[Array, Array]] = []
     progress = Progress(len(ids), "prompt")
     for number, row in enumerate(ids):
-        tokens = torch.tensor([list(row)], device=parameter.device)
+        tokens = torch.tensor([list(row)], device=device_of(network))
         start = network.get_input_embeddings()(tokens)
         noise = np.random.default_rng([seed, number]).normal(size=(directions, *start.shape[1:]))
         sizes = np.sqrt((noise**2).sum(axis=(1, 2), keepdims=True))

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from atlas.errors import AtlasError
 from atlas.files import read_json, read_jsonl
 from atlas.geometry.stream_files import POSITIONS, USUAL, hook_name, hook_names, write_streams
+from atlas.networks.architectures import device_of
 from atlas.networks.shards import loaded_model
 from atlas.networks.tokens import Tokens, padded
 from atlas.networks.virtual_tokens import refuse_wrapped
@@ -134,7 +135,7 @@ def read_streams(
     """
     if positions not in POSITIONS:
         raise AtlasError(f"positions is {positions}; it is one of {', '.join(POSITIONS)}.")
-    device = next(network.parameters()).device
+    device = device_of(network)
     lengths = torch.tensor([len(row) for row in ids], device=device)
     width = max(len(row) for row in ids)
     tokens = padded(ids, 0, device)

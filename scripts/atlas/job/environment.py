@@ -17,6 +17,7 @@ def environment_of(snakemake: Any) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         "FLASH_ATTENTION_DETERMINISTIC": "1",
         "DELTA_ATLAS_DEVICE": snakemake.config.get("device", "auto"),
+        "DELTA_ATLAS_STREAM": snakemake.config.get("stream", "auto"),
         "DELTA_ATLAS_ATTENTION": snakemake.config.get("attention", "auto"),
     }  # fmt: skip
     found.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

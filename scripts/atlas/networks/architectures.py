@@ -50,18 +50,19 @@ def configuration(folder: Path) -> Any:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
-def load(folder: Path, dtype: str, device: torch.device) -> Any:
+def load(folder: Path, dtype: str, device: torch.device, *, empty: bool = False) -> Any:
     """The network in a folder, still in main memory; remote code is never run.
 
     :param dtype: ``auto``: as it is stored.
     :param device: where it will compute, which its attention must allow; ``meta``: nothing is read.
+    :param empty: whether its weights are left where they are, and it is on ``meta`` so far.
     :raises AtlasError: where a tensor is missing, is one too many or has another shape; where it
         cannot compute attention as the configuration wants it.
     """
     import torch
 
-    nothing = {"device_map": "meta"} if device.type == "meta" else {}
-    wanted = None if nothing else devices.attention(dtype, device)
+    nothing = {"device_map": "meta"} if empty or device.type == "meta" else {}
+    wanted = None if device.type == "meta" else devices.attention(dtype, device)
     with _reported(folder.name):
         network, found = loader(is_seq2seq(folder)).from_pretrained(
             folder, dtype=dtype if dtype == "auto" else getattr(torch, dtype),
@@ -73,7 +74,7 @@ def load(folder: Path, dtype: str, device: torch.device) -> Any:
         config.return_dict = True  # who asks for a part of what it gives asks by name
     if wanted is not None:
         _set_attention(network, wanted)
-    if not nothing:
+    if device.type != "meta":
         devices.note_attention(network.config._attn_implementation)
     return network
 
@@ -119,6 +120,12 @@ def is_text_of_more(folder: Path, config: Any) -> bool:
     """Whether a network is the text model of a repository that holds more, by its configuration."""
     stored = read_json(folder / "config.json")
     return "text_config" in stored and stored.get("model_type") != config.model_type
+
+
+def device_of(network: Any) -> torch.device:
+    """Where a network computes: what it has no values for yet (``meta``) does not count."""
+    own: list[torch.device] = [parameter.device for parameter in network.parameters()]
+    return next((device for device in own if device.type != "meta"), own[0])
 
 
 def text_path(network: Any) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import copy
 import itertools
 import re
+import unittest.mock
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -80,6 +81,21 @@ def peft_applied(network: Any, adapter: PeftAdapter) -> Iterator[Any]:
     yield loaded.wrapped if whole else loaded.network
 
 
+def peft_unread(network: Any, adapter: PeftAdapter) -> tuple[Any, Any]:
+    """As :func:`peft_applied` with a base that has no values yet, and gets them as it computes.
+
+    :param network: the base on ``meta``.
+    :returns: what computes as PEFT does, and the network of transformers in it, with the adapter's
+        own tensors; None and nothing of it where PEFT computes from the weights when it loads.
+    :raises AtlasError: as there.
+    """
+    if _takes_from_base(adapter):
+        return None, None
+    loaded = _loaded(network, adapter, unread=True)
+    whole = adapter.method in PROMPTS or _is_activated(adapter.config)
+    return loaded.wrapped if whole or loaded.wrapped is None else loaded.network, loaded.network
+
+
 def merged_by_peft(network: Any, adapter: PeftAdapter) -> Any:
     """A new network: the base with the adapter merged, which shares the weights that stay.
 
@@ -124,8 +140,13 @@ class _Loaded:
     network: Any
 
 
-def _loaded(network: Any, adapter: PeftAdapter, *, merges: bool = False) -> _Loaded:
-    """An adapter on a shadow of the base, in evaluation mode."""
+def _loaded(
+    network: Any, adapter: PeftAdapter, *, merges: bool = False, unread: bool = False
+) -> _Loaded:
+    """An adapter on a shadow of the base, in evaluation mode.
+
+    :param unread: whether the base is blank, and the adapter gets its values all the same.
+    """
     import peft
 
     config = _configuration(adapter, network)
@@ -133,7 +154,7 @@ def _loaded(network: Any, adapter: PeftAdapter, *, merges: bool = False) -> _Loa
     shapes = {name: tensors.shape(name) for name in tensors}
     text = text_path(network)
     own = text if adapter.method in PROMPTS else own_path(network, shapes)
-    places = {_of_base(name) for name in shapes}
+    places = {name_in_base(name) for name in shapes}
     if own != text:
         places = {f"{text}.{name.removeprefix(own).lstrip('.')}" for name in places} | places
     base = shadow(network, _changed(places, takes=merges or _takes_from_base(adapter)))
@@ -149,10 +170,11 @@ def _loaded(network: Any, adapter: PeftAdapter, *, merges: bool = False) -> _Loa
         try:
             wrapper = peft.MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(config.task_type, peft.PeftModel)
             wrapped = wrapper(named, config, "default", low_cpu_mem_usage=blank)
-            found = wrapped.load_adapter(
-                str(adapter.weights.parent), "default",
-                torch_device="cpu" if blank else str(network.device),
-            )  # fmt: skip
+            with _assigned(wrapped) if unread else contextlib.nullcontext():
+                found = wrapped.load_adapter(
+                    str(adapter.weights.parent), "default",
+                    torch_device="cpu" if blank else str(network.device),
+                )  # fmt: skip
         except UNFIT as error:
             if blank and isinstance(error, NotImplementedError):
                 # It begins with a computation from weights, so it is tried where there are some.
@@ -163,6 +185,26 @@ def _loaded(network: Any, adapter: PeftAdapter, *, merges: bool = False) -> _Loa
             ) from None
     _refuse_misfits(adapter, shapes, found)
     return _Loaded(wrapped.eval().requires_grad_(False), _give_back(named, base))
+
+
+@contextlib.contextmanager
+def _assigned(wrapped: Any) -> Iterator[None]:
+    """Within this context, what is loaded takes the place of tensors that have no room for values."""
+    dtypes = {name: tensor.dtype for name, tensor in wrapped.named_parameters()}
+    load, loaded = torch.nn.Module.load_state_dict, list[tuple[Any, Mapping[str, torch.Tensor]]]()
+
+    def assign(module: Any, state: Mapping[str, torch.Tensor], **_: Any) -> Any:
+        loaded.append((module, state))
+        return load(module, state, strict=False, assign=True)
+
+    with unittest.mock.patch.object(torch.nn.Module, "load_state_dict", assign):
+        yield
+    # Again, because PEFT has moved all to where its base is.
+    for module, state in loaded:
+        load(module, state, strict=False, assign=True)
+    for name, tensor in wrapped.named_parameters():
+        if tensor.dtype != dtypes[name]:
+            tensor.data = tensor.data.to(dtypes[name])
 
 
 def _changed(places: Collection[str], *, takes: bool) -> Callable[[str], bool]:
@@ -182,7 +224,7 @@ def _refuse_misfits(
     """What PEFT passes over with a warning."""
     unknown = [] if adapter.method in PROMPTS else [
         name for name in found.unexpected_keys
-        if not _of_a_head(name) and (_of_base(name) == name or PREFIX + _of_base(name) not in shapes)
+        if not _of_a_head(name) and (name_in_base(name) == name or PREFIX + name_in_base(name) not in shapes)
     ]  # fmt: skip
     missing = [
         n for n in found.missing_keys if "vblora_vector_bank" not in n and "prompt_enc" not in n
@@ -211,8 +253,8 @@ def _try_one_token(wrapped: Any, adapter: PeftAdapter) -> None:
         ) from None
 
 
-def _of_base(name: str) -> str:
-    """The tensor of the base that a tensor of an adapter stands for, where it is one of the base."""
+def name_in_base(name: str) -> str:
+    """The tensor of the base that one of an adapter, or of what PEFT made, stands for, if any."""
     wrappers = r"\.(base_layer|original_module|modules_to_save)(?=\.)"
     return re.sub(wrappers, "", name.removeprefix(PREFIX))
 

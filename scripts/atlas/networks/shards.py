@@ -1,25 +1,34 @@
 """The models of one shard in memory, one after another: each base is loaded once.
 
-While one model computes, the next one's adapter is read and checked on a thread.
+While one model computes, the next one's adapter is read and checked on a thread. A base that does not
+fit into memory stays in its files, and all models advance through its layers together.
 """
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from atlas import device as devices
+from atlas import memory
 from atlas.files import by_folder, read_json
+from atlas.networks.architectures import blank, refuse_seq2seq
+from atlas.networks.by_layer import Layers, layers_of
 from atlas.networks.full_models import FullModel, check_full, full_applied
+from atlas.networks.lockstep import together
 from atlas.networks.peft_adapters import peft_applied
+from atlas.networks.stored_weights import check_files, size_in_memory
 from atlas.networks.swap import adapter_applied, load_base
 from atlas.prefetch import prefetched
-from atlas.progress import Progress
+from atlas.progress import Progress, say
 from atlas.weights.adapters import Adapter, PeftAdapter, alike, load_adapter, side_by_side
 from atlas.weights.base_names import check_base
 
 Read = TypeVar("Read")
-
+Found = TypeVar("Found")
+AT_ONCE = 64  # models that advance together through the layers of a base
 
 Model = Adapter | PeftAdapter | FullModel
 
@@ -53,6 +62,8 @@ def applied(network: Any, model: Model) -> contextlib.AbstractContextManager[Any
     :param network: the base in memory.
     :raises AtlasError: where the model does not fit it.
     """
+    if layers := layers_of(network):
+        return layers.applied(model)
     match model:
         case Adapter():
             return adapter_applied(network, model)
@@ -69,6 +80,7 @@ def check_model(network: Any, model: Model) -> None:
     :raises AtlasError: as :func:`applied` does.
     """
     if isinstance(model, FullModel):
+        check_files(model.folder)
         check_full(network, model)
         return
     with applied(network, model):
@@ -77,20 +89,44 @@ def check_model(network: Any, model: Model) -> None:
 
 @contextlib.contextmanager
 def loaded_model(
-    base: Sequence[Path], model: Sequence[Path], base_names: Sequence[str], dtype: str
-) -> Iterator[Any]:
-    """A base in memory, on the device of the job; the network that is given computes as a model.
+    base: Sequence[Path], model: Sequence[Path], base_names: Sequence[str], dtype: str, *,
+    whole: bool = False,
+) -> Iterator[Any]:  # fmt: skip
+    """A base on the device of the job; the network that is given computes as a model.
 
-    :param model: files of the model; none for the base itself.
+    :param model: files of the model; none for the base itself. :param whole: whether the base has
+        to be in memory, and cannot be read layer by layer.
     :raises AtlasError: where the model is not one of the base.
     """
     folder = base[0].parent
-    network = load_base(folder, dtype)
+    copies = 1 + _are_full(model)
+    network = load_base(folder, dtype) if whole else base_network(folder, dtype, copies=copies)
     if not model:
         yield network
         return
     with applied(network, read_model(model, read_json(folder / "base.json"), base_names)) as found:
         yield found
+
+
+def base_network(folder: Path, dtype: str, *, seq2seq: bool = False, copies: int = 1) -> Any:
+    """A base in memory (:func:`atlas.networks.swap.load_base`), or one that is read layer by layer.
+
+    :param copies: networks of its size that would be in memory at a time.
+    """
+    more = {"seq2seq": True} if seq2seq else {}
+    device = devices.choose()
+    if not memory.by_layer(copies * size_in_memory(folder, dtype), device):
+        return load_base(folder, dtype, **more)
+    if not seq2seq:
+        refuse_seq2seq(folder)
+    devices.prepare()
+    say(f"reads {folder.name} layer by layer on {device}")
+    return Layers(folder, dtype, device).base()
+
+
+def _are_full(files: Iterable[Path]) -> bool:
+    """Whether there are files of a full model among those of models."""
+    return any(file.name == "config.json" for file in files)
 
 
 def read_ahead(read: Callable[[str], Read], names: Sequence[str]) -> Iterator[Read]:
@@ -116,6 +152,51 @@ class LoadedBase:
     files: dict[str, list[Path]]
     recorded_names: Sequence[str]
     progress: Progress
+
+    def read(
+        self, work: Callable[[Any, str], Found], at_once: int = AT_ONCE
+    ) -> Iterator[tuple[str | None, Found]]:
+        """What is computed with the base (None), and then with each model, sorted by their names.
+
+        :param work: computes with a network that is given with its name. :param at_once: networks
+            that compute together where the base is read layer by layer.
+        :raises AtlasError: where a model is not one of this base; where it is read layer by layer,
+            before anything is computed.
+        """
+        layers = layers_of(self.network)
+        if layers is None:
+            yield None, work(self.network, self.name)
+            for name in self.models():
+                yield name, work(self.network, name)
+            return
+        self._check(layers)
+        everybody = [None, *sorted(self.files)]
+        for start in range(0, len(everybody), at_once):
+            names = everybody[start : start + at_once]
+            found = together([partial(self._by_layer, layers, work, name) for name in names])
+            for name, one in zip(names, found, strict=True):
+                yield name, one
+                if name is not None:
+                    self.progress.step(name)
+
+    def _check(self, layers: Layers) -> None:
+        """Refuse what is wrong with a model, before hours are spent on others."""
+        record, network = read_json(self.folder / "base.json"), blank(self.folder)
+        for name in sorted(self.files):
+            model = read_model(self.files[name], record, self.recorded_names)
+            check_model(network, model)
+            if isinstance(model, PeftAdapter):
+                with layers.applied(model):
+                    pass
+
+    def _by_layer(
+        self, layers: Layers, work: Callable[[Any, str], Found], name: str | None
+    ) -> Found:
+        if name is None:
+            return work(self.network, self.name)
+        record, files = read_json(self.folder / "base.json"), self.files[name]
+        with layers.applied(read_model(files, record, self.recorded_names), files) as network:
+            return work(network, name)
 
     def models(self) -> Iterator[str]:
         """Names of its models, sorted; while one is current, the network computes as that model.
@@ -173,7 +254,8 @@ def _together(
 
 def loaded_bases(
     *, bases: Sequence[Path], weights: Sequence[Path], models: Sequence[dict[str, Any]],
-    dtypes: dict[str, str], base_names: dict[str, list[str]], seq2seq: bool = False
+    dtypes: dict[str, str], base_names: dict[str, list[str]], seq2seq: bool = False,
+    whole: bool = False,
 ) -> Iterator[LoadedBase]:  # fmt: skip
     """The bases of a shard, one in memory at a time.
 
@@ -181,12 +263,17 @@ def loaded_bases(
     :param models: name and base of each model, in any order.
     :param dtypes: base -> precision. :param base_names: base -> names that adapters may record.
     :param seq2seq: whether sequence-to-sequence bases may be among them.
+    :param whole: whether they have to be in memory, and cannot be read layer by layer.
     """
     base_files, model_files = by_folder(bases), by_folder(weights)
     progress = Progress(len(models), "model")
     for base in sorted(base_files):
         folder = base_files[base][0].parent
         files = {m["name"]: model_files[m["name"]] for m in models if m["base"] == base}
-        network = load_base(folder, dtypes[base], seq2seq=seq2seq)
+        if whole:
+            network = load_base(folder, dtypes[base], seq2seq=seq2seq)
+        else:
+            copies = 1 + any(_are_full(of) for of in files.values())
+            network = base_network(folder, dtypes[base], seq2seq=seq2seq, copies=copies)
         yield LoadedBase(base, folder, network, files, base_names[base], progress)
         del network

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlas.errors import AtlasError
 from atlas.files import read_json
+from atlas.networks.architectures import device_of
 
 if TYPE_CHECKING:
     import torch
@@ -153,8 +154,8 @@ def padding_is_exact(network: Any) -> bool:
     """Whether padding moves no result of a network by more than float32 rounding: on a CPU."""
     import torch
 
-    parameter = next(network.parameters())
-    return bool(parameter.dtype == torch.float32 and parameter.device.type == "cpu")
+    dtype = next(network.parameters()).dtype
+    return bool(dtype == torch.float32 and device_of(network).type == "cpu")
 
 
 def batches(lengths: Sequence[int], exact: bool) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,10 @@ class Adapter:
         modules = {f"{to}.{name.removeprefix(start)}" if name.startswith(start) else name: module
                    for name, module in self.modules.items()}  # fmt: skip
         return self if path == to else replace(self, modules=modules)
+
+    def some(self, names: Collection[str]) -> dict[str, AdaptedModule]:
+        """Some of its modules."""
+        return {name: self.modules[name] for name in names}
 
     @property
     def nbytes(self) -> int:
@@ -127,6 +131,17 @@ def load_adapter(files: Sequence[Path]) -> Adapter | PeftAdapter:
     if is_plain(config, weights):
         return adapter_from(where, config, weights, stored.metadata)
     return PeftAdapter(where, file, config, stored.metadata)
+
+
+def load_modules(files: Sequence[Path], names: Collection[str]) -> Mapping[str, AdaptedModule]:
+    """Some modules of a plain adapter from its files, which :func:`load_adapter` has looked through."""
+    named = by_name(files)
+    file = named["adapter_model.safetensors"]
+    stored, starts = Weights([file]), tuple(f"{PREFIX}{name}." for name in names)
+    weights = {name: stored[name] for name in stored if name.startswith(starts)}
+    return adapter_from(
+        file.parent.name, read_json(named["adapter_config.json"]), weights, {}
+    ).modules
 
 
 def load_plain(files: Sequence[Path], why: str) -> Adapter:

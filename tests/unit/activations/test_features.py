@@ -73,6 +73,16 @@ def test_every_feature_as_a_plain_computation_finds_it(world):
                 assert np.abs(found[key] - original).max() > 1e-3, key
 
 
+def test_features_layer_by_layer(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("DELTA_ATLAS_STREAM", "always")
+    path = compute(world, tmp_path / "f.h5")
+    places = [f"bases/{b}" for b in ("tiny", "gemma")]
+    for place in [*places, *(f"models/{m['name']}" for m in world.models)]:
+        whole, read = stored(world.file, place), stored(path, place)
+        for key in FEATURES:
+            np.testing.assert_allclose(read[key], whole[key], err_msg=f"{place} {key}", **CLOSE)
+
+
 def test_the_last_layer_is_what_activations_hold(world, tmp_path):
     models = world.models
     compute_shard(

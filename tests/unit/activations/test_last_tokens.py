@@ -93,6 +93,21 @@ def test_a_model_computes_the_same_alone(computed, tiny_base, mixed_pool, tmp_pa
         assert np.array_equal(read_activations(alone)[2][name], together[name])
 
 
+def test_layer_by_layer(computed, tiny_base, mixed_pool, tmp_path, probes, monkeypatch):
+    probes.write_text("Describe it.\nBelow is an instruction.\nSay it.\n")
+    monkeypatch.setenv("DELTA_ATLAS_STREAM", "always")
+    paths = [
+        shard(tmp_path / f"{i}.h5", probes, tiny_base, mixed_pool, order)
+        for i, order in enumerate((list(mixed_pool), list(mixed_pool)[::-1]))
+    ]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    expected, found = read_activations(computed), read_activations(paths[0])
+    for whole, read in zip(expected[1:], found[1:], strict=True):
+        assert whole.keys() == read.keys()
+        for name, array in whole.items():
+            np.testing.assert_allclose(read[name], array, rtol=0, atol=1e-6, err_msg=name)
+
+
 def test_batches_of_equal_length_give_the_same(computed, base_folder, monkeypatch):
     prompts, bases, _ = read_activations(computed)
     monkeypatch.setattr(

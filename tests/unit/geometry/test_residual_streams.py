@@ -351,6 +351,30 @@ def test_models_of_a_base(tiny_base, mixed_pool, tmp_path):
                 np.testing.assert_allclose(found.read(hook), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["llama", "gemma2", "olmo2"])
+@pytest.mark.parametrize("positions", ["last_token", "all"])
+def test_bases_that_are_read_layer_by_layer(bases, tmp_path, monkeypatch, name, positions):
+    whole = extracted(tmp_path, bases[name], name="whole", positions=positions, wanted=STREAMS)
+    monkeypatch.setenv("DELTA_ATLAS_STREAM", "always")
+    monkeypatch.setattr("atlas.networks.shards.load_base", None)
+    read = extracted(tmp_path, bases[name], name="read", positions=positions, wanted=STREAMS)
+    with StreamFile(whole) as one, StreamFile(read) as two:
+        assert one.hooks == two.hooks == hook_names(2, STREAMS)
+        for hook in one.hooks:
+            np.testing.assert_allclose(two.read(hook), one.read(hook), rtol=0, atol=1e-6)
+
+
+def test_models_that_are_read_layer_by_layer(tiny_base, mixed_pool, tmp_path, monkeypatch):
+    whole = {n: extracted(tmp_path, tiny_base, files, n) for n, files in mixed_pool.items()}
+    monkeypatch.setenv("DELTA_ATLAS_STREAM", "always")
+    monkeypatch.setattr("atlas.networks.shards.load_base", None)
+    for name, files in mixed_pool.items():
+        read = extracted(tmp_path, tiny_base, files, f"{name}-read")
+        with StreamFile(whole[name]) as one, StreamFile(read) as two:
+            for hook in one.hooks:
+                np.testing.assert_allclose(two.read(hook), one.read(hook), rtol=0, atol=1e-6)
+
+
 def test_what_cannot_be_stored(bases, tmp_path, monkeypatch):
     with pytest.raises(AtlasError, match=r"prompt 2 has no tokens; leave it out"):
         extracted(tmp_path, bases["llama"], prompts=["a", ""])
