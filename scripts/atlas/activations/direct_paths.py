@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers.pytorch_utils import Conv1D
 
 from atlas.networks.architectures import text_path
 
@@ -69,7 +68,8 @@ class Writer:
 @dataclass
 class _Pass:
     """One forward pass: last hidden state (n, d), and of each linear module what it read and a zero that
-    was added to its output, (n, tokens, …) each."""
+    was added to its output, (n, tokens, …) each.
+    """
 
     last: Tensor
     ends: Tensor
@@ -131,7 +131,7 @@ def _tapped(network: Any) -> Iterator[Any]:
     zeros: dict[str, Tensor] = {}
     with contextlib.ExitStack() as stack, torch.enable_grad():
         for name, module in network.named_modules():
-            if isinstance(module, torch.nn.Linear | Conv1D):
+            if isinstance(module, torch.nn.Linear) or _is_transposed(module):
                 hooks = _linear_hooks(name, read, zeros)
             elif type(module).__name__.endswith("Norm"):
                 hooks = (None, _frozen)
@@ -196,7 +196,7 @@ def _frozen(module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor:
 
 @dataclass
 class _Found:
-    """What one batch says of a writer: tensors of :class:`Writer` and :class:`Reader` before they are joined."""
+    """What one batch of probes says of a writer, before all are joined."""
 
     inputs: Tensor
     effects: Tensor
@@ -213,7 +213,9 @@ def _of_batch(run: _Pass, alone: _Pass, heads: int) -> dict[str, _Found]:
         effects = run.at_end(gradient)
         if not effects.any():
             continue
-        same = (run.at_end(signed[name]) - effects * signs).abs().max() <= SAME * effects.abs().max()
+        same = (
+            run.at_end(signed[name]) - effects * signs
+        ).abs().max() <= SAME * effects.abs().max()
         if effects.shape != run.last.shape or not same:
             raise UnknownPathError(f"what {name} gives is not added to its hidden state")
         found = writers[name] = _Found(run.at_end(run.read[name]).detach().float(), effects)
@@ -304,6 +306,9 @@ def _joined(found: Sequence[dict[str, _Found]], order: Tensor, network: Any) -> 
     def rows(tensors: Iterable[Tensor]) -> Tensor:
         return torch.cat([t.cpu() for t in tensors])[order].contiguous()
 
+    def transposed(name: str) -> bool:
+        return _is_transposed(network.get_submodule(name))
+
     writers: dict[str, Writer] = {}
     for name in found[0]:
         parts = [batch[name] for batch in found]
@@ -316,15 +321,13 @@ def _joined(found: Sequence[dict[str, _Found]], order: Tensor, network: Any) -> 
         for key, (_, *edges) in parts[0].heads.items():
             inputs = rows(p.heads[key][0] for p in parts)
             slopes = torch.ones(len(inputs), len(edges[0]))
-            readers[key] = Reader(
-                inputs, *(e.cpu() for e in edges), slopes, _is_transposed(network, key)
-            )
+            readers[key] = Reader(inputs, *(e.cpu() for e in edges), slopes, transposed(key))
         for key in parts[0].slopes:
             inputs, slopes = (rows(p.slopes[key][i] for p in parts) for i in (0, 1))
             bits = rows(p.slopes[key][2].transpose(0, 1) for p in parts)
-            readers[key] = _edges(key, inputs, slopes, bits, _is_transposed(network, key))
+            readers[key] = _edges(key, inputs, slopes, bits, transposed(key))
         writers[name] = Writer(
-            rows(p.inputs for p in parts), scale, shares, _is_transposed(network, name), readers
+            rows(p.inputs for p in parts), scale, shares, transposed(name), readers
         )
     return writers
 
@@ -339,7 +342,9 @@ def _edges(name: str, inputs: Tensor, slopes: Tensor, bits: Tensor, transposed: 
     best = steepest[rows]
     shares = bits[best, :, rows] / slopes[best, rows][:, None]
     if (shares - shares.round()).abs().max() > SAME or not ((shares > -0.5) & (shares < 1.5)).all():
-        raise UnknownPathError(f"an element of what {name} gives reaches several of the next matrix")
+        raise UnknownPathError(
+            f"an element of what {name} gives reaches several of the next matrix"
+        )
     digits = torch.arange(shares.shape[1])
     columns = (shares.round().long() << digits).sum(dim=1)
     return Reader(
@@ -347,5 +352,7 @@ def _edges(name: str, inputs: Tensor, slopes: Tensor, bits: Tensor, transposed: 
     )
 
 
-def _is_transposed(network: Any, name: str) -> bool:
-    return isinstance(network.get_submodule(name), Conv1D)
+def _is_transposed(module: torch.nn.Module) -> bool:
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, Conv1D)

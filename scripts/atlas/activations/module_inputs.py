@@ -71,7 +71,9 @@ def read_inputs(path: Path) -> tuple[str, dict[str, Writer]]:
     with opened(path) as file:
         writers = {}
         for name, group in file.get("writers", {}).items():
-            readers = {key: Reader(**_read(g, Reader)) for key, g in group.get("readers", {}).items()}
+            readers = {
+                key: Reader(**_read(g, Reader)) for key, g in group.get("readers", {}).items()
+            }
             writers[name] = Writer(**_read(group, Writer), readers=readers)
         return str(file.attrs.get("reason", "")), writers
 

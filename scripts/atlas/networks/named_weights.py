@@ -104,13 +104,15 @@ def changes(files: Sequence[Path], base: NamedWeights) -> Iterator[tuple[str, to
     :param files: of an adapter or a full model.
     :raises AtlasError: where the model does not fit the base, or changes no weights.
     """
-    return ((name, change.values) for name, change in matrix_changes(files, base))
+    for name, change in matrix_changes(files, base):
+        if (delta := change.values).any():
+            yield name, delta
 
 
 def matrix_changes(
     files: Sequence[Path], base: NamedWeights, only: Container[str] | None = None
 ) -> Iterator[tuple[str, Change]]:
-    """The same as :func:`changes`, with the two factors of those of low rank in place of their product.
+    """As :func:`changes`, before dW is formed or read; it may turn out to be zero.
 
     :param only: names in the base of the tensors that are wanted (default: all).
     :raises AtlasError: as there.
@@ -129,12 +131,15 @@ def matrix_changes(
             module, tensor = adapter.modules[name], f"{name}.weight"
             tensor = base.tied.get(tensor, tensor)
             if only is None or tensor in only:
-                low_rank = isinstance(module, LoraModule)
-                yield tensor, LowRank(module) if low_rank else Dense(
-                    module.delta(base[tensor] if module.NEEDS_WEIGHT else None)
+                yield (
+                    tensor,
+                    LowRank(module)
+                    if isinstance(module, LoraModule)
+                    else Dense(base.shape(tensor), lambda m=module, t=tensor: m.delta(base[t])),
                 )
         return
-    yield from _differences(own_tensors(merged_by_peft(base.network(), adapter)), base, only)
+    own = own_tensors(merged_by_peft(base.network(), adapter))
+    yield from _differences(own, base, only, held=True)
 
 
 def unchanged(files: Sequence[Path]) -> str:
@@ -148,15 +153,23 @@ def unchanged(files: Sequence[Path]) -> str:
 
 def _differences(
     found: Mapping[str, torch.Tensor], base: NamedWeights, only: Container[str] | None,
-    name_of: Callable[[str], str] = lambda name: name,
+    name_of: Callable[[str], str] = lambda name: name, *, held: bool = False,
 ) -> Iterator[tuple[str, Dense]]:  # fmt: skip
     """:param name_of: name of a tensor of the base -> its name among those found."""
+    shapes = found.shapes() if isinstance(found, NamedWeights) else {
+        name: tuple(tensor.shape) for name, tensor in found.items()
+    }  # fmt: skip
     for name in base:
-        if (only is not None and name not in only) or (own := name_of(name)) not in found:
+        if (only is not None and name not in only) or (own := name_of(name)) not in shapes:
             continue
-        new, old = found[own].float(), base[name].float()
-        if new.shape[1:] != old.shape[1:]:
-            continue
-        rows = min(len(new), len(old))
-        if (delta := new[:rows] - old[:rows]).any():
-            yield name, Dense(delta)
+        new, old = shapes[own], base.shape(name)
+        if new[1:] == old[1:]:
+            rows = min(new[0], old[0])
+            read = partial(_difference, found, own, base, name, rows)
+            yield name, Dense((rows, *old[1:]), read, held)
+
+
+def _difference(
+    found: Mapping[str, torch.Tensor], own: str, base: NamedWeights, name: str, rows: int
+) -> torch.Tensor:
+    return found[own].float()[:rows] - base[name].float()[:rows]

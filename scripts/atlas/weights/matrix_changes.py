@@ -1,5 +1,6 @@
-"""DW of one tensor of a base: two factors where it is of low rank, else all of it."""
+"""DW of one tensor of a base: two factors where it is of low rank, else read when it is asked for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,20 +10,10 @@ from atlas.weights.lora import LoraModule
 
 @dataclass(frozen=True)
 class LowRank:
-    """scale * B A of LoRA, which is never formed unless it is asked for."""
+    """scale * B A of LoRA, which is not formed unless it is asked for."""
 
     module: LoraModule
     is_vector = False
-
-    @property
-    def left(self) -> torch.Tensor:
-        """Scale * B, (out, r)."""
-        return self.module.b * self.module.scale
-
-    @property
-    def right(self) -> torch.Tensor:
-        """A, (r, in)."""
-        return self.module.a
 
     @property
     def values(self) -> torch.Tensor:
@@ -36,14 +27,25 @@ class LowRank:
 
 @dataclass(frozen=True)
 class Dense:
-    """A change as a tensor of float32, shaped as the tensor of the base."""
+    """A change of any rank.
 
-    values: torch.Tensor
+    :param shape: of the tensor in the base; of a vocabulary that grew or shrank, of what both have.
+    :param read: gives DW, float32. :param held: whether that is in memory already.
+    """
+
+    shape: tuple[int, ...]
+    read: Callable[[], torch.Tensor]
+    held: bool = False
 
     @property
     def is_vector(self) -> bool:
         """Whether it is no matrix, for instance a bias."""
-        return self.values.dim() == 1
+        return len(self.shape) == 1
+
+    @property
+    def values(self) -> torch.Tensor:
+        """DW, float32."""
+        return self.read()
 
     def of(self, inputs: torch.Tensor, *, transposed: bool = False) -> torch.Tensor:
         """What it adds to the output of its module, (…, out), for inputs (…, in).

@@ -20,13 +20,14 @@ from unit.networks.test_model_kinds import merged_minus_base
 
 OPENINGS = ["Describe it.", "Below is an instruction.", "Say more about the task."]
 LLAMA = {"v_proj": "o_proj", "gate_proj": "down_proj", "up_proj": "down_proj"}
+EXPERTS = {"v_proj": "o_proj"}
 FUSED = {"query_key_value": "dense", "dense_h_to_4h": "dense_4h_to_h"}
 # Base -> name of a reader -> that of its writer. Where queries, keys and values are one matrix, only the
 # rows of the values reach the writer (:func:`values`).
 READERS = {
     **dict.fromkeys(("llama", "llama-tied", "qwen2", "qwen3", "mistral", "gemma2", "gemma3-text",
                      "gemma3", "olmo2"), LLAMA),
-    **dict.fromkeys(("mixtral", "qwen3-moe"), {"v_proj": "o_proj"}),
+    **dict.fromkeys(("mixtral", "qwen3-moe"), EXPERTS),
     **dict.fromkeys(("gpt-neox", "bloom", "falcon"), FUSED),
     "gpt2": {"c_attn": "c_proj", "c_fc": "c_proj"},
     "opt": {"v_proj": "out_proj", "fc1": "fc2"},
@@ -60,7 +61,7 @@ def by_patching(base, network, delta, prompts, step=1e-4):
     """The same by forward passes alone, in float64: each module gives what it gave for the base, and what
     a small share of its change adds; writers alone go on from what they are given."""
     network = network.double()
-    kept, share = {}, 0.0
+    kept, share = {}, [0.0]
     readers = READERS[base]
 
     def keep(name):
@@ -84,7 +85,7 @@ def by_patching(base, network, delta, prompts, step=1e-4):
                 moved = moved + x @ (w if isinstance(module, Conv1D) else w.T)
             if bias is not None:
                 moved = moved + bias.double()
-            return after + share * moved * values(base, last, moved.shape[-1])
+            return after + share[0] * moved * values(base, last, moved.shape[-1])
 
         return hook
 
@@ -117,7 +118,7 @@ def by_patching(base, network, delta, prompts, step=1e-4):
             hooks += [m.register_forward_hook(lambda _, __, ___, n=n: kept[n][1])
                       for n, m in opaque.items()]  # fmt: skip
             ends = []
-            for share in (step, -step):
+            for share[0] in (step, -step):
                 ends.append(body(input_ids=ids, use_cache=False).last_hidden_state[0, -1])
         for hook in hooks:
             hook.remove()
