@@ -24,7 +24,7 @@ from atlas.progress import Progress
 from atlas.spaces.space import Found, Nothing, space, stacked
 from atlas.weights.matrix_changes import Change
 
-BLOCK = 64  # models that share a product with a matrix of the base
+BLOCK = 256  # models that share a product with a matrix of the base
 Tensor = torch.Tensor
 
 
