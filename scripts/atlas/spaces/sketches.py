@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
+from scipy.sparse import csr_array
 
 from atlas.weights.matrix_changes import Change, LowRank
 from atlas.weights.row_blocks import rows_and_columns
@@ -24,34 +24,32 @@ MATRICES = 4096  # whose buckets are kept
 
 
 @lru_cache(MATRICES)
-def _buckets(name: str, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Bucket and sign of each row, or column, of a matrix; a longer one begins with the same."""
+def _projection(name: str, size: int) -> csr_array:
+    """P, (64, size) float32: a sign in each column. That of a longer side begins with the same."""
 
-    def drawn(what: str, below: int) -> torch.Tensor:
+    def drawn(what: str, below: int) -> np.ndarray[Any, Any]:
         seed = hashlib.sha256(f"{name} {what}".encode()).digest()
-        random = np.random.default_rng(list(seed))
-        return torch.from_numpy(random.integers(below, size=size))
+        return np.random.default_rng(list(seed)).integers(below, size=size)
 
-    return drawn("buckets", SIDE), 1.0 - 2.0 * drawn("signs", 2).float()
+    signs = np.array([1.0, -1.0], dtype=np.float32)[drawn("signs", 2)]
+    return csr_array((signs, (drawn("buckets", SIDE), np.arange(size))), shape=(SIDE, size))
 
 
-def _rows(matrix: torch.Tensor, name: str) -> torch.Tensor:
-    """P M, (64, columns), of a matrix (rows, columns)."""
-    buckets, signs = _buckets(name, len(matrix))
-    return torch.zeros(SIDE, matrix.shape[1]).index_add_(0, buckets, matrix * signs[:, None])
+def _seen(matrix: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+    """P M, (64, columns) float32, of a matrix (rows, columns)."""
+    return np.asarray(_projection(name, len(matrix)) @ np.ascontiguousarray(matrix))
 
 
 def sketched(changes: Iterable[tuple[str, Change]]) -> np.ndarray[Any, Any]:
     """The sketch of a model, (4096,) float32, from its changes by the names of their tensors."""
-    found = torch.zeros(SIDE, SIDE, dtype=torch.float64)
+    found = np.zeros((SIDE, SIDE))
     for name, change in changes:
         if isinstance(change, LowRank):
-            a, b = change.module.a, change.module.b
-            left = _rows(b, f"{name} rows")
-            right = _rows(a.mT, f"{name} columns")
-            found += (left @ right.mT * change.module.scale).double()
+            module = change.module
+            left = _seen(module.b.numpy(), f"{name} rows")
+            right = _seen(module.a.numpy().T, f"{name} columns")
+            found += left @ right.T * module.scale
         else:
-            matrix = change.values.reshape(rows_and_columns(change.shape))
-            left = _rows(matrix, f"{name} rows")
-            found += _rows(left.mT, f"{name} columns").mT.double()
-    return found.reshape(-1).float().numpy()
+            matrix = change.values.reshape(rows_and_columns(change.shape)).numpy()
+            found += _seen(_seen(matrix, f"{name} rows").T, f"{name} columns").T
+    return found.reshape(-1).astype(np.float32)
