@@ -5,12 +5,13 @@
 Adapters of rank 8 on v_proj and down_proj of one layer of the width of SmolLM2-135M (576; 92 KB each, 9.2 GB
 of a hundred thousand) are made first, which is not measured: each from one of a few hundred directions, with
 noise in both factors, so that the right neighbours (of the same direction) are known. Each step is a process
-of its own, as in the workflow.
+of its own, forked, as in the workflow, from one that has imported PyTorch and transformers.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import shutil
@@ -107,6 +108,8 @@ def main() -> None:
     size = sum(RANK * (rows + columns) * 4 for rows, columns in MATRICES.values()) + 8192
     needed = given.models * (size + 4096 * 4)
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    importlib.import_module("atlas.spaces.weight_deltas")
+    importlib.import_module("sklearn.manifold")
     with tempfile.TemporaryDirectory(dir=given.place) as place:
         folder = Path(place)
         if shutil.disk_usage(folder).free < needed:
