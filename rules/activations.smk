@@ -167,3 +167,22 @@ use rule compute_features as generate_shard with:
         new_tokens=lambda w: pool_of(w).settings.new_tokens,
     message:
         "let the models of shard {wildcards.shard} of {wildcards.pool} write"
+
+
+use rule job as record_inputs with:
+    input:
+        probes="resources/probes.txt",
+        base=base_files,
+    output:
+        inputs="results/inputs/{base}/modules.h5",
+    log:
+        "logs/record_inputs/{base}.log",
+    benchmark:
+        "benchmarks/record_inputs/{base}.tsv"
+    resources:
+        **on_gpu(memory(4000, base_size, 2), minutes(30, base_size, 2)),
+    params:
+        code=code("atlas.activations.module_inputs:record_inputs"),
+        dtype=base_dtype,
+    message:
+        "read what the modules of {wildcards.base} read on the probes"

@@ -19,6 +19,43 @@ use rule job as embed_delta_activations with:
         "embed {wildcards.pool} by delta activations"
 
 
+use rule embed_delta_activations as embed_direct_effects with:
+    input:
+        bases=files_of_bases,
+        weights=gated(files_of_models),
+        inputs=lambda w: [f"results/inputs/{base}/modules.h5" for base in bases_of(w)],
+    output:
+        embeddings="results/pools/{pool}/direct_effects/embeddings.npz",
+    log:
+        "logs/embed_direct_effects/{pool}.log",
+    benchmark:
+        "benchmarks/embed_direct_effects/{pool}.tsv"
+    resources:
+        **on_cpu(memory(4000, largest_base, 1), minutes(30, pool_vectors, 300)),
+    params:
+        code=code("atlas.spaces.direct_effects:embed"),
+    message:
+        "embed {wildcards.pool} by direct effects"
+
+
+use rule embed_delta_activations as embed_weight_deltas with:
+    input:
+        bases=files_of_bases,
+        weights=gated(files_of_models),
+    output:
+        embeddings="results/pools/{pool}/weight_deltas/embeddings.npz",
+    log:
+        "logs/embed_weight_deltas/{pool}.log",
+    benchmark:
+        "benchmarks/embed_weight_deltas/{pool}.tsv"
+    resources:
+        **on_cpu(memory(4000, largest_base, 1), minutes(60, pool_vectors, 300)),
+    params:
+        code=code("atlas.spaces.weight_deltas:embed"),
+    message:
+        "embed {wildcards.pool} by weight deltas"
+
+
 use rule embed_delta_activations as embed_flattened_weights with:
     input:
         bases=lambda w: [f for base in pool_of(w).full_bases for f in PLAN.base_files(base)],

@@ -202,3 +202,23 @@ def test_large_neighbours():
         assert re.search(
             rf"^{step} +[\d.]+ s +[\d.]+ s of the processor +\d+ MB", shown, re.MULTILINE
         )
+
+
+def test_direct_effects():
+    shown = run("direct_effects.py", "--shapes", "tiny", "--adapters", "2", "--rounds", "1")
+    assert re.search(r"^adapters +2 of [\d.]+ MB, rank 8, tiny, 2 layers$", shown, re.MULTILINE)
+    for way in ("hashing", "direct effects", "sketches of dW"):
+        assert re.search(rf"^{way} +[\d.]+ ms per adapter", shown, re.MULTILINE)
+    for way in ("direct effects", "sketches of dW"):
+        assert re.search(rf"^ratio, {way} +[\d.]+ times hashing", shown, re.MULTILINE)
+
+
+def test_hundred_thousand():
+    shown = run("hundred_thousand.py", "--models", "30", "--directions", "3", "--noise", "0.1")
+    for space in ("direct_effects", "weight_deltas"):
+        assert re.search(rf"^embed_{space} +[\d.]+ s", shown, re.MULTILINE)
+        # Of ten models a direction, nine are of the same one.
+        found = re.search(rf"{space}, recall 1.0: ([\d.]+) of the ten nearest", shown)
+        assert float(found[1]) == pytest.approx(0.9)
+        found = re.search(rf"{space}: silhouette ([\d.]+) by 3 directions", shown)
+        assert float(found[1]) > 0.5

@@ -8,9 +8,9 @@ from pydantic_core import PydanticCustomError
 from atlas.grammar import Entry, Name, Share, is_whole
 from atlas.spaces.names import Space
 
-# The four spaces that the paper compares.
-MAIN_SPACES: tuple[Space, ...] = ("delta_activations", "flattened_weights", "salient_mask",
-                                  "output_sentences")  # fmt: skip
+# The four spaces that the paper compares, and two of ours that run no model.
+MAIN_SPACES: tuple[Space, ...] = ("delta_activations", "direct_effects", "weight_deltas",
+                                  "flattened_weights", "salient_mask", "output_sentences")  # fmt: skip
 
 
 class Continuations(Entry):

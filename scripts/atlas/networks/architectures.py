@@ -177,6 +177,6 @@ def refuse_seq2seq(folder: Path) -> None:
     if is_seq2seq(folder):
         raise AtlasError(
             f"{folder.name}: is a sequence-to-sequence model, and this reads causal ones only; the "
-            "embedding spaces that read both are delta_activations, flattened_weights, "
-            "salient_mask and output_sentences."
+            "embedding spaces that read both are delta_activations, weight_deltas, "
+            "flattened_weights, salient_mask and output_sentences."
         )

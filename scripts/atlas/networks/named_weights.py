@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from atlas.networks.architectures import blank, load, own_path, text_path
 from atlas.networks.full_models import FullModel, check_architecture
 from atlas.networks.peft_adapters import merged_by_peft, no_weights
 from atlas.weights.adapters import Adapter, check_fits, load_adapter
+from atlas.weights.lora import LoraModule
+from atlas.weights.matrix_changes import Change, Dense, LowRank
 from atlas.weights.tensors import Weights, write_safetensors
 
 MAIN_MEMORY = torch.device("cpu")
@@ -81,6 +83,10 @@ class NamedWeights(Mapping[str, torch.Tensor]):
         """Shape of a tensor, without reading it."""
         return self._shapes[self.tied.get(name, name)]
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of all tensors, those that are tied to another too."""
+        return self._shapes | {name: self.shape(name) for name in self.tied}
+
     def network(self) -> Any:
         """The whole network in main memory, float32; it is loaded once."""
         return self._network
@@ -98,22 +104,42 @@ def changes(files: Sequence[Path], base: NamedWeights) -> Iterator[tuple[str, to
     :param files: of an adapter or a full model.
     :raises AtlasError: where the model does not fit the base, or changes no weights.
     """
+    for name, change in matrix_changes(files, base):
+        if (delta := change.values).any():
+            yield name, delta
+
+
+def matrix_changes(
+    files: Sequence[Path], base: NamedWeights, only: Container[str] | None = None
+) -> Iterator[tuple[str, Change]]:
+    """As :func:`changes`, before dW is formed or read; it may turn out to be zero.
+
+    :param only: names in the base of the tensors that are wanted (default: all).
+    :raises AtlasError: as there.
+    """
     if not any(file.name == "adapter_config.json" for file in files):
         model = FullModel(files[0].parent.name, files[0].parent)
         check_architecture(base.config, model)
         own = NamedWeights(files)
-        yield from _differences(own, base, partial(own.name_of, base=base))
+        yield from _differences(own, base, only, partial(own.name_of, base=base))
         return
     adapter = load_adapter(files)
     if isinstance(adapter, Adapter):
         adapter = adapter.moved(own_path(base.blank, adapter.modules), base.text)
-        check_fits(adapter, {name: base.shape(name) for name in (*base, *base.tied)})
+        check_fits(adapter, base.shapes())
         for name in sorted(adapter.modules):
             module, tensor = adapter.modules[name], f"{name}.weight"
             tensor = base.tied.get(tensor, tensor)
-            yield tensor, module.delta(base[tensor] if module.NEEDS_WEIGHT else None)
+            if only is None or tensor in only:
+                yield (
+                    tensor,
+                    LowRank(module)
+                    if isinstance(module, LoraModule)
+                    else Dense(base.shape(tensor), lambda m=module, t=tensor: m.delta(base[t])),
+                )
         return
-    yield from _differences(own_tensors(merged_by_peft(base.network(), adapter)), base)
+    own = own_tensors(merged_by_peft(base.network(), adapter))
+    yield from _differences(own, base, only, held=True)
 
 
 def unchanged(files: Sequence[Path]) -> str:
@@ -126,16 +152,24 @@ def unchanged(files: Sequence[Path]) -> str:
 
 
 def _differences(
-    found: Mapping[str, torch.Tensor], base: NamedWeights,
-    name_of: Callable[[str], str] = lambda name: name,
-) -> Iterator[tuple[str, torch.Tensor]]:  # fmt: skip
+    found: Mapping[str, torch.Tensor], base: NamedWeights, only: Container[str] | None,
+    name_of: Callable[[str], str] = lambda name: name, *, held: bool = False,
+) -> Iterator[tuple[str, Dense]]:  # fmt: skip
     """:param name_of: name of a tensor of the base -> its name among those found."""
+    shapes = found.shapes() if isinstance(found, NamedWeights) else {
+        name: tuple(tensor.shape) for name, tensor in found.items()
+    }  # fmt: skip
     for name in base:
-        if (own := name_of(name)) not in found:
+        if (only is not None and name not in only) or (own := name_of(name)) not in shapes:
             continue
-        new, old = found[own].float(), base[name].float()
-        if new.shape[1:] != old.shape[1:]:
-            continue
-        rows = min(len(new), len(old))
-        if (delta := new[:rows] - old[:rows]).any():
-            yield name, delta
+        new, old = shapes[own], base.shape(name)
+        if new[1:] == old[1:]:
+            rows = min(new[0], old[0])
+            read = partial(_difference, found, own, base, name, rows)
+            yield name, Dense((rows, *old[1:]), read, held)
+
+
+def _difference(
+    found: Mapping[str, torch.Tensor], own: str, base: NamedWeights, name: str, rows: int
+) -> torch.Tensor:
+    return found[own].float()[:rows] - base[name].float()[:rows]

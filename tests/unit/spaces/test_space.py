@@ -62,7 +62,7 @@ def test_a_space_follows_the_protocol(name):
 
 def test_what_is_no_space_is_not_named():
     assert {f.stem for f in (ROOT / "scripts/atlas/spaces").glob("*.py")} - {*space_names()} == {
-        "__init__", "embeddings", "large_pools", "names", "space",
+        "__init__", "embeddings", "large_pools", "names", "sketches", "space",
     }  # fmt: skip
     assert {*MAIN_SPACES} < {*space_names()}
     assert Pool(models=["*"]).spaces == list(MAIN_SPACES)

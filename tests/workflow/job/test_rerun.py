@@ -18,11 +18,14 @@ AFTER_MODELS = {
     "read the activations of shard 0000 of micro", "assemble the activations of micro",
     "let the models of shard 0000 of micro write", "embed micro by delta activations",
     "embed micro by flattened weights", "embed micro by salient masks",
-    "embed micro by output sentences", "measure how micro clusters",
+    "embed micro by output sentences", "embed micro by direct effects",
+    "embed micro by weight deltas", "measure how micro clusters",
     "find the neighbours in micro", "draw micro by delta_activations",
     "draw micro by flattened_weights", "draw micro by salient_mask",
     "draw micro by output_sentences", "map micro by delta_activations",
     "map micro by flattened_weights", "map micro by salient_mask", "map micro by output_sentences",
+    *(f"{do} micro by {space}" for do in ("draw", "map")
+      for space in ("direct_effects", "weight_deltas")),
     "write the navigator of micro", "write the main table",
 }  # fmt: skip
 

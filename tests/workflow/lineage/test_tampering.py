@@ -166,7 +166,7 @@ def test_an_input_swapped_with_its_attestation_is_caught_one_link_on(copy, tmp_p
     assert {f.kind for f in found} == {"input"}
     readers = {f.job.split()[0] for f in found}
     assert readers == {"compute_shard", "generate_shard", "embed_flattened_weights",
-                       "embed_salient_mask"}  # fmt: skip
+                       "embed_salient_mask", "embed_direct_effects", "embed_weight_deltas"}  # fmt: skip
     assert all(str(folder) in f.sentence for f in found)
 
 

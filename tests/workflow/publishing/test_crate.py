@@ -20,7 +20,8 @@ OTHER = "results/crates/pools/micro/neighbours.csv/ro-crate-metadata.json"
 MODELS = [
     f"micro-{dataset}-{split}" for dataset in ("alpha", "beta") for split in ("first", "second")
 ]
-SPACES = ("delta_activations", "flattened_weights", "output_sentences", "salient_mask")
+SPACES = ("delta_activations", "direct_effects", "flattened_weights", "output_sentences",
+          "salient_mask", "weight_deltas")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
