@@ -6,6 +6,8 @@
 Both ways are `atlas.activations.generation`, as the rule `generate_shard` calls it; one after another,
 each batch holds the probes of one adapter. Reading adapters from disk counts on both sides, loading the
 base on neither. The texts are compared; a token is decided alone where two are about equally likely.
+Random weights get a head that is their table of embeddings: they are about as sure of their next token
+as trained ones, which without would be unsure of each.
 """
 
 from __future__ import annotations
@@ -80,6 +82,14 @@ def counted() -> Iterator[dict[str, Any]]:
         near_ties.NearTies.__call__ = plain  # type: ignore[method-assign]
 
 
+def tied(network: Any) -> torch.nn.Linear:
+    """A head of the embeddings of a network."""
+    weight = network.get_input_embeddings().weight
+    head = torch.nn.Linear(*weight.shape[::-1], bias=False, device="meta")
+    head.weight = weight
+    return head
+
+
 def measure(case: Case, new_tokens: int, repetitions: int) -> int:
     """Print times of both ways, which take turns, and whether the texts are the same.
 
@@ -96,8 +106,8 @@ def measure(case: Case, new_tokens: int, repetitions: int) -> int:
             for way in list(ways)[:: 1 if number % 2 == 0 else -1]:
                 seconds, texts[way] = write(case, ways[way], new_tokens)
                 times[way].append(seconds / len(case.models))
-            print(f"repetition {number + 1}   " + ", ".join(
-                f"{way} {spent[-1]:.2f} s per model" for way, spent in times.items()), flush=True)  # fmt: skip
+            shown = ", ".join(f"{way} {spent[-1]:.2f} s" for way, spent in times.items())
+            print(f"repetition {number + 1}   {shown} per model", flush=True)
     ratios = [a / b for a, b in zip(times["one after another"], times["together"], strict=True)]
     same = sum(texts["together"][key] == text for key, text in texts["one after another"].items())
     of_all = sum(len(found) for found in texts.values()) * repetitions * new_tokens
@@ -139,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as place:
         if options.random:
             case = random_case(options.random, options.models, Path(place), prompts)
+            case.network.set_output_embeddings(tied(case.network))
             write_json(Path(place) / "base.json", case.record)
         else:
             models = sorted((options.results / "models").glob("smollm2-*"))[: options.models]
