@@ -26,7 +26,7 @@ class RoundingError(Exception):
     """Rows of a batch are further off than is told apart here."""
 
 
-class NearTies(LogitsProcessor):  # type: ignore[misc]
+class NearTies(LogitsProcessor):
     """What transformers asks for the scores of the next tokens, step by step.
 
     :param prompts: tokens of the rows; of a sequence-to-sequence network, those of its encoder.

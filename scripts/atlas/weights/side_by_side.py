@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from atlas.weights.adapted_module import Turn
 from atlas.weights.adapters import Adapter
@@ -19,7 +19,7 @@ class SideBySide:
     turn: Turn = field(default_factory=Turn)
 
 
-def has_rows_of_its_own(model: Any) -> bool:
+def has_rows_of_its_own(model: Any) -> TypeGuard[Adapter]:
     """Whether a model can be one of several side by side."""
     if not isinstance(model, Adapter) or "attach_all" not in vars(model.family):
         return False
