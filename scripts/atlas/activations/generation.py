@@ -35,10 +35,8 @@ def generate_shard(*, probes: Path, new_tokens: int, sentences: Path, **shard: A
     for base in loaded_bases(**shard, seq2seq=True):
         tokens = Tokens(base.folder)
         ids = [tokens.prompt(prompt) for prompt in prompts]
-        # Each step reads all weights of the base, whatever the number of rows. Rounding that sends a
-        # token to another expert is no longer small.
-        jumps = is_routed(base.network) and base.network.dtype != torch.float32
-        for group in base.groups(1 if jumps else max(1, ROWS // len(ids))):
+        # Each step reads all weights of the base, whatever the number of rows.
+        for group in base.groups(1 if _jumps(base.network) else max(1, ROWS // len(ids))):
             texts = written(base.network, tokens, ids, group, new_tokens)
             rows += [
                 {"model": name, "probe": i, "text": text}
@@ -57,7 +55,7 @@ def written(
     :param network: computes as the group.
     """
     count = len(prompts)
-    if group.together is None:
+    if group.together is None or _jumps(network):
         return greedy(network, tokens, prompts, new_tokens)
 
     def alone(row: int) -> AbstractContextManager[None]:
@@ -73,6 +71,11 @@ def written(
         return greedy(
             network, tokens, prompts * len(group.names), new_tokens, alone=alone, units=torch.inf
         )
+
+
+def _jumps(network: Any) -> bool:
+    """Whether rounding may move a logit by more than rounding: it may send a token to another expert."""
+    return is_routed(network) and network.dtype != torch.float32
 
 
 @torch.inference_mode()

@@ -42,7 +42,7 @@ class NearTies(LogitsProcessor):
         self.network, self.prompts, self.alone = network, prompts, alone
         units = UNITS[network.dtype] if units is None else units
         self.rounding = units * torch.finfo(network.dtype).eps
-        self.ends = torch.tensor(list(ends), device=network.device)
+        self.ends = torch.tensor(list(ends), dtype=torch.long, device=network.device)
         self.open = torch.ones(len(prompts), dtype=torch.bool, device=network.device)
         self.step = self.decided = 0  # steps and tokens
         self.furthest = 0.0  # of what the margin allows

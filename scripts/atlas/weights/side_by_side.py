@@ -28,10 +28,15 @@ def has_rows_of_its_own(model: Any) -> TypeGuard[Adapter]:
 
 
 def bytes_together(adapters: Sequence[Adapter]) -> int:
-    """Bytes of the tensors of adapters side by side, where all are as large as the largest of them."""
+    """Bytes of the tensors of adapters side by side.
+
+    All are as large as the largest of them, and each is there once more, for when it is its turn only.
+    """
     largest: dict[tuple[str, str], int] = defaultdict(int)
+    own = 0
     for adapter in adapters:
         for name, module in adapter.modules.items():
             key = (name, module.NAME)
             largest[key] = max(largest[key], module.nbytes)
-    return len(adapters) * sum(largest.values())
+            own += module.nbytes
+    return len(adapters) * sum(largest.values()) + own

