@@ -123,15 +123,19 @@ def asked_of(python: str, wanted: Sequence[tuple[Path, Path | None]]) -> list[di
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-def written(place: Path) -> Iterator[tuple[str, Path, Path | None]]:
-    """Name, folder, and (of an adapter) folder of its base, of all that is written here."""
+def written(place: Path, families: Sequence[str]) -> Iterator[tuple[str, Path, Path | None]]:
+    """Name, folder, and (of an adapter) folder of its base, of what is written here.
+
+    :param families: of FAMILIES; llama, of which there is more than the base, is one of them.
+    """
     from unit.conftest import make_base
     from unit.deltas import instruction_models as deltas
     from unit.sources.test_bases import derive
     from unit.sources.test_encoders import fetch
     from unit.training.test_fine_tuning import train
 
-    for number, (name, (family, config)) in enumerate(FAMILIES.items()):
+    for number, name in enumerate(families):
+        family, config = FAMILIES[name]
         folder = place / f"base{number}"
         source = {"architecture": family, "seed": number, "config": config}
         make_base(folder, {"random": source})
@@ -168,6 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--python", default=sys.executable, help="interpreter that has the older one"
     )
+    parser.add_argument("--small", action="store_true", help="of the families, llama alone")
     parser.add_argument("--folders", nargs="*", default=[], type=Path, help="more models or bases")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -184,7 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("here ", *(f"{name} {version(name)}" for name in libraries))
     print("there", *(f"{name} {found}" for name, found in zip(libraries, there, strict=True)))
     with tempfile.TemporaryDirectory() as folder:
-        found = [*written(Path(folder)), *((str(f), f, None) for f in options.folders)]
+        families = ["llama"] if options.small else list(FAMILIES)
+        found = [*written(Path(folder), families), *((str(f), f, None) for f in options.folders)]
         wanted = [(place, base) for _, place, base in found]
         pairs = zip(asked_of(sys.executable, wanted), asked_of(options.python, wanted), strict=True)
         wrong = sum(row(what, *pair, there[0]) for what, pair in zip(found, pairs, strict=True))

@@ -9,9 +9,10 @@ from snakemake.logging import logger
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from atlas.configuration.files import layers, read
+from atlas.configuration.files import layers, merged, read
 from atlas.configuration.sources import source_params
 from atlas.configuration.tables import TABLE_KINDS, table_kinds
+from atlas.configuration.validation import typed
 from atlas.errors import AtlasError
 from atlas.files import read_csv
 from atlas.job import batch_system, completeness, deathwatch, entry as job
@@ -37,7 +38,8 @@ def checked_plan():
     own = len(settings.configfiles)
     default = [] if settings.replace_workflow_config else workflow.configfiles[own:]
     try:
-        whole, beneath = layers(map(Path, default), settings.overwrite_config)
+        mine = merged((settings.overwrite_config, typed(settings.config)))
+        whole, beneath = layers(map(Path, default), mine)
         for file in settings.configfiles:
             read(Path(file), table_kinds(whole))
         config.clear()
@@ -47,10 +49,16 @@ def checked_plan():
         raise WorkflowError(f"{error}") from None
 
 
+# With a limit of jobs per second (which there is unless taken away), Snakemake goes through all ready
+# jobs once a second for each job that has ended: most of a core after some hundred jobs.
+if workflow.scheduling_settings and workflow.local_exec:
+    workflow.scheduling_settings.max_jobs_per_timespan = None
+
 LINE = run_line.attach(logger, workflow.output_settings) if workflow.is_main_process else None
 PLAN = checked_plan()
 deathwatch.announce()
 completeness.demand_statements()
+completeness.plan_behind_ancient()
 
 
 def start_run():
@@ -81,6 +89,8 @@ def tell_outcome():
     """Say what was found, and where to read on."""
     made = {str(file) for done in workflow.dag.jobs for file in done.output}
     targets = {str(file) for file in workflow.dag.derived_targetfiles}
+    if missing := completeness.missing(targets):
+        raise WorkflowError(f"The run has ended, and {', '.join(missing)} is not there: a fault.")
     for sentence in outcome.told(PLAN, targets, made):
         logger.info(sentence)
 

@@ -170,6 +170,33 @@ use rule job as comparison_drift with:
         "join how far the models of {wildcards.comparison} moved from their base"
 
 
+use rule job as measure_answers with:
+    input:
+        prompts="results/datasets/{task}/rest.jsonl",
+        base=base_files,
+        model=model_files,
+    output:
+        answers="results/comparisons/{comparison}/{model}/{task}/answers.csv",
+    log:
+        "logs/measure_answers/{comparison}-{model}-{task}.log",
+    benchmark:
+        "benchmarks/measure_answers/{comparison}-{model}-{task}.tsv"
+    wildcard_constraints:
+        model=constraint(["base", *PLAN.compared]),
+        task=constraint(PLAN.config.datasets),
+    resources:
+        **on_gpu(memory(4000, base_size, 2), minutes(60, base_size, 20)),
+    params:
+        **said_of(lambda w: comparison_of(w).answers, "new_tokens", "rule"),
+        code=code("atlas.geometry.correctness:measure_answers"),
+        base_names=base_names,
+        dtype=base_dtype,
+        most=lambda w: comparison_of(w).answers.prompts,
+        shots=lambda w: comparison_of(w).shots,
+    message:
+        "let {wildcards.model} answer {wildcards.task}"
+
+
 use rule job as comparison_quality with:
     input:
         activations=of_comparison("activations.h5"),
@@ -197,6 +224,7 @@ use rule job as comparison_layers with:
         activations=of_comparison("activations.h5"),
         curvature=of_comparison("curvature.csv", "curvature"),
         trajectories=of_comparison("trajectories.csv", "trajectories"),
+        answers=of_comparison("answers.csv", "answers"),
     output:
         layers=comparison_table("layers"),
         spectra="results/comparisons/{comparison}/spectra.npz",
@@ -216,9 +244,32 @@ use rule job as comparison_layers with:
         "measure the geometry of {wildcards.comparison}"
 
 
+use rule job as comparison_prompts with:
+    input:
+        quality="results/comparisons/{comparison}/quality.csv",
+        activations=of_comparison("activations.h5"),
+    output:
+        prompts=comparison_table("prompts"),
+    log:
+        "logs/comparison_prompts/{comparison}.log",
+    benchmark:
+        "benchmarks/comparison_prompts/{comparison}.tsv"
+    group:
+        packed("comparison")
+    resources:
+        **on_cpu(memory(4000), minutes(60)),
+    params:
+        code=code("atlas.geometry.prompts:comparison_prompts"),
+        entries=lambda w: jobs.compared(PLAN, w.comparison),
+        dimensions=lambda w: comparison_of(w).paths.dimensions,
+    message:
+        "measure each prompt of {wildcards.comparison}"
+
+
 use rule job as comparison_tests with:
     input:
         layers="results/comparisons/{comparison}/layers.csv",
+        prompts="results/comparisons/{comparison}/prompts.csv",
     output:
         tests=comparison_table("tests"),
     log:

@@ -6,7 +6,7 @@ python scripts/document_results.py --check   exits 1 where a configuration has c
 
 import sys
 
-from atlas.report.documented import main
+from atlas.publishing.documented import main
 
 if __name__ == "__main__":
     sys.exit(main())

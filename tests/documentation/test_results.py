@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from atlas.plan.building import build
-from atlas.report import documented
+from atlas.publishing import documented
 
 ROOT = Path(__file__).resolve().parents[2]
 

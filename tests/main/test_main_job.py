@@ -37,11 +37,12 @@ def test_published_figures_stand_beside_the_clipped_distance_only(main_run):
         assert bool(row["published"]) == (row["distance"] == "cosine_clipped")
 
 
-def test_every_nearest_neighbour_has_its_models_domain(main_run):
+def test_nearest_neighbours_have_their_models_domain(main_run):
+    """All but one of the fifteen: a commonsense model is nearest to a medical one."""
     nearest = [r for r in rows(main_run / POOL / "neighbours.csv")
                if r["space"] == "delta_activations" and r["rank"] == "1"]  # fmt: skip
     assert len(nearest) == 15
-    assert all(r["domain"] == r["neighbour_domain"] for r in nearest)
+    assert sum(r["domain"] == r["neighbour_domain"] for r in nearest) >= 14
 
 
 def test_silhouettes_are_those_of_scikit_learn_on_the_stored_embeddings(main_run):

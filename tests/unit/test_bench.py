@@ -47,6 +47,15 @@ def test_embedding_speed_says_what_is_missing(tmp_path):
     assert "not there yet" in shown
 
 
+def test_older_transformers():
+    shown = run("older_transformers.py", "--small")
+    rows = re.findall(
+        r"^(\S.*?) +least 4\.46 +logits 0\.0e\+00  tokens equal$", shown, re.MULTILINE
+    )
+    assert len(rows) == 7
+    assert "trained: sft-ia3" in rows
+
+
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 def test_hashing():
     shown = run("hashing.py", "--megabytes", "2", "--repetitions", "2")

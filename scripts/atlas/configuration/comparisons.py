@@ -48,6 +48,28 @@ class Drift(Entry):
     )
 
 
+class Paths(Entry):
+    """How the paths of prompts over the layers are compared."""
+
+    dimensions: int = Field(
+        default=32,
+        ge=1,
+        description="Directions of the base in which signatures of depth 3 are computed (fewer where it "
+        "varies in fewer).",
+    )
+
+
+class Answers(Entry):
+    """Whether models answer the prompts correctly, and whether a linear probe sees it beforehand."""
+
+    prompts: int = Field(default=0, ge=0, description="Prompts per task, the first ones; 0: none.")
+    new_tokens: int = Field(default=16, ge=1, description="Longest answer, greedy.")
+    rule: Literal["first_number", "last_number", "first_line"] = Field(
+        default="first_number",
+        description="What has to be the same in the answer and in that of the dataset.",
+    )
+
+
 class Comparison(Entry):
     """Models whose geometry is compared on task prompts."""
 
@@ -98,6 +120,8 @@ class Comparison(Entry):
     )
     curvature: Curvature = Field(default=Curvature(), description="Local curvature.")
     trajectories: Trajectories = Field(default=Trajectories(), description="Trajectories.")
+    answers: Answers = Field(default=Answers(), description="Answers, and a probe of them.")
+    paths: Paths = Field(default=Paths(), description="Paths over the layers.")
     precision: Literal["float16", "float32"] = Field(
         default="float16", description="Precision in which activations are stored."
     )

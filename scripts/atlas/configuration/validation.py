@@ -1,11 +1,13 @@
 """Checking a configuration, with one sentence for each error."""
 
+import copy
 import difflib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from atlas.configuration.config import UNION_ENTRIES, Config
@@ -45,6 +47,30 @@ def validate(
         if not faults:
             return None
         raise AtlasError("\n".join(f"{where}: {_sentence(e)}" for e in faults)) from None
+
+
+def typed(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `--config` sets, with numbers and truth values where the grammar has them.
+
+    Snakemake leaves them as text wherever they stand within a list or a mapping.
+    """
+    found: dict[str, Any] = copy.deepcopy(dict(given))
+    try:
+        Config.model_validate(found, context={"fragment": True, "kinds": {}})
+    except ValidationError as error:
+        for fault in error.errors():
+            if fault["type"] in ("int_type", "float_type", "bool_type"):
+                _put(found, fault["loc"], yaml.safe_load(str(fault["input"])))
+    return found
+
+
+def _put(entry: Any, place: Sequence[Any], value: Any) -> None:
+    """Set what stands at the place of an error, which names kinds of entries, too."""
+    *path, last = place
+    for part in path:
+        if isinstance(entry, list) or part in entry:
+            entry = entry[part]
+    entry[last] = value
 
 
 def _other_branch(error: Any) -> bool:

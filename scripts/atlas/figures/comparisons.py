@@ -6,7 +6,8 @@ import numpy as np
 
 from atlas.figures.canvas import PALETTE, STYLE, chart, note, plt, save
 from atlas.files import read_csv
-from atlas.geometry.comparisons import CENTRING, STREAM
+from atlas.geometry.comparisons import CENTRING
+from atlas.geometry.stream_files import STREAM
 from atlas.training.reward_curves import reward_curve, slope
 
 MARKERS, LINES = "os^Dv", ("-", "--", ":", "-.")

@@ -12,16 +12,28 @@ from atlas.errors import AtlasError
 from atlas.files import read_csv, read_json, write_csv
 from atlas.geometry import measures as geometry
 from atlas.geometry import paired_statistics, stream_quality
+from atlas.geometry.linear_probes import correct_answers, probe_auc
 from atlas.geometry.measures import SUBSPACE, measure_layers
 from atlas.geometry.model_statistics import between_models
-from atlas.geometry.stream_files import EMBEDDINGS, STREAMS, USUAL, hook_name
+from atlas.geometry.prompts import MEASURES as PROMPT_MEASURES
+from atlas.geometry.stream_files import (
+    EMBEDDINGS,
+    STREAM,
+    STREAMS,
+    USUAL,
+    StreamFile,
+    hook_name,
+    hook_place,
+)
 from atlas.geometry.stream_quality import check_streams, refuse_bad_streams
 
 Key = TypeVar("Key")
 # Means over prompts of what is measured prompt by prompt; they know no centring.
 CURVATURE = ("local_curvature", "sensitivity")
 TRAJECTORIES = ("path_length", "path_curvature", "levy_area")
-LAYER_COLUMNS = ("task", *geometry.COLUMNS, *CURVATURE, *TRAJECTORIES)
+PROBE = "answer_auc"
+FREE = (*CURVATURE, *TRAJECTORIES, PROBE)
+LAYER_COLUMNS = ("task", *geometry.COLUMNS, *FREE)
 # Of rows over all layers: an interval over models, and the p-value of no difference.
 MODEL_COLUMNS = ("model_low", "model_high", "model_p")
 TEST_COLUMNS = ("task", "stream", "centring", *paired_statistics.COLUMNS, *MODEL_COLUMNS, "reason")
@@ -30,8 +42,8 @@ TEST_COLUMNS = ("task", "stream", "centring", *paired_statistics.COLUMNS, *MODEL
 KEPT = ("subspace_preservation", "projection_score", *geometry.ALIGNMENT.values())
 SHAPE = ("procrustes_distance", "effective_rank", "spectral_decay", "participation_ratio",
          "stable_rank", "dimension_90", "condition_number")  # fmt: skip
-# Of these the table and the figures are. The decision is published by uncentred activations.
-STREAM, CENTRING, PUBLISHED_CENTRING = "resid_post", "centred", "uncentred"
+# Of these the figures are; the decision is published by uncentred activations.
+CENTRING, PUBLISHED_CENTRING = "centred", "uncentred"
 NO_CENTRING = ""
 ALL = "all"
 
@@ -54,16 +66,17 @@ def comparison_quality(
 
 def comparison_layers(
     *, quality: Path, activations: list[Path], curvature: list[Path], trajectories: list[Path],
-    entries: list[list[str]], layers: Path, spectra: Path, subspace: int = SUBSPACE,
+    answers: list[Path], entries: list[list[str]], layers: Path, spectra: Path, subspace: int = SUBSPACE,
 ) -> None:  # fmt: skip
     """Measure every layer of every model on every task.
 
     :param quality: what the checks found; a failed one stops here.
-    :param entries: model ("base" for the base) and task of each file of activations, curvature
-        and trajectories (the latter two may be missing).
+    :param entries: model ("base" for the base) and task of each file of activations, curvature,
+        trajectories and answers (all but the first may be missing).
     :param subspace: dimensions of the subspaces that are compared.
     :param layers: task, the columns of :data:`atlas.geometry.measures.COLUMNS`, and means over prompts of
-        CURVATURE and TRAJECTORIES, which are the same whatever the centring.
+        CURVATURE and TRAJECTORIES, which are the same whatever the centring; so is PROBE, the area under
+        the curve of a probe of the answers (:func:`atlas.geometry.linear_probes.probe_auc`).
     :param spectra: singular values, float64, as ``{task}/{model}/{hook}/{centring}`` (.npz).
     :raises AtlasError: where a check failed, or files of a task differ in prompts or widths.
     """
@@ -73,6 +86,8 @@ def comparison_layers(
     for columns, found in ((CURVATURE, curvature), (TRAJECTORIES, trajectories)):
         for (model, task), file in zip(entries if found else (), found, strict=True):
             means |= prompt_means(file, columns, model, task)
+    for (model, task), file in zip(entries if answers else (), answers, strict=True):
+        means |= probed(file, files[model, task], model, task)
     rows: list[dict[str, Any]] = []
     values: dict[str, np.ndarray[Any, Any]] = {}
     for task in dict.fromkeys(task for _, task in entries):
@@ -80,12 +95,25 @@ def comparison_layers(
         for row, singular in measure_layers(files["base", task], models, subspace):
             model, layer, hook = row["model"], row["layer"], row["hook"]
             place = (model, task, str(layer), hook)
-            more = {key: means.get((*place, key)) for key in (*CURVATURE, *TRAJECTORIES)}
+            more = {key: means.get((*place, key)) for key in FREE}
             rows.append({"task": task, **row, **more})
             values[f"{task}/{model}/{hook}.{layer}/{row['centring']}"] = singular
     write_csv(layers, LAYER_COLUMNS, rows)
     with spectra.open("wb") as handle:
         np.savez(handle, **values)
+
+
+def probed(answers: Path, activations: Path, model: str, task: str) -> dict[tuple[str, ...], float]:
+    """Areas under the curve of probes, where there is one: (model, task, layer, hook, PROBE)."""
+    correct = correct_answers(answers)
+    found: dict[tuple[str, ...], float] = {}
+    with StreamFile(activations) as stored:
+        for hook in stored.hooks:
+            area = probe_auc(stored.last(hook)[: len(correct)], correct)
+            if area is not None:
+                layer, stream = hook_place(hook)
+                found[model, task, str(layer), stream, PROBE] = area
+    return found
 
 
 def prompt_means(
@@ -108,7 +136,9 @@ def means_of(values: Iterable[tuple[Key, float]]) -> dict[Key, float]:
     return {key: sum(some) / len(some) for key, some in found.items()}
 
 
-def comparison_tests(*, layers: Path, sft: list[str], rl: list[str], tests: Path) -> None:
+def comparison_tests(
+    *, layers: Path, prompts: Path, sft: list[str], rl: list[str], tests: Path
+) -> None:
     """Compare models trained with rewards (RL) with models fine-tuned on solutions (SFT).
 
     The values of several models of a side are averaged by layer and task. Rows of the task ``all``
@@ -118,7 +148,12 @@ def comparison_tests(*, layers: Path, sft: list[str], rl: list[str], tests: Path
     that has no value in some layer has one row, with the reason. The embeddings (resid_pre of layer
     0) are left out: nothing was computed yet.
 
-    :param layers: what :func:`comparison_layers` wrote. :param sft, rl: models of each side.
+    What is measured of prompts over all layers (:mod:`atlas.geometry.prompts`) has rows with the mean over
+    prompts and nothing but the interval over models: it has no layers to pair.
+
+    :param layers: what :func:`comparison_layers` wrote.
+    :param prompts: what :func:`atlas.geometry.prompts.comparison_prompts` wrote.
+    :param sft, rl: models of each side.
     :param tests: task, stream, centring (empty where there is none),
         :data:`atlas.geometry.paired_statistics.COLUMNS`, :data:`MODEL_COLUMNS`, reason.
     """
@@ -133,10 +168,14 @@ def comparison_tests(*, layers: Path, sft: list[str], rl: list[str], tests: Path
             "centring": centring,
             "reason": "",
         }
-        for measure in (*KEPT, *SHAPE) if centring else (*CURVATURE, *TRAJECTORIES):
+        for measure in (*KEPT, *SHAPE) if centring else FREE:
             # Else it was not asked for, or is of another centring.
             if any(row[measure] for row in lines if row["centring"] == known):
                 rows += [{"task": t, **place, **row} for t, row in tested(own, measure, sft, rl)]
+    place = {"stream": STREAM, "centring": NO_CENTRING, "reason": ""}
+    for measure in PROMPT_MEASURES:
+        found = whole(read_csv(prompts), measure, sft, rl)
+        rows += [{"task": task, **place, **row} for task, row in found]
     write_csv(tests, TEST_COLUMNS, rows)
 
 
@@ -163,13 +202,42 @@ def tested(
         yield task, row | over_models([r for r in rows if r["task"] == task], measure, sft, rl)
 
 
+def whole(
+    rows: Sequence[dict[str, str]], measure: str, sft: Sequence[str], rl: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Task and row of each test of a measure of prompts: over all tasks, and of each of several."""
+    empty = dict.fromkeys((*paired_statistics.COLUMNS, *MODEL_COLUMNS))
+    empty |= {"measure": measure, "layer": ALL}
+    own = [row for row in rows if row["model"] in (*sft, *rl)]
+    lost = next((row for row in own if not row[measure]), None)
+    if lost:
+        reason = f"{lost['model']} has no {measure} of prompt {int(lost['prompt']) + 1} of {lost['task']}."
+        yield ALL, empty | {"reason": reason}
+        return
+    tasks = sorted({row["task"] for row in own})
+    for task in [ALL, *(tasks if len(tasks) > 1 else [])]:
+        chosen = [row for row in own if task in (ALL, row["task"])]
+        one, other = (np.array(list(model_means(chosen, measure, s).values())) for s in (sft, rl))
+        means = {"sft_mean": float(one.mean()), "rl_mean": float(other.mean()),
+                 "difference": float(other.mean() - one.mean())}  # fmt: skip
+        yield task, empty | means | over_models(chosen, measure, sft, rl)
+
+
+def model_means(
+    rows: Sequence[dict[str, str]], measure: str, models: Sequence[str]
+) -> dict[str, float]:
+    """The mean of each model, tasks counting alike however many rows they have."""
+    own = [row for row in rows if row["model"] in models]
+    tasks = means_of(((row["model"], row["task"]), float(row[measure])) for row in own)
+    return means_of((model, value) for (model, _), value in tasks.items())
+
+
 def over_models(
     rows: Sequence[dict[str, str]], measure: str, sft: Sequence[str], rl: Sequence[str]
 ) -> dict[str, float | None]:
     """MODEL_COLUMNS of a measure: of the means of each model over the rows, which have a value."""
-    own = [row for row in rows if row["model"] in (*sft, *rl)]
-    means = means_of((row["model"], float(row[measure])) for row in own)
-    found = between_models(*(np.array([means[model] for model in names]) for names in (sft, rl)))
+    sides = (np.array(list(model_means(rows, measure, side).values())) for side in (sft, rl))
+    found = between_models(*sides)
     return dict(zip(MODEL_COLUMNS, (found.low, found.high, found.p), strict=True))
 
 

@@ -26,6 +26,7 @@ POSITIONS = ("last_token", "mean", "all")
 # embeddings: it is read where it is asked for.
 STREAMS = ("resid_pre", "resid_mid", "resid_post")
 USUAL = ("resid_mid", "resid_post")
+STREAM = "resid_post"  # of this the table and the figures are
 # What goes into the first block: of the last token it may be the same for all prompts, which often
 # end alike, and nothing was computed yet.
 EMBEDDINGS = "blocks.0.hook_resid_pre"
@@ -110,6 +111,16 @@ class StreamFile:
     def prompts(self) -> list[str]:
         """The prompts, in the order of the rows."""
         return [prompt.decode() for prompt in self._file["prompts"][:]]
+
+    @property
+    def tokens(self) -> Array:
+        """The length of each prompt, (n_prompts,) int64."""
+        return np.asarray(self._file["tokens"][:])
+
+    def last(self, hook: str) -> Array:
+        """The array of a hook, a row per prompt: where all tokens are stored, of the last one."""
+        rows = self.read(hook)
+        return rows[self._file["offsets"][1:] - 1] if self.positions == "all" else rows
 
     def read(self, hook: str) -> Array:
         """The array of a hook, as stored.

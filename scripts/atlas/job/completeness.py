@@ -1,9 +1,11 @@
-"""An output without its statement is no output, and one that was altered since is none either.
+"""What a run has to make: an output without its statement, or altered since, is none.
 
 Snakemake keeps no digest of what it made. It asks its records which outputs are incomplete, to
-make those again; here it is told of two more kinds.
+make those again; here it is told of two more kinds. And it is kept from leaving out what is behind
+an ``ancient`` input that is made again.
 """
 
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +42,13 @@ def demand_statements() -> None:
 
 
 def _demanding(marked: Any) -> Any:
+    from snakemake.exceptions import WorkflowError
+
     async def incomplete(self: Any, job: Any) -> list[Any]:
         found = await marked(self, job)
         for file in job.output:
+            if Path(file).is_dir():
+                raise WorkflowError(f"{file}: is a folder, and a file is made there; move it away.")
             if file in found or not Path(file).is_file():
                 continue
             record = self.metadata(file)
@@ -51,3 +57,44 @@ def _demanding(marked: Any) -> Any:
         return found
 
     return incomplete
+
+
+def plan_behind_ancient() -> None:
+    """Let Snakemake look at each job that only ``ancient`` inputs connect with one that has to run.
+
+    Snakemake 9 does not look at jobs behind one that has to run, for they have to run as well, but
+    then does not take them either, where all that connects the two is ancient and there: a run ends
+    well without what was asked for.
+    """
+    from snakemake.dag import DAG
+
+    replace(DAG, "update_needrun", _looking_behind)
+
+
+def _looking_behind(plain: Any) -> Any:
+    async def update_needrun(self: Any, *args: Any, **settings: Any) -> Any:
+        self.bfs = _without_ancient
+        try:
+            return await plain(self, *args, **settings)
+        finally:
+            del self.bfs
+
+    return update_needrun
+
+
+def _without_ancient(
+    depending: Mapping[Any, Mapping[Any, Iterable[Any]]], job: Any
+) -> Iterator[Any]:
+    """A job and all that depend on it by an input whose time counts."""
+    queue, seen = [job], {job}
+    while queue:
+        yield (one := queue.pop())
+        behind = {other for other, files in depending[one].items()
+                  if not all(file.is_ancient for file in files)}  # fmt: skip
+        queue += behind - seen
+        seen |= behind
+
+
+def missing(targets: Iterable[Any]) -> list[str]:
+    """Targets that are not there, sorted."""
+    return sorted(str(target) for target in targets if not Path(target).is_file())

@@ -22,6 +22,29 @@ from atlas.plan.tasks import task_models, task_pools
 from atlas.references import known
 
 
+def in_order(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration whose entries have their keys in alphabetical order.
+
+    Snakemake compares params as text: keys of a file in another order would run its jobs again. Entries
+    of a section, and lists of a grid, stay in their order, in which the summary and the grid go through
+    them.
+    """
+    return {
+        section: {name: _sorted(entry) for name, entry in entries.items()}
+        if isinstance(entries, Mapping) else entries
+        for section, entries in data.items()
+    }  # fmt: skip
+
+
+def _sorted(entry: Any) -> Any:
+    if isinstance(entry, list):
+        return [_sorted(value) for value in entry]
+    if not isinstance(entry, Mapping):
+        return entry
+    return {key: entry[key] if key == "lists" else _sorted(entry[key])
+            for key in sorted(entry, key=str)}  # fmt: skip
+
+
 def build(
     data: Mapping[str, Any], *, default: Mapping[str, Any] | None = None, root: Path | None = None
 ) -> Plan:
@@ -33,7 +56,7 @@ def build(
     :param root: folder that relative paths of sheets start from (default: the working folder).
     :raises AtlasError: in one sentence per error.
     """
-    config = validate(dict(data), "configuration")
+    config = validate(in_order(data), "configuration")
     assert config is not None
     root = root or Path()
     check_datasets(config)

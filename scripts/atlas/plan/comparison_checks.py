@@ -35,6 +35,11 @@ def check_comparison(config: Config, name: str, models: Mapping[str, PlannedMode
             f"{comparison.trajectories.dimensions} directions, in which the signatures of "
             "trajectories are computed; more prompts do."
         )
+    if comparison.answers.prompts > comparison.prompts:
+        raise AtlasError(
+            f"{where}.answers.prompts: {comparison.answers.prompts} are more than the {comparison.prompts} "
+            "whose activations are read; no more than those can be probed."
+        )
     for task in comparison.tasks:
         known(task, config.datasets, f"{where}.tasks", "dataset")
         template = config.datasets[task].template

@@ -14,7 +14,7 @@ from atlas.configuration.datasets import Dataset, Template
 from atlas.configuration.models import Model
 from atlas.configuration.recipes import Recipe
 from atlas.configuration.tables import table_kinds
-from atlas.configuration.validation import validate
+from atlas.configuration.validation import typed, validate
 from atlas.errors import AtlasError
 
 SMALL = """
@@ -236,3 +236,20 @@ def test_a_misspelt_key_is_answered_with_the_nearest(path, data):
     place[wrong] = None
     with pytest.raises(AtlasError, match=f"unknown key {wrong!r} .*did you mean {right!r}"):
         validate(configuration, "c.yaml")
+
+
+def test_what_the_command_line_sets_has_the_types_of_the_grammar():
+    given = {
+        "seeds": ["43"], "device": "cpu", "unknown": {"a": ["1"]},
+        "recipes": {"r": {"learning_rate": "0.02", "bf16": "true", "length": {"max_tokens": "64"}}},
+        "datasets": {"d": {"between": {"year": ["1977", "1979"]}}},
+        "tables": {"t": {"kind": "silhouettes", "pools": ["1"]}},
+    }  # fmt: skip
+    found = typed(given)
+    assert found["seeds"] == [43]
+    assert found["recipes"]["r"] == {
+        "learning_rate": 0.02, "bf16": True, "length": {"max_tokens": 64},
+    }  # fmt: skip
+    for key in ("device", "unknown", "datasets", "tables"):
+        assert found[key] == given[key]
+    assert given["seeds"] == ["43"]

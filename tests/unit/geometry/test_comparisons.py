@@ -16,6 +16,8 @@ from atlas.geometry.comparisons import (
     comparison_tests,
     prompt_means,
 )
+from atlas.geometry.prompts import COLUMNS as PROMPT_COLUMNS
+from atlas.geometry.prompts import MEASURES as PROMPT_MEASURES
 from atlas.geometry.stream_files import hook_names, write_streams
 
 SIDES = {"sft": ["sft-a", "sft-b"], "rl": ["rl-a"]}
@@ -39,10 +41,30 @@ def layers(path, change=lambda row: row, depth=6):
     return path
 
 
+def prompts(path, change=lambda row: row):
+    """Of each model two prompts of one task and one of the other."""
+    values = {
+        "base": (None,) * 3,
+        "sft-a": (0.5, 0.7, 0.8),
+        "sft-b": (0.4, 0.4, 0.6),
+        "rl-a": (0.9,) * 3,
+    }
+    rows = [
+        dict.fromkeys(PROMPT_COLUMNS) | {
+            "task": task, "model": model, "prompt": prompt, "sample_cka": of[i],
+            "menger_curvature": 0.5, "signature_distance": None if model == "base" else 0.1,
+        }
+        for model, of in values.items()
+        for i, (task, prompt) in enumerate((("coding", 0), ("coding", 1), ("math", 0)))
+    ]  # fmt: skip
+    write_csv(path, PROMPT_COLUMNS, [change(row) for row in rows])
+    return path
+
+
 def compared(tmp_path, change=lambda row: row):
     comparison_tests(
         layers=layers(tmp_path / "layers.csv", change), sft=["sft-a", "sft-b"], rl=["rl-a"],
-        tests=tmp_path / "tests.csv",
+        prompts=prompts(tmp_path / "prompts.csv"), tests=tmp_path / "tests.csv",
     )  # fmt: skip
     return read_csv(tmp_path / "tests.csv")
 
@@ -53,6 +75,7 @@ def test_means_of_both_sides(tmp_path):
     assert {(r["measure"], r["centring"]) for r in rows} == {
         ("subspace_preservation", "uncentred"), ("subspace_preservation", "centred"),
         ("effective_rank", "uncentred"), ("effective_rank", "centred"), ("path_length", ""),
+        *((measure, "") for measure in PROMPT_MEASURES),
     }  # fmt: skip
     (row,) = [
         r for r in rows
@@ -91,8 +114,14 @@ def test_an_interval_over_models(tmp_path):
     ]  # fmt: skip
     write_csv(tmp_path / "layers.csv", LAYER_COLUMNS, rows)
     sides = {"sft": ["sft-a", "sft-b", "sft-c"], "rl": ["rl-a", "rl-b"]}
-    comparison_tests(layers=tmp_path / "layers.csv", **sides, tests=tmp_path / "tests.csv")
-    found = read_csv(tmp_path / "tests.csv")
+    alone = [
+        dict.fromkeys(PROMPT_COLUMNS, 1) | {"task": task, "model": model}
+        for model in values for task in TASKS
+    ]  # fmt: skip
+    write_csv(tmp_path / "prompts.csv", PROMPT_COLUMNS, alone)
+    comparison_tests(layers=tmp_path / "layers.csv", prompts=tmp_path / "prompts.csv", **sides,
+                     tests=tmp_path / "tests.csv")  # fmt: skip
+    found = [r for r in read_csv(tmp_path / "tests.csv") if r["measure"] == "effective_rank"]
     assert {(r["task"], r["layer"]) for r in found} == {
         ("all", "0"), ("all", "1"), ("all", "all"), ("coding", "all"), ("math", "all"),
     }  # fmt: skip
@@ -112,6 +141,32 @@ def test_an_interval_over_models(tmp_path):
         assert (float(row["sft_mean"]), row["pairs"]) == (
             pytest.approx(float(row["rl_mean"]) - 3), {"all": "4"}.get(row["task"], "2"),
         )  # fmt: skip
+
+
+def test_measures_of_prompts_have_no_layers_to_pair(tmp_path):
+    """Means over models of means over tasks of means over prompts: coding .6 and .4, math .8 and .6."""
+    found = {r["task"]: r for r in compared(tmp_path) if r["measure"] == "sample_cka"}
+    assert list(found) == ["all", "coding", "math"]
+    for task, sft in (("all", 0.6), ("coding", 0.5), ("math", 0.7)):
+        row = found[task]
+        assert float(row["sft_mean"]) == pytest.approx(sft)
+        assert float(row["rl_mean"]) == pytest.approx(0.9)
+        assert float(row["difference"]) == pytest.approx(0.9 - sft)
+        assert (row["layer"], row["stream"], row["centring"]) == ("all", "resid_post", "")
+        assert {
+            row[k] for k in ("pairs", "low", "high", "p_permutation", "decision", "reason")
+        } == {""}
+
+    def lost(row):
+        wanted = ("sft-b", "coding", 1)
+        return row | (
+            {"sample_cka": None} if (row["model"], row["task"], row["prompt"]) == wanted else {}
+        )
+
+    comparison_tests(layers=tmp_path / "layers.csv", prompts=prompts(tmp_path / "p.csv", lost),
+                     sft=["sft-a", "sft-b"], rl=["rl-a"], tests=tmp_path / "tests.csv")  # fmt: skip
+    (row,) = [r for r in read_csv(tmp_path / "tests.csv") if r["measure"] == "sample_cka"]
+    assert row["reason"] == "sft-b has no sample_cka of prompt 2 of coding."
 
 
 @pytest.mark.parametrize("value", [None, float("inf")])
@@ -218,7 +273,7 @@ def test_a_broken_file_stops_what_follows(tmp_path, fault, sentence):
         activations=files, config=tmp_path / "config.json", low=0.1, high=100, quality=quality
     )
     assert {row["passed"] for row in read_csv(quality)} == ({"0", "1"} if fault else {"1"})
-    common = {"quality": quality, "activations": files, "curvature": [], "trajectories": [],
+    common = {"quality": quality, "activations": files, "curvature": [], "trajectories": [], "answers": [],
               "entries": [["base", "t"], ["model", "t"]], "layers": tmp_path / "layers.csv",
               "spectra": tmp_path / "s.npz"}  # fmt: skip
     if not fault:

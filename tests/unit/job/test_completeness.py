@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from atlas.job.completeness import is_complete
+from atlas.job.completeness import is_complete, missing
 from unit.job.runs import A, B, Run, flip
 
 
@@ -93,3 +93,9 @@ def test_a_touched_file_with_the_statement_of_another(run):
     run.pointer(A).symlink_to(run.pointer(B).resolve())
     os.utime(run / A, (time + 5, time + 5))
     assert not complete(run, mtime=time)
+
+
+def test_targets_that_are_not_there(run):
+    (run.root / "folder").mkdir()
+    assert missing([run.root / A, run.root / "none"]) == [str(run.root / "none")]
+    assert missing([run.root / "folder"]) == [str(run.root / "folder")]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from atlas.errors import AtlasError
-from atlas.plan.building import build
+from atlas.plan.building import build, in_order
 from unit.plan.small_plans import refused, with_delta
 
 
@@ -53,3 +55,11 @@ def test_a_model_has_not_the_name_of_a_merged_one():
     data["models"]["m+chat"] = data["models"]["m"]
     with pytest.raises(AtlasError, match=r"models\.m\+chat: the name is that of a merged model"):
         build(data)
+
+
+def test_the_order_of_keys_is_of_no_account():
+    """But for that of the entries of a section, and of the lists of a grid."""
+    one = in_order({"b": {"y": {"q": 1, "p": [{"d": 1, "c": 2}]}, "x": 3}, "a": [2, 1]})
+    assert json.dumps(one) == '{"b": {"y": {"p": [{"c": 2, "d": 1}], "q": 1}, "x": 3}, "a": [2, 1]}'
+    lists = {"z": [2, 1], "a": [{"k": 1, "b": 2}]}
+    assert list(in_order({"grids": {"g": {"lists": lists}}})["grids"]["g"]["lists"]) == ["z", "a"]

@@ -104,6 +104,7 @@ def test_mistakes_in_tables_of_deltas(table, message):
         ({"tasks": ["plain"]}, "plain has rows of the kind text, without a prompt"),
         ({"tasks": ["dd"]}, "tasks: there is no dataset 'dd'"),
         ({"prompts": 3}, "prompts: 3 prompts do not vary in 3 directions"),
+        ({"prompts": 9, "answers": {"prompts": 10}}, "answers.prompts: 10 are more than the 9"),
         ({"streams": ["resid_pre"]}, "streams: leaves out resid_post"),
         ({"learnt": ["plain"]}, "learnt: there is no task of this comparison 'plain'"),
     ],

@@ -47,7 +47,8 @@ GRAMMAR = [
     (setting("pools/micro/models", ["micro-alpha-*"]), r"at least two domains"),
     (setting("tables/main/pools", ["mikro"]), r"no pool 'mikro'; did you mean 'micro'"),
     (setting("tables/mine", {"kind": "additive", "comparisons": []}),
-     r"unknown key 'comparisons' in tables.mine, a table of the kind additive; .*geometry or weight_space have it"),
+     r"unknown key 'comparisons' in tables.mine, a table of the kind additive; .*geometry or "
+     r"weight_space have it"),
     (setting("pools/micro/sheet", "none.tsv"), r"none.tsv: there is no such sheet"),
     (setting("pushes", {"mine": {"path": "models/micro-alpha-frist", "repo": "org/mine"}}),
      r"pushes.mine.path: there is no model 'micro-alpha-frist'; did you mean 'micro-alpha-first'"),

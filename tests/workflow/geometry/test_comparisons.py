@@ -8,6 +8,7 @@ from scipy import stats
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from atlas.geometry.comparisons import KEPT
+from atlas.geometry.prompts import MEASURES as PROMPT_MEASURES
 from atlas.geometry.stream_files import StreamFile
 from atlas.job.records import Records
 from atlas.lineage.verify import verify
@@ -115,6 +116,19 @@ def test_what_is_measured_by_prompt_joins_the_layers(made):
             assert [float(r[column]) for r in layers] == [pytest.approx(mean)] * 2
 
 
+def test_every_prompt_is_measured(made):
+    """As by the activations of the first and the second block, which are two points of a path."""
+    found = rows(made / f"{FOLDER}/prompts.csv")
+    assert len(found) == 5 * 2 * 5  # models, tasks, prompts
+    for row in found:
+        assert row["menger_curvature"] == ""  # two layers have no circle
+        assert (
+            bool(row["sample_cka"]) == bool(row["signature_distance"]) == (row["model"] != "base")
+        )
+        assert row["model"] == "base" or 0 < float(row["sample_cka"]) < 1
+        assert row["model"] == "base" or float(row["signature_distance"]) > 0
+
+
 def test_the_sides_are_compared_in_every_stream(made):
     tests = rows(made / f"{FOLDER}/tests.csv")
     assert {(r["stream"], r["centring"]) for r in tests} == {
@@ -130,14 +144,15 @@ def test_the_sides_are_compared_in_every_stream(made):
     for row in tests:
         kept = row["measure"] in KEPT
         assert bool(row["decision"]) == (kept and row["layer"] == "all")
-        assert row["reason"] == ""
+        assert (row["reason"] != "") == (row["measure"] == "menger_curvature")
         if "alignment" in row["measure"] or row["measure"] == "cka":
             assert (row["measure"] == "cka") == (row["centring"] == "centred")
         varies = (row["sft_mean"], row["difference"]) != (row["rl_mean"], "0.0")
-        assert bool(row["model_low"]) == (row["layer"] == "all" and varies)
+        assert bool(row["model_low"]) == (row["layer"] == "all" and varies and not row["reason"])
     free = {r["measure"] for r in tests if not r["centring"]}
     assert free == {
         "local_curvature", "sensitivity", "path_length", "path_curvature", "levy_area",
+        *PROMPT_MEASURES,
     }  # fmt: skip
 
 
@@ -228,7 +243,8 @@ def test_a_failed_check_stops_what_follows_and_names_it(made):
 
 def test_means_over_tokens_without_curvature_and_trajectories(made):
     less = {"curvature": {"prompts": 0}, "trajectories": {"prompts": 0}}
-    write_config(made, compared(positions="mean", tasks=["beta"], **less))
+    more = {"learnt": ["beta"], "answers": {"prompts": 4, "new_tokens": 3, "rule": "first_line"}}
+    write_config(made, compared(positions="mean", tasks=["beta"], **less, **more))
     jobs = planned(made, *TARGETS)
     assert not {job for job in jobs if "curvature" in job or "trajectories" in job}
     snakemake(made, *TARGETS, "--cores", "1")
@@ -236,5 +252,11 @@ def test_means_over_tokens_without_curvature_and_trajectories(made):
         assert stored.positions == "mean"
     found = rows(made / "results/tables/geometry.csv")
     assert {r["task"] for r in found} == {"all"}
+    answers = rows(made / f"{FOLDER}/micro-beta-first/beta/answers.csv")
+    assert [(r["prompt"], r["correct"]) for r in answers] == [(str(i), "0") for i in range(4)]
+    assert answers[0]["truth"].startswith(" It ")
+    assert answers[0]["answer"]
+    # None is correct, and so there is nothing to tell apart.
+    assert {r["answer_auc"] for r in rows(made / f"{FOLDER}/layers.csv")} == {""}
     assert "path_length" not in {r["measure"] for r in found}
     write_config(made, compared())

@@ -38,7 +38,13 @@ def test_the_study_is_planned_at_full_size(plain):
     # Six comparisons of a base and two models on four tasks.
     for rule in ("extract_streams", "measure_curvature", "measure_trajectories"):
         assert jobs[rule] == 6 * 3 * 4
-    for rule in ("comparison_quality", "comparison_layers", "comparison_tests", "draw_comparison"):
+    for rule in (
+        "comparison_quality",
+        "comparison_layers",
+        "comparison_prompts",
+        "comparison_tests",
+        "draw_comparison",
+    ):
         assert jobs[rule] == 6
     assert jobs["fetch_base_3"] == 1 and jobs["fetch_base_4"] == 2
     assert sum(count for rule, count in jobs.items() if rule.startswith("fetch_full")) == 10

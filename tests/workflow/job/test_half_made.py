@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -146,3 +147,24 @@ def test_a_full_disk(tmp_path, finished):
         assert digests(folder) == digests(finished)
     finally:
         subprocess.run(["umount", "-l", str(results)], check=True)
+
+
+@pytest.mark.parametrize("gone", ["tables", "pools/micro/silhouette.csv"])
+def test_what_is_asked_for_is_there_though_it_follows_something_altered(copy, gone):
+    """A companion of the table, made again, is no reason to leave out the table."""
+    before = digests(copy)
+    page = copy / "results/pools/micro/navigator.html"
+    page.write_text(page.read_text() + " ")
+    place = copy / "results" / gone
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    (copy / MAIN).unlink(missing_ok=True)
+    snakemake(copy, MAIN, "--cores", "1", "--resources", "gpu=1")
+    assert digests(copy) == before
+
+
+def test_a_folder_in_the_place_of_a_file(copy):
+    (copy / MAIN).unlink()
+    (copy / MAIN).mkdir()
+    done = snakemake(copy, MAIN, "--cores", "1", check=False)
+    assert done.returncode
+    assert f"{MAIN}: is a folder, and a file is made there; move it away." in done.stdout

@@ -38,6 +38,25 @@ def test_nothing_to_do(copy):
     assert planned(copy, MAIN) == NOTHING
 
 
+def test_keys_in_another_order(copy):
+    def backwards(entry):
+        if isinstance(entry, list):
+            return [backwards(value) for value in entry]
+        if isinstance(entry, dict):
+            return {key: backwards(value) for key, value in reversed(entry.items())}
+        return entry
+
+    write_config(copy, backwards(yaml.safe_load((copy / "micro.yaml").read_text())))
+    assert planned(copy, MAIN) == NOTHING
+
+
+def test_numbers_on_the_command_line(copy):
+    set_there = "recipes={quick: {learning_rate: 0.02}}"
+    assert "train micro-alpha-first" in planned(copy, MAIN, "--config", set_there)
+    done = snakemake(copy, "-n", MAIN, "--config", "seeds=[x]", check=False)
+    assert "seeds.0: input should be a valid integer, not 'x'" in done.stdout
+
+
 def test_touched_inputs_of_any_size_run_nothing(copy):
     for file in (copy / "results").rglob("*"):
         if file.is_file() and "provenance" not in file.parts:

@@ -38,6 +38,7 @@ def rewarded(recipe=(), dataset=(), **grpo) -> dict:
         for name, recipe in (("by-solutions", "solutions"), ("by-rewards", "rewards"))
     }
     config["comparisons"] = {"rewards": {
+        "learnt": ["sums"],
         "base": "micro", "models": ["by-solutions", "by-rewards"], "rl": ["by-rewards"],
         "tasks": ["sums"], "prompts": 5, "mean_norm": [0.001, 1000.0],
         "curvature": {"prompts": 2, "directions": 2}, "trajectories": {"prompts": 2},

@@ -35,18 +35,19 @@ def _kept(row: Row, activations: str) -> str:
                f"{_published(row)}; difference {number(difference, 4)}")  # fmt: skip
     rule = f"by the published rule, which counts layers and tasks, this is *{row['decision']}*"
     if low is None or high is None or low <= 0 <= high:
-        why = _alone(row) if low is None or high is None else _over_models(low, high)
+        why = _alone(row) if low is None or high is None else _over_models(row, low, high)
         return (f"Models trained with rewards and models fine-tuned on solutions are not told apart in "
                 f"{name} by what they keep of the base's subspaces ({activations}: {figures}; {why}); "
                 f"{rule}.")  # fmt: skip
     how = "more" if difference > 0 else "less"
     return (f"In {name}, models trained with rewards keep {how} of the base's subspaces than models "
-            f"fine-tuned on solutions ({activations}: {figures}; {_over_models(low, high)}); "
+            f"fine-tuned on solutions ({activations}: {figures}; {_over_models(row, low, high)}); "
             f"{rule}.")  # fmt: skip
 
 
-def _over_models(low: float, high: float) -> str:
-    return f"over models, {interval(low, high, 4)}"
+def _over_models(row: Row, low: float, high: float) -> str:
+    rl, sft = (len(row[side].split(", ")) for side in ("rl", "sft"))
+    return f"over {rl} and {sft} models, {interval(low, high, 4)}"
 
 
 def _alone(row: Row) -> str:

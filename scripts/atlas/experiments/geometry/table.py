@@ -8,7 +8,8 @@ from atlas.experiments.geometry.page import DECIDING, DECISION, geometry_page
 from atlas.experiments.published import check_settings, published_figures
 from atlas.figures.charts import draw_intervals
 from atlas.files import read_csv, write_bytes, write_csv
-from atlas.geometry.comparisons import ALL, MODEL_COLUMNS, PUBLISHED_CENTRING, STREAM
+from atlas.geometry.comparisons import ALL, MODEL_COLUMNS, PUBLISHED_CENTRING
+from atlas.geometry.stream_files import STREAM
 from atlas.training.reward_curves import mean_curve, reward_curve, slope
 
 MODELS = ("comparison", "base", "sft", "rl", "base_stages", "sft_stages", "rl_stages")

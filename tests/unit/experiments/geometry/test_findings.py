@@ -51,8 +51,8 @@ def test_the_two_decisions_are_told_apart():
     assert as_published == (
         "In `c`, models trained with rewards keep more of the base's subspaces than models fine-tuned on "
         "solutions (uncentred activations, as published: 0.900 against 0.800; difference 0.1000; over "
-        "models, 95 % interval 0.0500 to 0.1500, which excludes 0); by the published rule, which counts "
-        "layers and tasks, this is *strong*."
+        "2 and 2 models, 95 % interval 0.0500 to 0.1500, which excludes 0); by the published rule, which "
+        "counts layers and tasks, this is *strong*."
     )
     assert ours.startswith(
         "Models trained with rewards and models fine-tuned on solutions are not told"

@@ -7,6 +7,7 @@ import pytest
 from atlas.errors import AtlasError
 from atlas.experiments.geometry.table import COLUMNS, comparison_rows, geometry_table, rewards
 from atlas.files import read_csv
+from atlas.geometry.prompts import MEASURES as PROMPT_MEASURES
 from unit.geometry.test_comparisons import TASKS, compared, training
 
 ENTRY = {
@@ -43,7 +44,8 @@ def test_the_table(tmp_path):
     assert [(r["task"], r["measure"], r["centring"]) for r in rows] == [
         *((task, measure, centring) for centring in ("uncentred", "centred")
           for measure in ("subspace_preservation", "effective_rank") for task in ("all", *TASKS)),
-        *((task, "path_length", "") for task in ("all", *TASKS)),
+        *((task, measure, "") for measure in ("path_length", *PROMPT_MEASURES)
+          for task in ("all", *TASKS)),
         ("all", "decision", "uncentred"), ("all", "decision", "centred"),
     ]  # fmt: skip
     for row in (rows[0], rows[6], *rows[-2:]):

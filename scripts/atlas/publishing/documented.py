@@ -31,6 +31,8 @@ BLOCK = re.compile(
     r"(?P<text>.*?)<!-- end of results -->",
     re.DOTALL,
 )
+# Figure of the documentation -> the table with which it is drawn, and where.
+FIGURES = {"docs/map.png": ("main", "pools/smollm2/figures/tsne_delta_activations.png")}
 NOT_NAMED = ("grids", "models", "pushes", "tables")
 
 
@@ -163,6 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stale.append(table)
         return match[0]
 
+    for figure, (table, drawn) in FIGURES.items():
+        if not options.check and table in options.tables and not options.configfile:
+            (options.root / figure).write_bytes((options.results / drawn).read_bytes())
     for page in pages(options.root):
         current = page.read_text(encoding="utf-8")
         stale.clear()
