@@ -1,10 +1,11 @@
 """Time of extracting residual streams against a bare forward pass of the same prompts.
 
     python bench/extraction_speed.py --base results/sources/bases/NAME [--prompts 64]
+    python bench/extraction_speed.py --random llama-8b          random weights, for a GPU
 
 The bare pass has no language-model head and the same batches; extraction takes the last token at
 every hook, rounds to float16, writes its parts and joins them into the HDF5 file. The two take
-turns; the ratio is the median over the repetitions. Without --base, a random network runs.
+turns; the ratio is the median over the repetitions. Without --base, a small random network runs.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 
 import numpy as np
 import torch
+from random_models import SHAPES
 
 from atlas import device as devices
 from atlas.files import read_json
@@ -41,21 +43,25 @@ from atlas.geometry.residual_streams import (
 from atlas.geometry.stream_files import hook_names, write_streams
 from atlas.networks.swap import load_base
 
-RANDOM = {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 8, "vocab_size": 1000,
-          "num_attention_heads": 4, "num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1,
-          "eos_token_id": 2}  # fmt: skip
+SMALL = {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 8, "vocab_size": 1000,
+         "num_attention_heads": 4, "num_key_value_heads": 2}  # fmt: skip
+ENDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
 
-def load(base: Path | None, dtype: str | None) -> Any:
-    """A base of the workflow, or a small random llama."""
+def load(base: Path | None, dtype: str | None, shapes: str | None = None) -> Any:
+    """A base of the workflow, or a random llama: of an architecture by its name, or a small one."""
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     device = devices.prepare()
-    if base is None:
-        with device:
-            network = AutoModelForCausalLM.from_config(LlamaConfig(**RANDOM))
-        return network.to(getattr(torch, dtype or "float32")).eval()
-    return load_base(base, dtype or read_json(base / "base.json")["dtype"], device)
+    if base is not None:
+        return load_base(base, dtype or read_json(base / "base.json")["dtype"], device)
+    dtype = dtype or ("bfloat16" if shapes == "llama-8b" else "float32")
+    with device:
+        network = AutoModelForCausalLM.from_config(
+            LlamaConfig(**(SHAPES[shapes] if shapes else SMALL), **ENDS),
+            dtype=getattr(torch, dtype),
+        )
+    return network.eval()
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, float]:
@@ -120,12 +126,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(description="Time extraction and bare passes, two ways.")
     parser.add_argument("--base", type=Path, help="folder of a base that the workflow has made")
+    parser.add_argument("--random", choices=SHAPES, help="random weights of this architecture")
     parser.add_argument("--dtype", help="precision of the network; that of the base otherwise")
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--tokens", type=int, nargs=2, default=(40, 160), metavar=("LEAST", "MOST"))
     parser.add_argument("--repetitions", type=int, default=3)
     options = parser.parse_args(arguments)
-    network = load(options.base, options.dtype)
+    network = load(options.base, options.dtype, options.random)
     draw = np.random.default_rng(0)
     vocabulary = network.get_input_embeddings().weight.shape[0]
     ids = [

@@ -356,6 +356,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=20, help="steps that count")
     parser.add_argument("--warm-up", type=int, default=5, help="steps before them")
     parser.add_argument("--rounds", type=int, default=3, help="trainings of each way")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY",
+                        help="what is compared with plain, of: " + "; ".join(WAYS))  # fmt: skip
     parser.add_argument("--at-once", type=int, nargs="+", default=[], metavar="N",
                         help="adapters trained at once on the one device")  # fmt: skip
     parser.add_argument("--way", choices=[way for way in WAYS if way.startswith("ours")],
@@ -376,8 +378,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with base_folder(options.random) as folder:
         task = Task("plain", options.random, options.dtype, folder, recipe, options.warm_up)
         describe(task)
-        ways = [way for way in WAYS if available(way, options.device)]
-        for way in (way for way in WAYS if way not in ways):
+        wanted = [way for way in WAYS if way == "plain" or way in options.ways]
+        ways = [way for way in wanted if available(way, options.device)]
+        for way in (way for way in wanted if way not in ways):
             print(f"{way:<20} left out: needs liger-kernel and a GPU")
         compare(task, ways, options.rounds, settings)
         if options.at_once:

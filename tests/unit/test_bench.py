@@ -1,5 +1,6 @@
 """The benchmarks run and print what they promise; nothing is asserted about times."""
 
+import json
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import programs
 
@@ -128,6 +130,53 @@ def test_extraction_speed(base_folder):
     )
 
 
+def test_writing_together():
+    shown = run("writing_together.py", "--random", "tiny", "--models", "3", "--new-tokens", "5")
+    for way in ("together", "one after another"):
+        assert re.search(rf"^{way} +[\d.]+ s per model \(median of 1\)$", shown, re.MULTILINE)
+    assert re.search(r"^ratio +[\d.]+ times faster", shown, re.MULTILINE)
+    assert re.search(r"^texts +15 of 15 the same both ways", shown, re.MULTILINE)
+    found = re.search(r"^decided alone +\d+ of at most 150 tokens, rows at most (\S+) of", shown,
+                      re.MULTILINE)  # fmt: skip
+    assert 0 <= float(found[1]) < 1
+
+
+def test_gpu(tmp_path):
+    """All of it at micro size; a figure that is missing would be an exit status of 1."""
+    shown = run("gpu.py", "--small", "--out", str(tmp_path / "figures.json"))
+    found = json.loads((tmp_path / "figures.json").read_text())
+    assert found["device"] == "CPU"
+    assert not found["troubles"]
+    assert {one["part"] for one in found["figures"]} == {
+        "embedding_speed", "writing_together", "extraction_speed", "training_speed",
+    }  # fmt: skip
+    assert all(one["value"] > 0 for one in found["figures"])
+    rows = re.findall(r"^\| (.+?) \| ([\d.,e+]+) .*\|$", shown, re.MULTILINE)
+    assert [what for what, _ in rows] == [one["what"] for one in found["figures"]]
+    assert f"torch {torch.__version__}" in shown
+
+
+def test_gpu_says_what_is_missing(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCH))
+    import gpu
+
+    (part,) = (part for part in gpu.PARTS if part.module == "training_speed")
+    line = "at once 2          1.25 s per adapter, 1.00 GB, 1.60 times one after another (1 to 2)"
+    found = {one.what: one for one in gpu.read(part, line, small=False)}
+    assert found["2 adapters at once"].value == 1.25
+    assert found["2 adapters at once, against one after another"].value == 1.6
+    assert found["4 adapters at once"].value is None
+    assert "training, ours, both" not in found  # a machine may have no liger-kernel
+    shown = gpu.table(list(found.values()), "a card")
+    assert "| 2 adapters at once | 1.25 s per adapter |" in shown
+    assert "| 4 adapters at once | missing |" in shown
+    for key in ("CUDA_VISIBLE_DEVICES", "DELTA_ATLAS_DEVICE", "HF_HUB_OFFLINE"):
+        monkeypatch.setenv(key, "1")  # it sets them for what it starts
+    monkeypatch.setattr(gpu, "run", lambda *_: ("", "took longer than its 1 s"))
+    assert gpu.main(["--small", "--parts", "extraction_speed"]) == 1
+    assert "extraction_speed: took longer than its 1 s" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "script",
     [
@@ -136,6 +185,7 @@ def test_extraction_speed(base_folder):
         "geometry_speed.py",
         "salient_mask_memory.py",
         "training_speed.py",
+        "writing_together.py",
     ],
 )
 def test_help(script):

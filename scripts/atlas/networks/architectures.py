@@ -172,6 +172,11 @@ def _set_attention(network: Any, wanted: str) -> None:
     )
 
 
+def is_routed(network: Any) -> bool:
+    """Whether a network sends its tokens to experts."""
+    return any(name.rpartition(".")[2] == "experts" for name, _ in network.named_modules())
+
+
 def refuse_seq2seq(folder: Path) -> None:
     """Refuse a sequence-to-sequence model where only causal ones can be read."""
     if is_seq2seq(folder):

@@ -20,17 +20,39 @@ from atlas.networks.full_models import FullModel, check_full, full_applied
 from atlas.networks.lockstep import together
 from atlas.networks.peft_adapters import peft_applied
 from atlas.networks.stored_weights import check_files, size_in_memory
-from atlas.networks.swap import adapter_applied, load_base
+from atlas.networks.swap import adapter_applied, load_base, side_by_side_applied
 from atlas.prefetch import prefetched
 from atlas.progress import Progress, say
-from atlas.weights.adapters import Adapter, PeftAdapter, alike, load_adapter, side_by_side
+from atlas.weights.adapters import Adapter, PeftAdapter, load_adapter
 from atlas.weights.base_names import check_base
+from atlas.weights.side_by_side import SideBySide, bytes_together, has_rows_of_its_own
 
 Read = TypeVar("Read")
 Found = TypeVar("Found")
 AT_ONCE = 64  # models that advance together through the layers of a base
 
 Model = Adapter | PeftAdapter | FullModel
+
+
+@dataclass(frozen=True)
+class Group:
+    """Models that are current together, by their names.
+
+    :param together: side by side, where each is a plain adapter; none of another kind has company.
+    """
+
+    names: list[str]
+    together: SideBySide | None
+
+    @contextlib.contextmanager
+    def alone(self, number: int) -> Iterator[None]:
+        """Within this context, the network computes all rows as one of them, as if it were alone."""
+        assert self.together is not None
+        self.together.turn.only = number
+        try:
+            yield
+        finally:
+            self.together.turn.only = None
 
 
 def read_model(
@@ -54,7 +76,7 @@ def read_model(
     return adapter.pinned() if pin and isinstance(adapter, Adapter) else adapter
 
 
-def applied(network: Any, model: Model) -> contextlib.AbstractContextManager[Any]:
+def applied(network: Any, model: Model | SideBySide) -> contextlib.AbstractContextManager[Any]:
     """Within this context, the network that is given computes as a model of a base.
 
     It is the base's own, or one that shares its weights; the base itself is left as it was.
@@ -67,6 +89,8 @@ def applied(network: Any, model: Model) -> contextlib.AbstractContextManager[Any
     match model:
         case Adapter():
             return adapter_applied(network, model)
+        case SideBySide():
+            return side_by_side_applied(network, model)
         case PeftAdapter():
             return peft_applied(network, model)
         case FullModel():
@@ -203,11 +227,11 @@ class LoadedBase:
 
         :raises AtlasError: where a model is not one of this base.
         """
-        for (name,) in self.groups(1):
-            yield name
+        for group in self.groups(1):
+            yield group.names[0]
 
-    def groups(self, at_most: int) -> Iterator[list[str]]:
-        """As :meth:`models`, and adapters that are alike side by side, `at_most` of them.
+    def groups(self, at_most: int) -> Iterator[Group]:
+        """As :meth:`models`, and plain adapters side by side, `at_most` of them; others alone.
 
         While n are current, the network computes as the first of them in the first nth of the rows
         of a batch, and so on. Together they are at most half as large as the base.
@@ -221,35 +245,37 @@ class LoadedBase:
 
         names = sorted(self.files)
         coming = zip(names, read_ahead(read, names), strict=True)
-        for group in _together(coming, at_most, room):
-            model = group[0][1] if len(group) == 1 else side_by_side([m for _, m in group])
+        for models in _together(coming, at_most, room):
+            found = [model for _, model in models]
+            plain = SideBySide(found) if has_rows_of_its_own(found[0]) else None
+            several = len(found) > 1
             try:
-                with applied(base, model) as self.network:
-                    yield [name for name, _ in group]
+                with applied(base, plain if plain and several else found[0]) as self.network:
+                    yield Group([name for name, _ in models], plain)
             finally:
                 self.network = base
-            for name, _ in group:
+            for name, _ in models:
                 self.progress.step(name)
 
 
 def _together(
     models: Iterable[tuple[str, Model]], at_most: int, room: int
 ) -> Iterator[list[tuple[str, Any]]]:
-    """Models in groups: adapters that are alike and follow each other, all else alone."""
-    group: list[tuple[str, Any]] = []
+    """Models in groups: plain adapters with those that come next, all else alone and at once."""
+    waiting: list[tuple[str, Any]] = []
     for name, model in models:
-        if group and not (
-            isinstance(model, Adapter) and isinstance(group[0][1], Adapter)
-            and (len(group) + 1) * model.nbytes <= room and alike(group[0][1], model)
-        ):  # fmt: skip
-            yield group
-            group = []
-        group.append((name, model))
-        if len(group) == at_most:
-            yield group
-            group = []
-    if group:
-        yield group
+        if not has_rows_of_its_own(model):
+            yield [(name, model)]
+            continue
+        if waiting and bytes_together([*(m for _, m in waiting), model]) > room:
+            yield waiting
+            waiting = []
+        waiting.append((name, model))
+        if len(waiting) == at_most:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
 
 
 def loaded_bases(

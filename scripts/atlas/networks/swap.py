@@ -16,6 +16,7 @@ from atlas import device as devices
 from atlas.networks.architectures import load, own_path, refuse_seq2seq, text_path
 from atlas.progress import say
 from atlas.weights.adapters import Adapter, check_fits
+from atlas.weights.side_by_side import SideBySide
 
 
 def load_base(
@@ -48,6 +49,26 @@ def adapter_applied(network: Any, adapter: Adapter) -> Iterator[Any]:
             module = modules[name]
             near = part.with_tensors(partial(_beside, weight=module.weight))
             stack.callback(near.attach(module).remove)
+        yield network
+
+
+@contextlib.contextmanager
+def side_by_side_applied(network: Any, group: SideBySide) -> Iterator[Any]:
+    """Within this context, the network computes as each adapter in its rows of a batch.
+
+    :raises AtlasError: where an adapter does not fit the network.
+    """
+    adapters = [fitting(network, adapter) for adapter in group.adapters]
+    modules = dict(network.named_modules())
+    with contextlib.ExitStack() as stack:
+        for name in sorted({name for adapter in adapters for name in adapter.modules}):
+            module = modules[name]
+            found = [adapter.modules.get(name) for adapter in adapters]
+            near = [p and p.with_tensors(partial(_beside, weight=module.weight)) for p in found]
+            for family in sorted({type(p) for p in near if p}, key=lambda family: family.NAME):
+                parts = [p if isinstance(p, family) else None for p in near]
+                for handle in family.attach_all(module, parts, group.turn):
+                    stack.callback(handle.remove)
         yield network
 
 

@@ -6,7 +6,7 @@ A family is a file beside this one with a subclass of :class:`AdaptedModule`, an
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -15,6 +15,13 @@ import torch
 from atlas.errors import AtlasError
 
 PREFIX = "base_model.model."
+
+
+@dataclass
+class Turn:
+    """Whose turn it is, of n adapters that are on one base: all, each in its rows, or one in all rows."""
+
+    only: int | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,26 @@ class AdaptedModule(ABC):
 
         :returns: a handle, whose ``remove`` undoes it.
         """
+
+    @classmethod
+    def attach_all(
+        cls, module: torch.nn.Module, parts: Sequence[Self | None], turn: Turn
+    ) -> Sequence[Any]:
+        """Let a module compute as the first of n in the first nth of the rows of a batch, and so on.
+
+        While it is the turn of one only, it computes as :meth:`attach` has it, operation by operation.
+
+        Only families that have it can be side by side.
+
+        :param parts: as there; none where an adapter leaves the module as it is.
+        :returns: handles, as there.
+        """
+        raise NotImplementedError
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors."""
+        return sum(v.nbytes for v in vars(self).values() if isinstance(v, torch.Tensor))
 
     def with_tensors(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:
         """The same with each of its tensors changed, for instance moved."""

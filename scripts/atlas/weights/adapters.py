@@ -55,12 +55,6 @@ class Adapter:
         """Some of its modules."""
         return {name: self.modules[name] for name in names}
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its tensors."""
-        tensors = (value for module in self.modules.values() for value in vars(module).values())
-        return sum(value.nbytes for value in tensors if isinstance(value, torch.Tensor))
-
 
 @dataclass(frozen=True)
 class PeftAdapter:
@@ -80,30 +74,6 @@ class PeftAdapter:
 def is_off(value: Any) -> bool:
     """Whether a setting of PEFT asks for nothing."""
     return value in (None, False, "", "none", [], {})
-
-
-def alike(one: Adapter, two: Adapter) -> bool:
-    """Whether both can compute side by side (:func:`side_by_side`): LoRA of the same shape."""
-    # What is routed to an expert is no longer in the order of its rows.
-    if one.modules.keys() != two.modules.keys() or any("experts" in n for n in one.modules):
-        return False
-    return all(
-        isinstance(a, LoraModule) and isinstance(b, LoraModule)
-        and (a.a.shape, a.b.shape, a.scale) == (b.a.shape, b.b.shape, b.scale)
-        for a, b in ((one.modules[name], two.modules[name]) for name in one.modules)
-    )  # fmt: skip
-
-
-def side_by_side(adapters: Sequence[Adapter]) -> Adapter:
-    """One adapter of n alike, the first of them for the first nth of the rows of a batch."""
-    modules = {
-        name: replace(
-            module, **{part: torch.stack([getattr(other.modules[name], part) for other in adapters])
-                       for part in ("a", "b")}
-        )
-        for name, module in adapters[0].modules.items()
-    }  # fmt: skip
-    return replace(adapters[0], modules=modules)
 
 
 def load_adapter(files: Sequence[Path]) -> Adapter | PeftAdapter:

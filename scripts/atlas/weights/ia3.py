@@ -1,13 +1,13 @@
 """IA3 (arXiv 2205.05638): dW = (l - 1) * W, by output rows, or by input columns where feed-forward."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 
-from atlas.weights.adapted_module import AdaptedModule
+from atlas.weights.adapted_module import AdaptedModule, Turn
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,46 @@ class Ia3Module(AdaptedModule):
 
     def attach(self, module: torch.nn.Module) -> Any:
         """Scale what the module gives, or what it takes where it is feed-forward."""
-        factor = self.l.reshape(-1)
+        return self._attach(module, lambda values: values * self.l.reshape(-1), self.feedforward)
 
+    @classmethod
+    def attach_all(
+        cls, module: torch.nn.Module, parts: Sequence["Ia3Module | None"], turn: Turn
+    ) -> Sequence[Any]:
+        """Scale each nth of the rows by factors of its own."""
+        handles = []
+        for feedforward in (True, False):
+            own = [p if p is not None and p.feedforward == feedforward else None for p in parts]
+            kept = [part.l.reshape(-1) for part in own if part is not None]
+            if kept:
+                ones = torch.ones_like(kept[0])
+                factors = [ones if part is None else part.l.reshape(-1) for part in own]
+                scale = _scaler(torch.stack(factors)[:, None], turn)
+                handles.append(cls._attach(module, scale, feedforward))
+        return handles
+
+    @staticmethod
+    def _attach(
+        module: torch.nn.Module, scale: Callable[[torch.Tensor], torch.Tensor], feedforward: bool
+    ) -> Any:
         def scale_input(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-            return (inputs[0] * factor, *inputs[1:])
+            return (scale(inputs[0]), *inputs[1:])
 
         def scale_output(_: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
-            return output * factor
+            return scale(output)
 
-        if self.feedforward:
+        if feedforward:
             return module.register_forward_pre_hook(scale_input)
         return module.register_forward_hook(scale_output)
+
+
+def _scaler(factors: torch.Tensor, turn: Turn) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Multiplies by factors (n, 1, width), each for an nth of the rows, or by one's."""
+
+    def scale(values: torch.Tensor) -> torch.Tensor:
+        if turn.only is not None:
+            return values * factors[turn.only, 0]
+        rows = values.reshape(len(factors), -1, values.shape[-1])
+        return (rows * factors).reshape(values.shape)
+
+    return scale

@@ -2,22 +2,19 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 
 from atlas.errors import AtlasError
-from atlas.weights.adapted_module import AdaptedModule
+from atlas.weights.adapted_module import AdaptedModule, Turn
 
 
 @dataclass(frozen=True)
 class LoraModule(AdaptedModule):
-    """One adapted matrix: ``a`` (r, in), ``b`` (out, r), float32.
-
-    Side by side: ``a`` (n, r, in), ``b`` (n, out, r), each for an nth of the rows of a batch.
-    """
+    """One adapted matrix: ``a`` (r, in), ``b`` (out, r), float32."""
 
     a: torch.Tensor
     b: torch.Tensor
@@ -63,7 +60,7 @@ class LoraModule(AdaptedModule):
 
     def misfit(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """The shape of B A, where it is another one."""
-        found = self.b.shape[-2], self.a.shape[-1]
+        found = self.b.shape[0], self.a.shape[1]
         return None if found == shape else found
 
     def delta(self, weight: torch.Tensor | None) -> torch.Tensor:
@@ -76,24 +73,43 @@ class LoraModule(AdaptedModule):
 
     def attach(self, module: torch.nn.Module) -> Any:
         """Add scale * B A x to what the module gives."""
-        a, b, scale = self.a, self.b, self.scale
-        linear = torch.nn.functional.linear
-
-        def hook_of_all(
-            _: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
-        ) -> torch.Tensor:
-            low = inputs[0].reshape(len(a), -1, a.shape[-1]) @ a.mT
-            output.view(len(b), -1, output.shape[-1]).baddbmm_(low, b.mT, alpha=scale)
-            return output
 
         def hook(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-            # In place: the output is new in each forward pass, and nobody else holds it.
-            low = linear(inputs[0], a)
-            flat = output.view(-1, output.shape[-1])
-            flat.addmm_(low.view(-1, low.shape[-1]), b.t(), alpha=scale)
+            return self._add(inputs[0], output)
+
+        return module.register_forward_hook(hook)
+
+    @classmethod
+    def attach_all(
+        cls, module: torch.nn.Module, parts: Sequence["LoraModule | None"], turn: Turn
+    ) -> Sequence[Any]:
+        """Add scale * B A x, with an A and a B for each nth of the rows: ranks are filled up with zeros."""
+        kept = [part for part in parts if part is not None]
+        rank, count = max(len(part.a) for part in kept), len(parts)
+        a = kept[0].a.new_zeros(count, rank, kept[0].a.shape[1])
+        b = kept[0].b.new_zeros(count, len(kept[0].b), rank)
+        # Float32: a bfloat16 of alpha / sqrt(r) would be off in all rows alike.
+        scales = torch.zeros(count, 1, 1, device=a.device)
+        for i, part in enumerate(parts):
+            if part is not None:
+                a[i, : len(part.a)], b[i, :, : len(part.a)], scales[i] = part.a, part.b, part.scale
+
+        def hook(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+            if turn.only is not None:
+                part = parts[turn.only]
+                return output if part is None else part._add(inputs[0], output)
+            low = (inputs[0].reshape(count, -1, a.shape[-1]) @ a.mT * scales).to(a.dtype)
+            output.view(count, -1, output.shape[-1]).baddbmm_(low, b.mT)
             return output
 
-        return module.register_forward_hook(hook_of_all if a.dim() == 3 else hook)
+        return [module.register_forward_hook(hook)]
+
+    def _add(self, given: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        # In place: the output is new in each forward pass, and nobody else holds it.
+        low = torch.nn.functional.linear(given, self.a)
+        flat = output.view(-1, output.shape[-1])
+        flat.addmm_(low.view(-1, low.shape[-1]), self.b.t(), alpha=self.scale)
+        return output
 
 
 def _pattern(patterns: Mapping[str, Any] | None, module: str, default: Any) -> Any:

@@ -9,6 +9,7 @@ import torch
 
 from atlas.networks.shards import _together, loaded_bases, read_ahead
 from atlas.weights.adapters import load_adapter
+from atlas.weights.side_by_side import bytes_together
 from unit.conftest import make_lora
 
 ROWS = torch.tensor([[5, 6, 7], [8, 9, 10]])
@@ -67,27 +68,44 @@ def test_each_computes_its_own_rows(tiny_base, mixed_pool, lora_pool):
     with torch.inference_mode():
         alone = {name: base.network(ROWS).logits for name in base.models()}
         groups = []
-        for names in base.groups(3):
-            groups.append(names)
-            together = base.network(ROWS.repeat(len(names), 1)).logits.split(len(ROWS))
-            for name, logits in zip(names, together, strict=True):
+        for group in base.groups(3):
+            groups.append(group.names)
+            together = base.network(ROWS.repeat(len(group.names), 1)).logits.split(len(ROWS))
+            for i, (name, logits) in enumerate(zip(group.names, together, strict=True)):
                 torch.testing.assert_close(logits, alone[name], rtol=1e-5, atol=1e-5)
-    assert groups == [["full"], ["ia3"], ["lora4"], ["lora8"], ["m0", "m1", "m2"], ["m3"]]
+                if group.together:
+                    with group.alone(i):  # as if it were alone, to the last bit
+                        assert torch.equal(base.network(ROWS).logits, alone[name])
+        assert not any(m._forward_hooks or m._forward_pre_hooks for m in base.network.modules())
+    assert groups == [["full"], ["ia3", "lora4"], ["lora8", "m0"], ["m1", "m2", "m3"]]
     assert not torch.allclose(alone["m0"], alone["m1"], atol=1e-2)
 
 
-def test_a_group_is_alike_and_has_room(base_folder, tmp_path, lora_pool):
+def test_a_group_has_room(base_folder, tmp_path, lora_pool):
     adapters = {name: load_adapter(files) for name, files in lora_pool.items()}
-    for name, more in {"m4": {"alpha": 8}, "m5": {"r": 2, "alpha": 8}}.items():
+    for name, more in {"m4": {"r": 8}, "m5": {"r": 2, "targets": ["q_proj"]}}.items():
         settings = {"r": 4, "targets": ["q_proj", "down_proj"], "seed": 1, **more}
         adapters[name] = load_adapter(make_lora(base_folder, tmp_path / name, **settings))
-    size = adapters["m0"].nbytes
-    assert size == sum(m.a.nbytes + m.b.nbytes for m in adapters["m0"].modules.values())
+    # Rank 4 of q_proj (16 to 16) and down_proj (24 to 16) in two layers, float32.
+    size = 2 * 4 * ((16 + 16) + (24 + 16)) * 4
+    assert bytes_together([adapters["m0"]]) == size + size
+    assert bytes_together([adapters["m0"], adapters["m4"]]) == 2 * 2 * size + 3 * size
+    rank_2_of_q = 2 * 2 * (16 + 16) * 4
+    assert bytes_together([adapters["m4"], adapters["m5"]]) == 2 * 2 * size + 2 * size + rank_2_of_q
 
-    def grouped(room):
-        return [[name for name, _ in group] for group in _together(adapters.items(), 9, room)]
+    def grouped(room, at_most=9):
+        return [[name for name, _ in group] for group in _together(adapters.items(), at_most, room)]
 
-    # Those with another scale, or another rank, go alone.
-    assert grouped(9 * size) == [["m0", "m1", "m2", "m3"], ["m4"], ["m5"]]
-    assert grouped(2 * size) == [["m0", "m1"], ["m2", "m3"], ["m4"], ["m5"]]
+    assert grouped(19 * size) == [list(adapters)]
+    assert grouped(19 * size, 4) == [["m0", "m1", "m2", "m3"], ["m4", "m5"]]
+    # One of twice the rank makes all twice as large.
+    assert grouped(15 * size) == [["m0", "m1", "m2", "m3"], ["m4", "m5"]]
+    assert grouped(4 * size) == [["m0", "m1"], ["m2", "m3"], ["m4"], ["m5"]]
     assert grouped(0) == [[name] for name in adapters]
+
+
+def test_others_do_not_part_a_group(lora_pool):
+    adapters = [(name, load_adapter(files)) for name, files in lora_pool.items()]
+    models = [*adapters[:2], ("full", object()), *adapters[2:]]
+    groups = [[name for name, _ in group] for group in _together(models, 3, 10**9)]
+    assert groups == [["full"], ["m0", "m1", "m2"], ["m3"]]
