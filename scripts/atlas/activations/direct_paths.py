@@ -147,7 +147,8 @@ def _tapped(network: Any) -> Iterator[Any]:
                 stack.callback(module.register_forward_hook(after).remove)
 
         def run(tokens: Tensor, ends: Tensor) -> _Pass:
-            read.clear(), zeros.clear()
+            read.clear()
+            zeros.clear()
             hidden = body(input_ids=tokens, use_cache=False).last_hidden_state
             last = hidden[torch.arange(len(ends), device=hidden.device), ends]
             return _Pass(last.float(), ends, dict(read), dict(zeros))
@@ -233,7 +234,7 @@ def _find_readers(run: _Pass, alone: _Pass, writer: str, heads: int, found: _Fou
     if any((s.sum(dim=1) > 1).any() for s in spread):  # tokens before the last
         found.heads = _attention(run, alone, writer, heads, list(reached))
         return
-    bits = {name: [] for name in reached}
+    bits: dict[str, list[Tensor]] = {name: [] for name in reached}
     for weights in _bits(width):
         gradients = run.of_input(writer, weights, reached)
         for name, gradient in reached.items():

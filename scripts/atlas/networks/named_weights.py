@@ -138,8 +138,8 @@ def matrix_changes(
                     else Dense(base.shape(tensor), lambda m=module, t=tensor: m.delta(base[t])),
                 )
         return
-    own = own_tensors(merged_by_peft(base.network(), adapter))
-    yield from _differences(own, base, only, held=True)
+    merged = own_tensors(merged_by_peft(base.network(), adapter))
+    yield from _differences(merged, base, only, held=True)
 
 
 def unchanged(files: Sequence[Path]) -> str:

@@ -84,7 +84,8 @@ def applied(network: Any, model: Model | SideBySide) -> contextlib.AbstractConte
     :param network: the base in memory.
     :raises AtlasError: where the model does not fit it.
     """
-    if layers := layers_of(network):
+    layers = layers_of(network)
+    if layers and not isinstance(model, SideBySide):
         return layers.applied(model)
     match model:
         case Adapter():
@@ -137,10 +138,9 @@ def base_network(folder: Path, dtype: str, *, seq2seq: bool = False, copies: int
 
     :param copies: networks of its size that would be in memory at a time.
     """
-    more = {"seq2seq": True} if seq2seq else {}
     device = devices.choose()
     if not memory.by_layer(copies * size_in_memory(folder, dtype), device):
-        return load_base(folder, dtype, **more)
+        return load_base(folder, dtype, seq2seq=seq2seq)
     if not seq2seq:
         refuse_seq2seq(folder)
     devices.prepare()
@@ -194,14 +194,14 @@ class LoadedBase:
                 yield name, work(self.network, name)
             return
         self._check(layers)
-        everybody = [None, *sorted(self.files)]
+        everybody: list[str | None] = [None, *sorted(self.files)]
         for start in range(0, len(everybody), at_once):
             names = everybody[start : start + at_once]
             found = together([partial(self._by_layer, layers, work, name) for name in names])
-            for name, one in zip(names, found, strict=True):
-                yield name, one
-                if name is not None:
-                    self.progress.step(name)
+            for of, one in zip(names, found, strict=True):
+                yield of, one
+                if of is not None:
+                    self.progress.step(of)
 
     def _check(self, layers: Layers) -> None:
         """Refuse what is wrong with a model, before hours are spent on others."""

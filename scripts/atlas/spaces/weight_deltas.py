@@ -98,11 +98,11 @@ def add_products(gram: Array, changes: Mapping[int, Change]) -> None:
     low = {i: c for i, c in changes.items() if isinstance(c, LowRank)}
     dense = {i: c for i, c in changes.items() if isinstance(c, Dense)}
     groups = _groups(low)
-    for one, two in combinations_with_replacement(groups, 2):
-        found = _of_factors([low[i] for i in one], [low[i] for i in two])
-        gram[np.ix_(one, two)] += found
-        if one is not two:
-            gram[np.ix_(two, one)] += found.T
+    for some, others in combinations_with_replacement(groups, 2):
+        found = _of_factors([low[i] for i in some], [low[i] for i in others])
+        gram[np.ix_(some, others)] += found
+        if some is not others:
+            gram[np.ix_(others, some)] += found.T
     for i, one in dense.items():
         values = one.values
         products = {j: _of_dense(values, two.values if j < i else values)
