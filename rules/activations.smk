@@ -8,7 +8,7 @@ use rule job as compute_shard with:
         bases=files_of_bases,
         weights=gated(files_of_models),
     output:
-        activations="results/pools/{pool}/shards/{shard}.h5",
+        activations=update("results/pools/{pool}/shards/{shard}.h5"),
     log:
         "logs/compute_shard/{pool}-{shard}.log",
     benchmark:
@@ -35,8 +35,8 @@ use rule job as compute_fetched_shard with:
         bases=files_of_bases,
         local=lambda w: local_models(reported_of(w)),
     output:
-        activations="results/pools/{pool}/shards/{shard}.h5",
-        report="results/pools/{pool}/shards/{shard}.report.csv",
+        activations=update("results/pools/{pool}/shards/{shard}.h5"),
+        report=update("results/pools/{pool}/shards/{shard}.report.csv"),
     log:
         "logs/compute_fetched_shard/{pool}-{shard}.log",
     benchmark:
@@ -131,7 +131,7 @@ use rule job as compute_features with:
         bases=files_of_bases,
         weights=gated(files_of_models),
     output:
-        features="results/pools/{pool}/shards/{shard}.features.h5",
+        features=update("results/pools/{pool}/shards/{shard}.features.h5"),
     log:
         "logs/compute_features/{pool}-{shard}.log",
     benchmark:
@@ -155,7 +155,7 @@ use rule compute_features as generate_shard with:
         bases=files_of_bases,
         weights=gated(files_of_models),
     output:
-        sentences="results/pools/{pool}/shards/{shard}.sentences.jsonl",
+        sentences=update("results/pools/{pool}/shards/{shard}.sentences.jsonl"),
     log:
         "logs/generate_shard/{pool}-{shard}.log",
     benchmark:

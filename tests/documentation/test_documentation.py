@@ -129,7 +129,8 @@ def limits(rule: str) -> tuple[tuple[float, float], tuple[float, float]]:
     """Fixed and per-size arguments of memory and minutes of a rule."""
     found = []
     for function in ("memory", "minutes"):
-        call = re.search(rf"{function}\((\d+)(?:, \w+, ([\d.]+))?\)", resources(rule))
+        size = r"(?:, \w+, (?:copies_in_memory\()?([\d.]+)\)?)?"
+        call = re.search(rf"{function}\((\d+){size}\)", resources(rule))
         found.append((float(call[1]), float(call[2] or 0)))
     return found[0], found[1]
 

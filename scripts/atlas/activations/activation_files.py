@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from atlas.errors import AtlasError
+from atlas.kept import Kept
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -26,6 +27,15 @@ def write_activations(
                     f"{group}/{name}/last_token", data=arrays[name], chunks=arrays[name].shape,
                     compression="gzip", shuffle=True, track_times=False,
                 )  # fmt: skip
+
+
+def kept_activations(kept: Kept) -> dict[str, dict[str, Array]]:
+    """Arrays of models that are kept (models) and of their bases (bases), by name."""
+    if not kept.models:
+        return {"bases": {}, "models": {}}
+    with opened(kept.files["activations"]) as file:
+        return {group: {name: file[f"{group}/{name}/last_token"][:] for name in names}
+                for group, names in kept.groups().items()}  # fmt: skip
 
 
 def _write_probes(file: Any, prompts: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from atlas.activations.activation_files import Array, opened
 from atlas.errors import AtlasError
+from atlas.kept import Kept
 
 FEATURES = ("layers", "weighted", "logits", "meaning")
 Write = Callable[[str, dict[str, Array]], None]
@@ -53,6 +54,14 @@ def feature_file(
                 )  # fmt: skip
 
         yield write
+
+
+@contextlib.contextmanager
+def kept_features(kept: Kept) -> Iterator[Callable[[str, str], dict[str, Array]]]:
+    """What reads the features of a model that is kept, or of its base, by group and name."""
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(opened(kept.files["features"])) if kept.models else {}
+        yield lambda group, name: {key: file[group][name][key][:] for key in FEATURES}
 
 
 class FeatureShards:

@@ -5,6 +5,7 @@ source states how the features other than the last hidden state are computed in 
 here is our reading.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +14,44 @@ import torch
 
 from atlas.activations.activation_files import Array
 from atlas.activations.continuations import Continuations, read_continuations
-from atlas.activations.feature_files import feature_file
+from atlas.activations.feature_files import feature_file, kept_features
 from atlas.activations.last_tokens import Probe
 from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
-from atlas.networks.shards import loaded_bases
+from atlas.kept import NOTHING, Kept
+from atlas.networks.shards import LoadedBase, of_each
 from atlas.networks.virtual_tokens import virtual_tokens
 
 AT_ONCE = 4  # models that advance together, each with keys and values of its continuations
 
 
-def compute_features(*, probes: Path, continuations: Path, features: Path, **shard: Any) -> None:
+def compute_features(
+    *, probes: Path, continuations: Path, features: Path, kept: Kept = NOTHING, **shard: Any
+) -> None:
     """Features of the models of one shard and of their bases, as :mod:`atlas.activations.feature_files` says.
 
     Each base is loaded once, and each model's features are written as soon as they are there.
 
     :param continuations: what ``atlas.activations.continuations:sample_continuations`` wrote.
+    :param kept: models whose features are there already.
     :param shard: what is loaded (:func:`atlas.networks.shards.loaded_bases`).
     :raises AtlasError: where a feature is NaN or Inf, or a model is not one of its base.
     """
     prompts = read_probes(probes)
     rows = read_continuations(continuations, len(prompts))
-    with feature_file(features, prompts, rows) as write:
-        for base in loaded_bases(**shard):
-            probe = Probe(base.folder, prompts, base.network)
-            continued = Continuations(base.folder, prompts, rows, base.network)
 
-            def read(
-                network: Any, name: str, probe: Probe = probe, continued: Continuations = continued
-            ) -> dict[str, Array]:
-                return on_probes(network, probe, name) | {
-                    "meaning": continued.meaning(network, name)
-                }
+    def prepare(base: LoadedBase) -> Callable[[Any, str], dict[str, Array]]:
+        probe = Probe(base.folder, prompts, base.network)
+        continued = Continuations(base.folder, prompts, rows, base.network)
 
-            for name, found in base.read(read, AT_ONCE):  # the base itself first
-                write(f"models/{name}" if name else f"bases/{base.name}", found)
+        def read(network: Any, name: str) -> dict[str, Array]:
+            return on_probes(network, probe, name) | {"meaning": continued.meaning(network, name)}
+
+        return read
+
+    with kept_features(kept) as old, feature_file(features, prompts, rows) as write:
+        for group, name, found in of_each(prepare, old, kept, at_once=AT_ONCE, **shard):
+            write(f"{group}/{name}", found)
 
 
 @torch.inference_mode()

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 
-from atlas.activations.activation_files import Array, write_activations
+from atlas.activations.activation_files import Array, kept_activations, write_activations
 from atlas.activations.last_tokens import Probe
 from atlas.activations.probes import read_probes
 from atlas.digests import joint_digest, sha256_file
 from atlas.errors import AtlasError
-from atlas.files import by_folder, by_name, read_json, write_csv
+from atlas.files import by_folder, by_name, read_csv, read_json, write_csv
+from atlas.kept import NOTHING, Kept
 from atlas.networks.architectures import blank
 from atlas.networks.shards import Model, applied, base_network, read_model
 from atlas.prefetch import prefetched
@@ -60,7 +61,7 @@ class Fetched:
 def compute_fetched_shard(
     *, probes: Path, bases: list[Path], models: list[dict[str, Any]], dtypes: dict[str, str],
     base_names: dict[str, list[str]], cache: str, gone: dict[str, tuple[str, int]],
-    activations: Path, report: Path
+    activations: Path, report: Path, kept: Kept = NOTHING
 ) -> None:  # fmt: skip
     """Activations of the adapters of one shard, of which nothing else is kept, and of their bases.
 
@@ -68,23 +69,37 @@ def compute_fetched_shard(
     :param models: name, base and source (hub: repo, revision; or local) of each adapter.
     :param cache: beside which adapters stand for a moment.
     :param gone: takes path -> SHA-256 and bytes of the files that were embedded and deleted.
+    :param kept: adapters that were embedded before, and are not fetched again.
     :param report: a row per adapter: its commit, digest and size, or why it has no activations.
     :raises AtlasError: where the hub cannot be reached.
     """
     prompts = read_probes(probes)
+    kept, rows = _usable(kept)
+    found = kept_activations(kept)
+    gone |= kept.gone
+    models = kept.others(models)
     progress = Progress(len(models), "adapter")
-    found_bases: dict[str, Array] = {}
-    found: dict[str, Array] = {}
-    rows: list[dict[str, Any]] = []
+    needed = {model["base"] for model in models}
     for base, files in sorted(by_folder(bases).items()):
+        if base not in needed:
+            continue
         network = base_network(files[0].parent, dtypes[base], seq2seq=True)
         probe = Probe(files[0].parent, prompts, network)
-        found_bases[base] = probe.last_token(network, base)
-        use = partial(_embed, network, probe, found, gone)
+        found["bases"][base] = probe.last_token(network, base)
+        use = partial(_embed, network, probe, found["models"], gone)
         rows += _reported(models, files, base_names[base], Path(cache), False, progress, use)
         del network, use
-    write_activations(activations, prompts, found_bases, found)
+    write_activations(activations, prompts, **found)
     write_csv(report, REPORT_COLUMNS, sorted(rows, key=lambda row: row["model"]))
+
+
+def _usable(kept: Kept) -> tuple[Kept, list[dict[str, Any]]]:
+    """Those of the adapters that could be embedded, and their rows of the report."""
+    if not kept.models:
+        return kept, []
+    rows = [row for row in read_csv(kept.files["report"]) if row["model"] in kept.models]
+    kept = kept.without({row["model"] for row in rows if row["reason"]})
+    return kept, [row for row in rows if row["model"] in kept.models]
 
 
 def _embed(

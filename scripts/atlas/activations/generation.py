@@ -1,6 +1,6 @@
 """What models write to the probes, shard by shard, and greedy decoding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from itertools import product
 from pathlib import Path
@@ -10,7 +10,8 @@ import torch
 
 from atlas.activations.near_ties import NearTies, RoundingError
 from atlas.activations.probes import read_probes
-from atlas.files import write_jsonl
+from atlas.files import read_jsonl, write_jsonl
+from atlas.kept import NOTHING, Kept
 from atlas.networks.architectures import is_routed
 from atlas.networks.shards import Group, loaded_bases
 from atlas.networks.tokens import Tokens, batches, padded, padding_is_exact
@@ -20,7 +21,15 @@ from atlas.progress import say
 ROWS = 80  # texts written at a time: their keys and values stay well below the size of a base
 
 
-def generate_shard(*, probes: Path, new_tokens: int, sentences: Path, **shard: Any) -> None:
+def generate_shard(
+    *,
+    probes: Path,
+    new_tokens: int,
+    sentences: Path,
+    kept: Kept = NOTHING,
+    models: Sequence[dict[str, Any]],
+    **shard: Any,
+) -> None:
     """What each model of a shard writes to each probe: greedy, at most `new_tokens` tokens.
 
     Plain adapters write together, all other models one after another; no text hangs on the other
@@ -28,11 +37,14 @@ def generate_shard(*, probes: Path, new_tokens: int, sentences: Path, **shard: A
 
     Rows: model, probe (its number, from 0), text.
 
-    :param shard: what is loaded (:func:`atlas.networks.shards.loaded_bases`).
+    :param kept: models whose texts are there already.
+    :param models, shard: what is loaded (:func:`atlas.networks.shards.loaded_bases`).
     """
     prompts = read_probes(probes)
-    rows = []
-    for base in loaded_bases(**shard, seq2seq=True, whole=True):
+    rows: list[dict[str, Any]] = []
+    if kept.models:
+        rows += (r for r in read_jsonl(kept.files["sentences"]) if r["model"] in kept.models)
+    for base in loaded_bases(models=kept.others(models), **shard, seq2seq=True, whole=True):
         tokens = Tokens(base.folder)
         ids = [tokens.prompt(prompt) for prompt in prompts]
         # Each step reads all weights of the base, whatever the number of rows.

@@ -6,18 +6,19 @@ probe in its encoder; its activation is that of its decoder at the first token (
 published work does not say).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from atlas.activations.activation_files import Array, write_activations
+from atlas.activations.activation_files import Array, kept_activations, write_activations
 from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
+from atlas.kept import NOTHING, Kept
 from atlas.networks.architectures import device_of
-from atlas.networks.shards import loaded_bases
+from atlas.networks.shards import LoadedBase, of_each
 from atlas.networks.tokens import Tokens, batches, padded, padding_is_exact
 from atlas.networks.virtual_tokens import is_wrapped, virtual_tokens
 
@@ -78,19 +79,22 @@ def _last_hidden_state(network: Any, tokens: torch.Tensor, ends: torch.Tensor) -
     return hidden[torch.arange(len(ends), device=hidden.device), ends]
 
 
-def compute_shard(*, probes: Path, activations: Path, **shard: Any) -> None:
+def compute_shard(*, probes: Path, activations: Path, kept: Kept = NOTHING, **shard: Any) -> None:
     """Activations of the models of one shard and of their bases; each base is loaded once.
 
+    :param kept: models whose activations are there already.
     :param shard: what is loaded (:func:`atlas.networks.shards.loaded_bases`).
     """
     prompts = read_probes(probes)
-    found_bases: dict[str, Array] = {}
-    found: dict[str, Array] = {}
-    for base in loaded_bases(**shard, seq2seq=True):
-        probe = Probe(base.folder, prompts, base.network)
-        for name, array in base.read(probe.last_token):
-            if name is None:
-                found_bases[base.name] = array
-            else:
-                found[name] = array
-    write_activations(activations, prompts, found_bases, found)
+
+    def prepare(base: LoadedBase) -> Callable[[Any, str], Array]:
+        return Probe(base.folder, prompts, base.network).last_token
+
+    found = kept_activations(kept)
+
+    def read(group: str, name: str) -> Array:
+        return found[group][name]
+
+    for group, name, array in of_each(prepare, read, kept, **shard, seq2seq=True):
+        found[group][name] = array
+    write_activations(activations, prompts, **found)

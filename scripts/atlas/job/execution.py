@@ -9,12 +9,13 @@ import json
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError
 from atlas.files import STAGE_MARK, sync
-from atlas.job import attempts, batch_system, digest_cache, statements
+from atlas.job import attempts, batch_system, digest_cache, earlier, statements
 from atlas.job.attempts import slug
 from atlas.job.closures import Library, Store
 from atlas.job.environment import NETWORK, WORK
@@ -65,9 +66,14 @@ class Execution:
         function = getattr(importlib.import_module(module), name)
         wanted = inspect.signature(function).parameters
         scratch = self._scratch_folder(inputs) if "scratch" in wanted else None
+        arguments, reused = self._arguments(stage), None
+        if "kept" in wanted:
+            planned = self._planned(code, inputs)
+            kept, reused = earlier.kept(planned, self.records, self.cache.sha256)
+            arguments["kept"] = kept
         try:
             offered = {"scratch": scratch, "digests": self.cache, "gone": self.gone}
-            function(**self._arguments(stage), **{k: offered[k] for k in offered if k in wanted})
+            function(**arguments, **{k: offered[k] for k in offered if k in wanted})
             worked = time.perf_counter()
             self._refuse_changes(inputs)
             written = self._digests(stage)
@@ -75,6 +81,8 @@ class Execution:
             host |= {"threads": self.snakemake.threads, "attempt": attempt, "exit": 0}
             if batch:
                 host["batch_system"] = batch
+            if reused and kept.models:
+                host["kept"] = {"models": sorted(kept.models), "statement": reused.digest}
             made = self._statement(code, inputs, written, stage, started, host)
             replaced = self._replaced(written)
             kept = [path for path in made.outputs if path in written or not Path(path).exists()]
@@ -114,6 +122,19 @@ class Execution:
             arguments[name] = staged if isinstance(value, list) else staged[0]
         return arguments
 
+    def _planned(self, code: dict[str, Any], inputs: dict[str, str]) -> Statement:
+        """What can be attested before the work is done."""
+        return Statement(
+            rule=self.snakemake.rule,
+            wildcards={name: str(value) for name, value in self.snakemake.wildcards.items()},
+            params=self.params,
+            code=code,
+            outputs=dict.fromkeys(self.output_names, ""),
+            inputs=inputs,
+            output_names=self.output_names,
+            input_names=self.input_names,
+        )
+
     def _statement(
         self, code: dict[str, Any], inputs: dict[str, str], written: dict[str, str],
         stage: dict[str, Path], started: str, execution: dict[str, Any],
@@ -122,15 +143,10 @@ class Execution:
         passing = self.params.get(TEMPORARY, ())
         sizes = {path: stage[path].stat().st_size for path, name in self.output_names.items()
                  if name in passing}  # fmt: skip
-        return Statement(
-            rule=self.snakemake.rule,
-            wildcards={name: str(value) for name, value in self.snakemake.wildcards.items()},
-            params=self.params,
-            code=code,
+        return replace(
+            self._planned(code, inputs),
             outputs=written | {path: digest for path, (digest, _) in self.gone.items()},
-            inputs=inputs,
             output_names=self.output_names | dict.fromkeys(self.gone, "gone"),
-            input_names=self.input_names,
             temporary=sizes | {path: size for path, (_, size) in self.gone.items()},
             packages=statements.distributions(),
             execution=execution,

@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -80,7 +80,7 @@ class Layers:
                 except (RuntimeError, NotImplementedError) as error:
                     if "meta" not in str(error):
                         raise
-                    raise _needs_memory(model) from error
+                    _refuse(model)
                 return
         del model
         yield network
@@ -110,7 +110,7 @@ class Layers:
         """
         computing, network = peft_unread(self._blank, adapter)
         if computing is None:
-            raise _needs_memory(adapter)
+            _refuse(adapter)
         self._reading(network, of=adapter)
         for tensor in itertools.chain(computing.parameters(), computing.buffers()):
             if not tensor.is_meta:
@@ -173,7 +173,7 @@ class Layers:
                 if own in self.stored and tensor.shape == self._own(own).shape:
                     found.append((part, leaf, own))
                 elif of is not None:
-                    raise _needs_memory(of)
+                    _refuse(of)
         return found
 
     def _put_outside(self, module: Any, path: str, of: PeftAdapter | None) -> None:
@@ -353,8 +353,8 @@ def _compute_buffers(network: Any, stored: StoredWeights, device: torch.device) 
         network.initialize_weights()
 
 
-def _needs_memory(adapter: PeftAdapter) -> AtlasError:
-    return AtlasError(
+def _refuse(adapter: PeftAdapter) -> NoReturn:
+    raise AtlasError(
         f"{adapter.name}: its {adapter.method} adapter computes with more of the base than one layer; "
         "embed it where the base fits into memory (stream: never), or leave this model out."
     )

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from atlas import device as devices
 from atlas import memory
 from atlas.files import by_folder, read_json
+from atlas.kept import Kept
 from atlas.networks.architectures import blank, refuse_seq2seq
 from atlas.networks.by_layer import Layers, layers_of
 from atlas.networks.full_models import FullModel, check_full, full_applied
@@ -278,6 +279,32 @@ def _together(
         yield waiting
 
 
+def of_each(
+    prepare: Callable[[LoadedBase], Callable[[Any, str], Found]], read: Callable[[str, str], Found],
+    kept: Kept, models: Sequence[dict[str, Any]], *, at_once: int = AT_ONCE, **shard: Any,
+) -> Iterator[tuple[str, str, Found]]:  # fmt: skip
+    """What is computed with each base ("bases", name), and then with its models ("models", name), sorted.
+
+    :param prepare: gives what computes (:meth:`LoadedBase.read`). :param read: what was computed before,
+        by group and name. :param kept: models that need not be computed; a base is loaded where there are
+        others. :param models, shard: of :func:`loaded_bases`.
+    """
+    others = kept.others(models)
+    loading = loaded_bases(models=others, **shard)
+    for base in sorted({model["base"] for model in models}):
+        names = sorted(model["name"] for model in models if model["base"] == base)
+        if base not in {model["base"] for model in others}:
+            yield "bases", base, read("bases", base)
+            yield from (("models", name, read("models", name)) for name in names)
+            continue
+        loaded = next(loading)
+        computed = loaded.read(prepare(loaded), at_once)
+        yield "bases", base, next(computed)[1]
+        for name in names:
+            yield "models", name, read("models", name) if name in kept.models else next(computed)[1]
+        del loaded, computed
+
+
 def loaded_bases(
     *, bases: Sequence[Path], weights: Sequence[Path], models: Sequence[dict[str, Any]],
     dtypes: dict[str, str], base_names: dict[str, list[str]], seq2seq: bool = False,
@@ -286,14 +313,14 @@ def loaded_bases(
     """The bases of a shard, one in memory at a time.
 
     :param bases: files of all bases. :param weights: files of all models.
-    :param models: name and base of each model, in any order.
+    :param models: name and base of each model, in any order; a base without models is not loaded.
     :param dtypes: base -> precision. :param base_names: base -> names that adapters may record.
     :param seq2seq: whether sequence-to-sequence bases may be among them.
     :param whole: whether they have to be in memory, and cannot be read layer by layer.
     """
     base_files, model_files = by_folder(bases), by_folder(weights)
     progress = Progress(len(models), "model")
-    for base in sorted(base_files):
+    for base in sorted({model["base"] for model in models}):
         folder = base_files[base][0].parent
         files = {m["name"]: model_files[m["name"]] for m in models if m["base"] == base}
         if whole:

@@ -73,7 +73,7 @@ def make_world(folder, tiny_base, mixed_pool):
     return found
 
 
-def compute(world, path, models=None, pool=None, bases=None, dtype="float32"):
+def compute(world, path, models=None, pool=None, bases=None, dtype="float32", **more):
     pool = pool or world.pool
     models = world.models if models is None else models
     bases = bases or world.bases
@@ -82,7 +82,7 @@ def compute(world, path, models=None, pool=None, bases=None, dtype="float32"):
         weights=[f for m in models for f in pool[m["name"]]],
         models=[{"name": m["name"], "base": m["base"]} for m in models],
         dtypes={f.parent.name: dtype for f in bases},
-        base_names={f.parent.name: [f.parent.name] for f in bases}, features=path,
+        base_names={f.parent.name: [f.parent.name] for f in bases}, features=path, **more,
     )  # fmt: skip
     return path
 

@@ -12,12 +12,13 @@ from atlas.activations.last_tokens import compute_shard
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
 from atlas.files import read_csv
+from atlas.kept import NOTHING
 from atlas.sources import hub
 from atlas.sources.fetched_models import fetch_adapters
 from unit.conftest import make_base, make_lora, read_activations
 
 
-def run(folder, probes, base, sources):
+def run(folder, probes, base, sources, kept=NOTHING):
     """Report, what is gone, and the file of activations."""
     folder.mkdir()
     gone = {}
@@ -27,7 +28,7 @@ def run(folder, probes, base, sources):
             for name, place in sources.items()
         ],
         dtypes={"tiny": "float32"}, base_names={"tiny": ["tiny"]}, cache=str(folder / "cache"),
-        gone=gone, activations=folder / "a.h5", report=folder / "r.csv",
+        gone=gone, activations=folder / "a.h5", report=folder / "r.csv", kept=kept,
     )  # fmt: skip
     assert list((folder / "cache").iterdir()) == []
     return {row["model"]: row for row in read_csv(folder / "r.csv")}, gone, folder / "a.h5"

@@ -12,11 +12,11 @@ from unit.conftest import load
 NEW_TOKENS = 8
 
 
-def generate(path, probes, tiny_base, pool, names=None):
+def generate(path, probes, tiny_base, pool, names=None, **more):
     generate_shard(
         probes=probes, bases=tiny_base, weights=[f for files in pool.values() for f in files],
         models=[{"name": n, "base": "tiny"} for n in names or pool], dtypes={"tiny": "float32"},
-        base_names={"tiny": ["tiny"]}, new_tokens=NEW_TOKENS, sentences=path,
+        base_names={"tiny": ["tiny"]}, new_tokens=NEW_TOKENS, sentences=path, **more,
     )  # fmt: skip
     return path
 

@@ -17,13 +17,13 @@ from atlas.networks.tokens import batches
 from unit.conftest import load, make_base, make_lora, read_activations
 
 
-def shard(path, probes, bases, pool, order=None, base_of=None):
+def shard(path, probes, bases, pool, order=None, base_of=None, **more):
     names = list(order or pool)
     compute_shard(
         probes=probes, bases=bases, weights=[f for n in names for f in pool[n]],
         models=[{"name": n, "base": (base_of or {}).get(n, "tiny")} for n in names],
         dtypes={f.parent.name: "float32" for f in bases},
-        base_names={f.parent.name: [f.parent.name] for f in bases}, activations=path,
+        base_names={f.parent.name: [f.parent.name] for f in bases}, activations=path, **more,
     )  # fmt: skip
     return path
 

@@ -61,4 +61,4 @@ def test_every_rule_asks_for_what_grows_and_says_whether_it_uses_a_gpu():
     for name, block in blocks.items():
         asked = said(block, "resources")
         if not re.fullmatch(r"\*\*small\(\d+\),", asked):
-            assert re.fullmatch(r"\*\*on_[cg]pu\(memory\(.+\), minutes\(.+\)\),", asked), name
+            assert re.fullmatch(r"\*\*on_[cg]pu\(\s*memory\(.+\), minutes\(.+\)\s*\),", asked), name

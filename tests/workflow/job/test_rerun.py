@@ -4,6 +4,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -88,9 +89,29 @@ def test_a_learning_rate_runs_its_models_again(copy):
     assert planned(copy, MAIN) == trained | AFTER_MODELS
 
 
-def attention_of(folder: Path, file: str) -> str:
+def execution_of(folder: Path, file: str) -> dict[str, Any]:
     statement = json.loads((folder / f"results/provenance/attestations/{file}.json").read_text())
-    return statement["predicate"]["runDetails"]["delta_atlas_execution"]["attention"]
+    return statement["predicate"]["runDetails"]["delta_atlas_execution"]
+
+
+def attention_of(folder: Path, file: str) -> str:
+    return execution_of(folder, file)["attention"]
+
+
+def test_a_model_that_leaves_or_comes_leaves_the_others_as_they_are(copy):
+    shards = [f"pools/micro/shards/0000{end}" for end in (".h5", ".sentences.jsonl")]
+    targets = [f"results/{shard}" for shard in shards]
+    before = [(copy / target).read_bytes() for target in targets]
+    names = {f"micro-{d}-{s}" for d in ("alpha", "beta") for s in ("first", "second")}
+    for excluded, kept in (["micro-beta-first"], "micro-beta-first"), ([], "micro-beta-first"):
+        config = micro_config()
+        config["pools"]["micro"]["excluded"] = excluded
+        write_config(copy, config)
+        snakemake(copy, *targets, "--cores", "1", "--resources", "gpu=1")
+        for shard in shards:
+            assert set(execution_of(copy, shard)["kept"]["models"]) == names - {kept}
+        now = [(copy / target).read_bytes() for target in targets]
+        assert (now == before) == (not excluded)
 
 
 def test_attention_runs_nothing_again_and_what_runs_uses_it(copy):
