@@ -111,9 +111,11 @@ def _spaces(table: Rows, beside: Beside) -> list[str]:
             first = [near for near in beside[f"{row['pool']}/neighbours.csv"]
                      if (near["space"], near["rank"]) == (row["space"], "1")]  # fmt: skip
             same = sum(near["domain"] == near["neighbour_domain"] for near in first)
-            figures = [number(float(row[key]), 3) for key in ("silhouette", "published")]
-            lines.append(f"| {space_title(row['space'])} | {int(row['dimension']):,} | {figures[0]} "
-                         f"({figures[1]}) | {same} of {len(first)} |")  # fmt: skip
+            found, published = (row[key] and number(float(row[key]), 3)
+                                for key in ("silhouette", "published"))  # fmt: skip
+            beside_it = f" ({published})" if published else ""
+            lines.append(f"| {space_title(row['space'])} | {int(row['dimension']):,} | "
+                         f"{found}{beside_it} | {same} of {len(first)} |")  # fmt: skip
     return lines
 
 
