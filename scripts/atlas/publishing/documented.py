@@ -95,7 +95,8 @@ def block(plan: Plan, table: str, how: str, results: Path) -> str:
     file = results / f"tables/{table}.csv"
     if how == "page":
         text = file.with_suffix(".md").read_text(encoding="utf-8")
-        return text.split("\n", 1)[1].strip()  # without its title
+        page = text.split("\n", 1)[1].strip()  # without its title
+        return re.sub(r"^##", "###", page, flags=re.MULTILINE)
     beside = {name: read_csv(results.parent / path) for name, path in entry.beside(table).items()}
     if how == "spaces":
         return "\n".join(_spaces(read_csv(file), beside))
