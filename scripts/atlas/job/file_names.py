@@ -32,7 +32,7 @@ def nearest(path: str, patterns: Iterable[str]) -> str | None:
         found = [_most_like(part, one) for part, one in zip(parts, wanted, strict=True)]
         score = math.prod(likeness for likeness, _ in found)
         best = max(best, (score, "/".join(name for _, name in found)))
-    return best[1] or None
+    return best[1] if best[0] else None
 
 
 def _split(pattern: str) -> list[str]:
