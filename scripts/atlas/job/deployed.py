@@ -21,6 +21,11 @@ def of_workflow(workflow: Any, folder: Path) -> Deployment:
     :raises AtlasError: where results/ would not be a folder, or another version of the workflow is there.
     """
     provider = workflow.storage_settings.default_storage_provider
+    if workflow.storage_settings.all_temp:
+        raise AtlasError(
+            "--all-temp deletes what was read, and results are kept with what they were made from; leave "
+            "the option out (keep_weights: false is for full models that may go)."
+        )
     if provider:
         raise AtlasError(
             f"--default-storage-provider {provider}: results stay in a folder, for what they attest is "

@@ -15,12 +15,14 @@ from atlas.job import deployed
 class Workflow:
     """What is asked of Snakemake's: where it puts files, what it calls rules, and its hooks."""
 
-    def __init__(self, prefix="", rules="*", only=None, provider=None, main=False):
+    def __init__(self, prefix="", rules="*", only=None, provider=None, all_temp=False, main=False):
         self.modifier = SimpleNamespace(
             modify_path=lambda path: f"{prefix}{path}", modify_rulename=lambda n: rules.replace("*", n),
             rule_whitelist=only, namespace="atlas", is_main_snakefile=lambda: main,
         )  # fmt: skip
-        self.storage_settings = SimpleNamespace(default_storage_provider=provider)
+        self.storage_settings = SimpleNamespace(
+            default_storage_provider=provider, all_temp=all_temp
+        )
         self._onstart = lambda log: said.append("nothing")
 
     def onstart(self, function):
@@ -53,6 +55,11 @@ def test_one_folder(monkeypatch, tmp_path):
 def test_a_storage_is_refused():
     with pytest.raises(AtlasError, match="--default-storage-provider fs: results stay in a folder"):
         read(provider="fs")
+
+
+def test_results_that_would_not_stay_are_refused():
+    with pytest.raises(AtlasError, match="--all-temp deletes what was read"):
+        read(all_temp=True)
 
 
 def test_another_version_is_refused(tmp_path):
