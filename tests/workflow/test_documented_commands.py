@@ -24,6 +24,7 @@ pytestmark = pytest.mark.workflow
 FOLLOWED = {
     "docs/extending.md": "tests/main/test_main_experiment.py",
     "docs/tasks.md": "tests/main/test_main_retrieval.py",
+    "docs/deployment.md": "tests/workflow/job/test_deployment.py",
 }
 # Commands of other programs, and one that writes pages: what holds them to this repository.
 OTHERS = {
@@ -42,7 +43,8 @@ OTHERS = {
     ),
     "apptainer build envs/atlas.sif envs/atlas.def": lambda: (
         (ROOT / "envs/atlas.def").is_file()
-        and 'container: "envs/atlas.sif"' in (ROOT / "Snakefile").read_text()
+        and 'container: os.path.relpath(FOLDER / "envs/atlas.sif")'
+        in (ROOT / "Snakefile").read_text()
     ),
 }
 # A line whose dry run takes a minute -> what is laid over its configuration, so that it takes seconds.

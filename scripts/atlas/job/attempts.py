@@ -52,14 +52,21 @@ def _line(value: dict[str, Any]) -> bytes:
     return (json.dumps(known, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def open_run(identity: str, configuration: dict[str, Any], configfiles: list[str]) -> None:
-    """Note what somebody typed, before the first job of a run."""
-    file = run_file(identity)
+def open_run(
+    identity: str, configuration: dict[str, Any], configfiles: list[str],
+    read: dict[str, Any] | None = None, root: Path = Path(),
+) -> None:  # fmt: skip
+    """Note what somebody typed, before the first job of a run.
+
+    :param read: the Snakefile and the working folder, from the root; the folder of the workflow; and
+        what was touched.
+    """
+    file = root / run_file(identity)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, _line({
         "run": identity, "command": ["snakemake", *sys.argv[1:]], "user": user(),
         "host": os.uname().nodename, "started": now(), "configfiles": configfiles,
-        "configuration": configuration,
+        "configuration": configuration, **(read or {}),
     }))  # fmt: skip
 
 
@@ -67,9 +74,10 @@ class Attempt:
     """One try at one job."""
 
     def __init__(
-        self, identity: str, rule: str, wildcards: dict[str, str], outputs: list[str]
-    ) -> None:
-        folder = ATTEMPTS / slug(identity)
+        self, identity: str, rule: str, wildcards: dict[str, str], outputs: list[str],
+        root: Path = Path(),
+    ) -> None:  # fmt: skip
+        folder = root / ATTEMPTS / slug(identity)
         folder.mkdir(parents=True, exist_ok=True)
         key = hashlib.sha256(json.dumps([rule, sorted(wildcards.items())]).encode()).hexdigest()
         self.content: dict[str, Any] = {
@@ -132,6 +140,12 @@ def read_attempts(root: Path = Path()) -> list[dict[str, Any]]:
     return sorted(found, key=lambda e: (str(e["started"]), e["file"]))
 
 
+def read_runs(root: Path = Path()) -> list[dict[str, Any]]:
+    """What was typed for each run below a root that can be read, the newest last."""
+    runs = filter(None, map(read_record, (root / ATTEMPTS).glob(f"*/{RUN_FILE}")))
+    return sorted(runs, key=lambda run: str(run.get("started")))
+
+
 def read_record(file: Path) -> dict[str, Any]:
     """What the file of a run or an attempt says; nothing where it cannot be read."""
     try:
@@ -154,10 +168,10 @@ def history_lines(root: Path = Path()) -> list[bytes]:
     return [_line(entry) for entry in read_attempts(root)]
 
 
-def compile_history() -> None:
+def compile_history(root: Path = Path()) -> None:
     """Write history.jsonl anew from all attempt files; call it while the folder is locked."""
-    if not ATTEMPTS.is_dir():
+    if not (root / ATTEMPTS).is_dir():
         return
     # A full disk has been reported by the job that met it; the next run compiles it anew.
     with contextlib.suppress(OSError):
-        write_whole(HISTORY, b"".join(history_lines()))
+        write_whole(root / HISTORY, b"".join(history_lines(root)))

@@ -32,10 +32,10 @@ def kept(
     earlier = _earlier(now, records, sha256)
     if earlier is None or _rest(earlier) != _rest(now):
         return Kept(), None
-    old, new = _of_models(earlier), _of_models(now)
+    old, new = _of_models(earlier, records.root), _of_models(now, records.root)
     models = {m["name"]: m["base"] for m in now.params["models"]
               if old.get(m["name"]) == new[m["name"]]}  # fmt: skip
-    files = {name: Path(path) for path, name in now.output_names.items()}
+    files = {name: records.path(path) for path, name in now.output_names.items()}
     gone = {path: (earlier.outputs[path], earlier.temporary[path])
             for path, name in earlier.output_names.items()
             if name == "gone" and Path(path).parent.name in models}  # fmt: skip
@@ -50,7 +50,8 @@ def _earlier(now: Statement, records: Records, sha256: Callable[[Path], str]) ->
             made = records.statement(path)
         except BrokenRecordError:
             return None
-        if made is None or not Path(path).is_file() or sha256(Path(path)) != made.outputs[path]:
+        file = records.path(path)
+        if made is None or not file.is_file() or sha256(file) != made.outputs[path]:
             return None
         found.add(made.digest)
     return made if len(found) == 1 else None
@@ -65,12 +66,16 @@ def _rest(made: Statement) -> Any:
                    if not made.execution else made.execution.get("device")])  # fmt: skip
 
 
-def _of_models(made: Statement) -> dict[str, Any]:
-    """Of each model, all that it is computed from."""
+def _of_models(made: Statement, root: Path) -> dict[str, Any]:
+    """Of each model, all that it is computed from.
+
+    :param root: from which the statement names files.
+    """
     files: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for path, name in made.input_names.items():
-        folder = str(Path(path).parent) if name == LOCAL else Path(path).parent.name
-        files[name, folder][path] = made.inputs[path]
+        folder = Path(path).parent
+        place = os.path.normpath(root / folder) if name == LOCAL else folder.name
+        files[name, place][path] = made.inputs[path]
 
     def told(model: Mapping[str, Any]) -> Iterable[Any]:
         base = model["base"]
@@ -78,7 +83,7 @@ def _of_models(made: Statement) -> dict[str, Any]:
         yield from (made.params.get(param, {}).get(base) for param in OF_BASES)
         yield from (files[BASES, base], files[WEIGHTS, model["name"]])
         if folder := (model.get("source") or {}).get("local"):
-            yield files[LOCAL, os.path.normpath(Path(folder).expanduser())]
+            yield files[LOCAL, os.path.abspath(Path(folder).expanduser())]
 
     return {model["name"]: _plain(list(told(model))) for model in made.params["models"]}
 

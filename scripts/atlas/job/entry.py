@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from atlas import progress
+from atlas import deployment, progress
+from atlas.deployment import Deployment
 from atlas.errors import AtlasError
 from atlas.files import STAGE_MARK
 from atlas.job import attempts, deathwatch, digest_cache, forked, gpu_share, usage
@@ -44,8 +45,10 @@ def run(snakemake: Any) -> None:
     attempt = None
     with _terminal_to_log(log, label):
         try:
-            outputs = [str(output) for output in snakemake.output]
-            attempt = Attempt(identity, snakemake.rule, wildcards, outputs)
+            place = deployment.of_job(snakemake.config)
+            outputs = [place.file_name(str(output)) for output in snakemake.output]
+            rule = place.rule_name(snakemake.rule)
+            attempt = Attempt(identity, rule, wildcards, outputs, Path(place.root))
             done = Execution(snakemake, identity).run(attempt.reference)
             attempt.close("finished", **done)
             usage.tell()
@@ -104,22 +107,33 @@ def _terminal_to_log(log: Path, label: str) -> Iterator[None]:
             os.dup2(terminal, 2)
 
 
-def start(configuration: dict[str, Any], configfiles: list[str]) -> None:
-    """Before the first job of a run, with the working folder locked."""
-    sweep()
+def start(
+    place: Deployment, read: dict[str, str], configuration: dict[str, Any], configfiles: list[Path]
+) -> None:
+    """Before the first job of a run, with the working folder locked.
+
+    :param read: the Snakefile that Snakemake was given, and the folder of the workflow.
+    """
+    root = Path(place.root)
+    sweep(root / RESULTS)
     here = Path.cwd()
-    files = [Path(file).absolute() for file in configfiles]
-    names = [str(f.relative_to(here) if f.is_relative_to(here) else f) for f in files]
+
+    def name(file: Path) -> str:
+        path = file.absolute()
+        inside = path.is_relative_to(here)
+        return place.file_name(str(path.relative_to(here) if inside else path))
+
     identity = deathwatch.announce()
-    attempts.open_run(identity, configuration, names)
-    attempts.compile_history()
+    read |= {"snakefile": name(Path(read["snakefile"])), "folder": os.path.relpath(here, root)}
+    attempts.open_run(identity, configuration, list(map(name, configfiles)), read, root)
+    attempts.compile_history(root)
     digest_cache.reach_snakemake(digest_cache.of_run(identity))
 
 
-def finish() -> None:
+def finish(place: Deployment) -> None:
     """After the last job of a run, however it ended."""
     forked.stop()
-    attempts.compile_history()
+    attempts.compile_history(Path(place.root))
 
 
 def sweep(results: Path = Path(RESULTS)) -> int:

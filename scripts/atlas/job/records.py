@@ -5,13 +5,16 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 from atlas.errors import AtlasError
-from atlas.files import STAGE_MARK
+from atlas.files import STAGE_MARK, WORKFLOW_FOLDER
 from atlas.job import statements
+from atlas.job.attempts import read_runs
 from atlas.job.statements import ATTESTATIONS, PROVENANCE, RESULTS, STATEMENTS, Statement
 
+WORKFLOW_PARTS = ("resources/", "notebooks/")  # files of the workflow that jobs read
 CRATES = f"{RESULTS}/crates"
 CRATE_FILE = "ro-crate-metadata.json"
 SEAL = "manifest-sha256.txt"  # of a crate: digest and path of every file, as in a BagIt folder
@@ -32,8 +35,23 @@ class Records:
         self._known: dict[Path, Statement] = {}
         self._makers: dict[tuple[str, str], Statement] | None = None
 
+    @cached_property
+    def workflow(self) -> Path | None:
+        """The folder of the workflow that made the results, where it is known: the root, or this one."""
+        if (self.root / "scripts" / "atlas").is_dir():
+            return self.root
+        here = str(WORKFLOW_FOLDER)
+        return (
+            WORKFLOW_FOLDER
+            if any(run.get("workflow") == here for run in read_runs(self.root))
+            else None
+        )
+
     def path(self, name: str) -> Path:
         """Where an artefact or a source stands (names in statements are relative to the root)."""
+        own = self.workflow if name.startswith(WORKFLOW_PARTS) else None
+        if own and (own / name).is_file():
+            return own / name
         return self.root / Path(name).expanduser()
 
     def mirror(self, name: str) -> Path:

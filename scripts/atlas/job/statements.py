@@ -148,18 +148,19 @@ def parse(stored: Mapping[str, Any], digest: str) -> Statement:
     )  # fmt: skip
 
 
-def store(made: Statement, outputs: Iterable[str]) -> str:
+def store(made: Statement, outputs: Iterable[str], root: Path = Path()) -> str:
     """Write a statement under its own digest, and point the mirror tree to it for some outputs.
 
+    :param root: the folder that holds results/.
     :returns: the statement's SHA-256.
     """
     data = json.dumps(content(made), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     digest = hashlib.sha256(data.encode()).hexdigest()
-    target = Path(place_of(digest))
+    target = root / place_of(digest)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(target, data.encode())
     for output in outputs:
-        link = Path(pointer_to(output))
+        link = root / pointer_to(output)
         link.parent.mkdir(parents=True, exist_ok=True)
         scratch = link.with_name(f".{link.name}.{os.getpid()}.tmp")
         scratch.unlink(missing_ok=True)

@@ -75,10 +75,13 @@ def _branch(tree: Tree, graph: Graph, node: str, records: Records, seen: set[str
 def show_explanation(out: Console, found: Explanation) -> None:
     """Why a file would be, or was, rebuilt."""
     file, up = f"[bold]{escape(found.file)}[/]", "is up to date; it was made"
-    if not (found.again or found.previous):
+    if not (found.again or found.previous or found.otherwise):
         out.print(f"{file} {up} once, at {found.made}.")
         return
     why = "would be made again" if found.again else f"{up} again at {found.made}"
+    if found.otherwise:
+        why = (f"counts as up to date (as after --touch), and was made otherwise at {found.made}; "
+               "--forcerun of these rules makes it again")  # fmt: skip
     out.print(f"{file} {why}, because")
     _causes(out, found.causes)
     if found.again:

@@ -20,7 +20,7 @@ from atlas.job.statements import is_artefact
 from atlas.lineage import _terminal as terminal
 from atlas.lineage import diff as differences
 from atlas.lineage import trace as tracing
-from atlas.lineage.explain import explain, last_configfiles
+from atlas.lineage.explain import explain
 from atlas.lineage.faults import Verification
 from atlas.lineage.file_digests import FileDigests
 from atlas.lineage.signature import check_signature, sign
@@ -173,10 +173,9 @@ def _trace(options: argparse.Namespace) -> Answer:
 
 def _explain(options: argparse.Namespace) -> Answer:
     records = open_records(options.root)
-    files = options.configfile
-    files = [os.path.abspath(f) for f in files] if files else last_configfiles(records.root)  # noqa: PTH100
+    files = [os.path.abspath(f) for f in options.configfile or ()]  # noqa: PTH100
     found = explain(records, _name(records, options.file), files)
-    status = BROKEN if found.again else WHOLE
+    status = BROKEN if found.again or found.otherwise else WHOLE
     return status, lambda: asdict(found), lambda out: terminal.show_explanation(out, found)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from atlas.errors import AtlasError
 from atlas.files import read_json
-from atlas.job.attempts import ATTEMPTS, HISTORY, history_lines
+from atlas.job.attempts import ATTEMPTS, HISTORY, history_lines, read_runs
 from atlas.job.closures import Library
 from atlas.job.records import CRATE_FILE, MANIFEST, SEAL, SIGNATURE, BrokenRecordError, Records
 from atlas.job.statements import Statement, is_artefact
@@ -29,6 +29,7 @@ def verify(
         check.inputs(statement)
         check.code(statement)
     check.rank()
+    check.touched()
     if files is None:
         check.records_themselves()
         check.crates()
@@ -53,9 +54,8 @@ class _Check:
         metadata = records.root / CRATE_FILE
         crate = crate_files(read_json(metadata)) if metadata.is_file() else []
         self.elsewhere = {file.path: file.sha256 for file in crate if not file.included}
-        self.has_code = (records.root / "scripts" / "atlas").is_dir()
-        self.library = Library(records.root / "scripts")
-        if not self.has_code:
+        self.library = Library(records.workflow / "scripts") if records.workflow else None
+        if not self.library:
             self.found.notes.append("there are no scripts beside results/: code was not compared")
 
     def add(
@@ -139,7 +139,7 @@ class _Check:
 
     def code(self, statement: Statement) -> None:
         """The modules behind a job against those at hand."""
-        if not self.has_code:
+        if not self.library:
             return
         try:
             now, _ = self.library.modules_behind(statement.code["function"])
@@ -203,6 +203,23 @@ class _Check:
         for number, line in enumerate(lines, start=1):
             if line not in known:
                 self.add("history", str(HISTORY), f"line {number} is not what {ATTEMPTS}/ says")
+
+    def touched(self) -> None:
+        """What ``snakemake --touch`` took as made, and is still what it was then."""
+        told = {n: entry for run in read_runs(self.records.root)
+                for n, entry in run.get("touched", {}).items()}  # fmt: skip
+        seen: set[str] = set()
+        for name in sorted(told.keys() & self.made_by.keys()):
+            made, entry = self.made_by[name], told[name]
+            # Other modules are told of as such.
+            otherwise = [cause for cause in entry["otherwise"] if cause[0] != "module"]
+            if made.digest == entry["statement"] and otherwise and made.digest not in seen:
+                seen.add(made.digest)
+                kind, key, before, after = otherwise[0]
+                more = f" and {len(otherwise) - 1} more" if otherwise[1:] else ""
+                self.add("touched", name,
+                         f"was made otherwise than it would be now ({kind} {key}: {before} then, "
+                         f"{after} now{more}), and --touch took it as made", job=made.job)  # fmt: skip
 
     def crates(self) -> None:
         """Crates below results/: their files, and their own records."""

@@ -12,7 +12,7 @@ from atlas.configuration.config import Config
 from atlas.configuration.models import ModelSource
 from atlas.configuration.sources import HubSource
 from atlas.errors import AtlasError
-from atlas.grammar import NAME_PATTERN
+from atlas.grammar import NAME_PATTERN, NAMES
 from atlas.plan.resolved import PlannedModel, model_seed
 from atlas.references import known
 
@@ -47,10 +47,7 @@ def read_sheet(config: Config, path: str, root: Path) -> dict[str, PlannedModel]
             for column in ("model", "domain"):
                 value = name if column == "model" else values[column]
                 if not re.match(NAME_PATTERN, value):
-                    raise AtlasError(
-                        f"{where}: {value!r} is not a name; names are made of letters, digits "
-                        "and . _ + -"
-                    )
+                    raise AtlasError(f"{where}: {value!r} is not a name; {NAMES}")
             if name in found:
                 raise AtlasError(f"{where}: the model {name!r} stands in the sheet twice.")
             known(values["base"], config.bases, where, "base")

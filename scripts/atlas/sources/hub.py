@@ -6,11 +6,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from atlas.deployment import results_root
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
 from atlas.files import PICKLES, json_bytes, read_json, write_whole
 
-REVISIONS = Path("results/provenance/revisions")
+REVISIONS = Path("results/provenance/revisions")  # from the folder that holds results/
 
 
 class MissingFileError(AtlasError):
@@ -36,7 +37,8 @@ def resolve(repo: str, revision: str, kind: str = "model") -> str:
 
     if re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision
-    record = REVISIONS / f"{kind}--{repo.replace('/', '--')}@{revision.replace('/', '--')}.json"
+    name = f"{kind}--{repo.replace('/', '--')}@{revision.replace('/', '--')}.json"
+    record = results_root() / REVISIONS / name
     known = read_json(record)["commit"] if record.is_file() else None
     try:
         found = HfApi().repo_info(repo, revision=revision, repo_type=kind).sha
