@@ -5,7 +5,6 @@ their place until the job replaces them.
 """
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -74,7 +73,7 @@ def _of_models(made: Statement, root: Path) -> dict[str, Any]:
     files: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for path, name in made.input_names.items():
         folder = Path(path).parent
-        place = os.path.normpath(root / folder) if name == LOCAL else folder.name
+        place = str((root / folder.expanduser()).resolve()) if name == LOCAL else folder.name
         files[name, place][path] = made.inputs[path]
 
     def told(model: Mapping[str, Any]) -> Iterable[Any]:
@@ -83,7 +82,7 @@ def _of_models(made: Statement, root: Path) -> dict[str, Any]:
         yield from (made.params.get(param, {}).get(base) for param in OF_BASES)
         yield from (files[BASES, base], files[WEIGHTS, model["name"]])
         if folder := (model.get("source") or {}).get("local"):
-            yield files[LOCAL, os.path.abspath(Path(folder).expanduser())]
+            yield files[LOCAL, str(Path(folder).expanduser().resolve())]
 
     return {model["name"]: _plain(list(told(model))) for model in made.params["models"]}
 
