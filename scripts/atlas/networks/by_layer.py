@@ -244,6 +244,8 @@ class Layers:
             self._held = ("", {})
             self._read(names, keys.__getitem__)
             self._held = (path, {name: self._room[key] for name, key in keys.items()})
+            paths = list(self._named)
+            self.stored.will_read(self._named[paths[(paths.index(path) + 1) % len(paths)]])
         return self._held[1]
 
     def _release(self) -> None:

@@ -138,6 +138,13 @@ class StoredWeights:
                     made_of = {id(made): self._converted(stream, made)}
                 room(name).copy_(made_of[id(made)][self.stored_name(name)])
 
+    def will_read(self, names: Collection[str]) -> None:
+        """Tensors that are read next: the disk has time for them until then."""
+        with WeightStream(self._files, self.folder.name) as stream:
+            for name in names:
+                for stored, _ in self._made[self.stored_name(name)].stored:
+                    stream.will_read(stored)
+
     def _fill(self, stream: WeightStream, stored: str, target: torch.Tensor) -> None:
         shape = stream.tensors[stored].shape
         rows = target.view(-1, stream.tensors[stored].columns)

@@ -175,6 +175,15 @@ class WeightStream:
             done += count
         return block
 
+    def will_read(self, name: str) -> None:
+        """Let the system fetch a tensor from the disk meanwhile, where it can."""
+        tensor = self.tensors[name]
+        size = math.prod(tensor.shape) * tensor.dtype.itemsize
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(
+                self._descriptors[tensor.file], tensor.offset, size, os.POSIX_FADV_WILLNEED
+            )
+
     def rows(self, name: str, first: int, after: int, key: str = "") -> torch.Tensor:
         """Rows of a tensor seen as a matrix, (rows, columns), as they are stored."""
         columns = self.tensors[name].columns
