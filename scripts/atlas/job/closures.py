@@ -20,7 +20,7 @@ STORES = Path(".snakemake/atlas/modules")
 # configuration wherever they stand: it is attested, and a change in it rebuilds nothing.
 LIBRARY = "atlas"
 OUTSIDE = ("configuration", "plan", "job", "lineage",
-           "errors", "grammar", "printable", "progress", "references")  # fmt: skip
+           "errors", "grammar", "printable", "progress", "redaction", "references")  # fmt: skip
 ENTRY = "entry"
 
 # Import name -> distribution, where the two differ.

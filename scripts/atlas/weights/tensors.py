@@ -24,6 +24,7 @@ NAMES = {
     torch.uint8: "U8", torch.bool: "BOOL",
 }  # fmt: skip
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+PLACES = re.compile(r"_indices(\.|$)")
 BESIDE = re.compile(r"[\w+-][\w.+-]*\.safetensors")
 MOST_TENSORS, LONGEST_NAME = 150_000, 500  # the largest mixtures of experts have 100,000 or so
 
@@ -226,7 +227,7 @@ def check_stored(tensors: Mapping[str, torch.Tensor], where: str, *, adapter: bo
                 "save, or gather the checkpoint with zero_to_fp32.py."
             )
         # Of a few kinds of adapters, small numbers say where something stands.
-        if name.endswith("_indices") and tensor.dtype in INTEGERS:
+        if PLACES.search(name) and tensor.dtype in INTEGERS:
             continue
         dtype = str(tensor.dtype).removeprefix("torch.")
         if tensor.dtype.itemsize == 1 and tensor.dtype != torch.bool:
