@@ -23,7 +23,7 @@ def parse_json(data: str | bytes, most: int = MOST_BYTES) -> Any:
         raise ValueError(f"it is larger than {most >> 20} MiB")
     text = data if isinstance(data, str) else data.decode("utf-8")
     try:
-        found = json.loads(text, parse_int=_whole, parse_float=_real, parse_constant=_not_a_number)
+        found = DECODER.decode(text)
     except RecursionError:
         raise _too_deep() from None
     _check_depth(text, found)
@@ -46,6 +46,9 @@ def _real(digits: str) -> float:
 
 def _not_a_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
+
+
+DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_real, parse_constant=_not_a_number)
 
 
 def _too_deep() -> ValueError:

@@ -24,7 +24,7 @@ NAMES = {
     torch.uint8: "U8", torch.bool: "BOOL",
 }  # fmt: skip
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-PLACES = re.compile(r"_indices(\.|$)")
+PLACES = re.compile(r"_(indices|size)(\.|$)")
 BESIDE = re.compile(r"[\w+-][\w.+-]*\.safetensors")
 MOST_TENSORS, LONGEST_NAME = 150_000, 500  # the largest mixtures of experts have 100,000 or so
 
@@ -226,7 +226,7 @@ def check_stored(tensors: Mapping[str, torch.Tensor], where: str, *, adapter: bo
                 "on several GPUs (ZeRO-3); save it again with stage3_gather_16bit_weights_on_model_"
                 "save, or gather the checkpoint with zero_to_fp32.py."
             )
-        # Of a few kinds of adapters, small numbers say where something stands.
+        # Of a few kinds of adapters, small numbers say where something stands, or how large it is.
         if PLACES.search(name) and tensor.dtype in INTEGERS:
             continue
         dtype = str(tensor.dtype).removeprefix("torch.")

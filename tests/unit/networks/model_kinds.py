@@ -215,7 +215,7 @@ REFUSED = {
     "full, an unknown type": full(settings=setting(model_type="magic"), refused="cannot load it.*magic"),
     "full, remote code": full(
         settings=setting(model_type="own", auto_map={"AutoConfig": "configuration_own.Own"}),
-        refused="custom code",
+        refused="names code of its own",
     ),
     "full, settings of another kind": full(
         settings=setting(num_attention_heads="4"), refused="num_attention_heads.*mend its config.json"
