@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 MOST_BYTES = 1 << 28  # a tokenizer.json has up to 40 MB
 MOST_DEPTH = 100
 MOST_DIGITS = 300  # a larger number is no float
+TOO_DEEP = f"it is nested more than {MOST_DEPTH} deep"
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -25,7 +26,7 @@ def parse_json(data: str | bytes, most: int = MOST_BYTES) -> Any:
     try:
         found = DECODER.decode(text)
     except RecursionError:
-        raise _too_deep() from None
+        raise ValueError(TOO_DEEP) from None
     _check_depth(text, found)
     if SURROGATE.search(text):
         _check_texts(found)
@@ -51,10 +52,6 @@ def _not_a_number(name: str) -> NoReturn:
 DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_real, parse_constant=_not_a_number)
 
 
-def _too_deep() -> ValueError:
-    return ValueError(f"it is nested more than {MOST_DEPTH} deep")
-
-
 def _check_depth(text: str, found: Any) -> None:
     """Refuse what later readers, which call themselves, could not walk through.
 
@@ -67,7 +64,7 @@ def _check_depth(text: str, found: Any) -> None:
         level = [inner for value in level for inner in _inside(value)]
         if not level:
             return
-    raise _too_deep()
+    raise ValueError(TOO_DEEP)
 
 
 def _inside(value: Any) -> list[Any]:

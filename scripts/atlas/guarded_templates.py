@@ -28,7 +28,7 @@ def compiled(source: str, where: str) -> Template:
 
     :raises AtlasError: where it is none, or takes more than it may.
     """
-    with limited(f"{where} is not valid"):
+    with limited(where):
         return _Environment().from_string(source)
 
 
@@ -37,7 +37,7 @@ def rendered(template: Template, values: Mapping[str, Any], where: str) -> str:
 
     :raises AtlasError: where an expression in it fails, or takes more than it may.
     """
-    with limited(f"{where} fails"):
+    with limited(where):
         text = template.render(**values)
     if len(text) > MOST:
         raise AtlasError(f"{where} makes a text of {len(text):,} characters.")
@@ -45,13 +45,14 @@ def rendered(template: Template, values: Mapping[str, Any], where: str) -> str:
 
 
 @contextlib.contextmanager
-def limited(what: str) -> Iterator[None]:
+def limited(where: str) -> Iterator[None]:
     """Within this context, a template is compiled or rendered, whatever it may do.
 
-    :raises AtlasError: beginning with `what`, where it fails, or takes more than it may.
+    :param where: the template, in words.
+    :raises AtlasError: where it fails, or takes more than it may.
     """
     try:
         with bounded(SECONDS, GIGABYTES):
             yield
     except Exception as error:  # whatever an expression of somebody's may raise
-        raise AtlasError(f"{what}: {error}.") from None
+        raise AtlasError(f"{where} cannot be rendered: {error}.") from None

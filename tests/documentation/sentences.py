@@ -15,6 +15,8 @@ TOLD = {
 }  # fmt: skip
 # Errors of the programmer: a rule that does not fit its function, for instance.
 PROGRAMMERS = {"TypeError", "RuntimeError", "ModuleNotFoundError"}
+# What is wrong with a stranger's file, in words that one of the sentences quotes.
+QUOTED = {"LimitError", "OSError", "ValueError"}
 # Functions that return a sentence for another library's error.
 TELLERS = {"scripts/atlas/sources/hub.py": "explain", "scripts/atlas/job/entry.py": "_sentence",
            "scripts/atlas/publishing/push_errors.py": "_sentence",

@@ -132,7 +132,7 @@ class Tokens:
 
     @property
     def _template(self) -> str:
-        return f"{self._folder}: the chat template of its tokenizer fails"
+        return f"{self._folder}: the chat template of its tokenizer"
 
     @property
     def has_chat(self) -> bool:
