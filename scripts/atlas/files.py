@@ -1,7 +1,6 @@
 """Reading and writing the plain file formats, always whole and always the same bytes."""
 
 import csv
-import io
 import json
 import os
 import re
@@ -16,7 +15,8 @@ from atlas.guarded_json import MOST_BYTES, parse_json
 WORKFLOW_FOLDER = Path(__file__).resolve().parents[2]  # the folder of the Snakefile
 STAGE_MARK = ".atlas-stage."  # in the names of files that a job has not finished
 # What spreadsheets take for the beginning of a formula, and such a cell as it is written here.
-FORMULA, GUARDED = re.compile(r"'*\s*[=+\-@]|'*[\t\r]"), re.compile(r"''*\s*[=+\-@]|''*[\t\r]")
+_SIGNS = r"(\s*[=+\-@＝＋－＠]|[\t\r])"
+FORMULA, GUARDED = re.compile(rf"'*{_SIGNS}"), re.compile(rf"'+{_SIGNS}")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")  # endings of files that run code when read
 
 
@@ -137,12 +137,19 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
     A text that a spreadsheet would take for a formula has an apostrophe before it, by which
     spreadsheets know a text; :func:`read_csv` takes it away.
     """
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    lines = _Lines()
+    # A cell with \r is quoted where lines end in it, too: it would end the row for readers.
+    writer = csv.DictWriter(lines, columns, lineterminator=(end := "\r\n"))
     writer.writeheader()
     for row in rows:
         writer.writerow({c: "" if row[c] is None else _no_formula(row[c]) for c in columns})
-    write_bytes(path, buffer.getvalue().encode())
+    write_bytes(path, "".join(line.removesuffix(end) + "\n" for line in lines).encode())
+
+
+class _Lines(list[str]):
+    """Where a writer of CSV leaves its lines."""
+
+    write = list.append
 
 
 def _no_formula(cell: Any) -> Any:
@@ -163,7 +170,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     """Read a CSV as a list of rows of text, as :func:`write_csv` was given it."""
     with path.open(encoding="utf-8", newline="") as handle:
         return [
-            {c: v[1:] if GUARDED.match(v or "") else v for c, v in row.items()}
+            {c: v[1:] if isinstance(v, str) and GUARDED.match(v) else v for c, v in row.items()}
             for row in csv.DictReader(handle)
         ]
 
