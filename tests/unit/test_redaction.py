@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import base64
-import http.server
 import json
 import os
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -13,11 +10,9 @@ import pytest
 import programs
 from atlas.errors import AtlasError
 from atlas.redaction import without_secrets
+from failing_hub import PASSWORD, SECRETS, TOKEN, failing_hub
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-TOKEN = "hf_canaryABCDEFGHIJKLMNOPQRSTUV"
-PASSWORD = "pass%21word"
-SECRETS = (TOKEN, PASSWORD, "pass!word", base64.b64encode(b"user:pass!word").decode())
 # Each path to a hub that an error may come from.
 PATHS = {
     "resolve": "hub.resolve('org/m', 'main')",
@@ -74,40 +69,12 @@ def test_secrets_of_the_environment_are_known(monkeypatch):
         assert secret not in without_secrets(f"the server says {secret!r}: no")
 
 
-class Echo(http.server.BaseHTTPRequestHandler):
-    """A hub that fails, and tells in every way what it was sent."""
-
-    def answer(self):
-        told = f"{self.headers.get('Authorization')} {SECRETS}"
-        body = json.dumps({"error": told, "message": told}).encode()
-        self.send_response(self.server.status)
-        for name in ("X-Error-Message", "X-Error-Code", "X-Request-Id"):
-            self.send_header(name, told.encode("latin-1", "replace").decode("latin-1"))
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_HEAD = do_POST = do_PUT = answer  # noqa: N815
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.mark.parametrize("status", [400, 403, 500])
 def test_no_path_to_a_failing_hub_tells_a_secret(tmp_path, status):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    server.status = status
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     clean = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
-    endpoint = f"http://user:{PASSWORD}@127.0.0.1:{server.server_port}"
-    env = {**clean, "HF_TOKEN": TOKEN, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "home"),
-           "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(SCRIPTS), "HF_HUB_OFFLINE": "0",
-           "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # fmt: skip
-    try:
+    with failing_hub(status) as hub:
+        env = {**clean, **hub, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(SCRIPTS)}
         done = programs.run([sys.executable, "-c", CALL, json.dumps(PATHS)], cwd=tmp_path, env=env)
-    finally:
-        server.shutdown()
-        server.server_close()
     assert done.returncode == 0, done.stderr
     for name in PATHS:
         assert f"{name} org/m" in done.stdout
