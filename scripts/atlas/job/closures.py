@@ -19,8 +19,8 @@ STORES = Path(".snakemake/atlas/modules")
 # What cannot alter the bytes of an artefact, rooms and modules of the ground, and entries of the
 # configuration wherever they stand: it is attested, and a change in it rebuilds nothing.
 LIBRARY = "atlas"
-OUTSIDE = ("configuration", "plan", "job", "lineage", "deployment", "errors", "grammar", "progress",
-           "references")  # fmt: skip
+OUTSIDE = ("configuration", "plan", "job", "lineage", "deployment", "errors", "grammar",
+           "printable", "progress", "redaction", "references")  # fmt: skip
 ENTRY = "entry"
 
 # Import name -> distribution, where the two differ.
