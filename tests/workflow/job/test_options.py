@@ -64,7 +64,7 @@ REFUSED = {
 # Tried elsewhere -> where; and those that alter neither files nor reasons, or belong to other machines.
 ELSEWHERE = {
     "--touch": "lineage/test_touched.py", "--unlock": "job/test_kill.py",
-    "--report": "report/test_report.py", "--cleanup-metadata": "job/test_options.py",
+    "--report": "reports.py", "--cleanup-metadata": "job/test_options.py",
 }  # fmt: skip
 NEITHER = """
 --archive --attempt --benchmark-extended --cleanup-shadow --containerize --cores --d3dag --dag
@@ -101,7 +101,7 @@ def run(folder, options, check=True):
 def test_every_option_stands_here():
     tables = " ".join([*NOTHING_TO_DO, *PLANNED, *PRINTED, *REFUSED, *ELSEWHERE, *NEITHER])
     here = set(re.findall(r"--[a-z][a-z0-9-]+", tables))
-    said = snakemake(".", "--help", config=None).stdout
+    said = snakemake(Path(), "--help", config=None).stdout
     known = set(re.findall(r"^  (?:-\w,? )?(--[a-z][a-z0-9-]+)", said, re.MULTILINE))
     assert len(known) > 100
     assert {option for option in known if not option.startswith(OTHERS)} - here == set()
