@@ -38,7 +38,9 @@ PLANNED = {
     "--forcerun silhouettes --until silhouettes": {"silhouettes"},
     "--forcerun silhouettes --omit-from navigator": {"silhouettes"},
     "--forcerun silhouettes --consider-ancient main_table=silhouettes": {"silhouettes", "navigator"},
-    "--forcerun silhouettes --allowed-rules silhouettes main_table": {"silhouettes", "main_table"},
+    "--forcerun silhouettes --allowed-rules silhouettes navigator main_table": {
+        "silhouettes", "navigator", "main_table",
+    },
     "--forceall --until fetch_encoder": {"fetch_encoder"},
     "--config device=cpu --replace-workflow-config": set(),
 }  # fmt: skip
@@ -66,6 +68,7 @@ ELSEWHERE = {
     "--report": "reports.py", "--cleanup-metadata": "job/test_options.py",
 }  # fmt: skip
 NEITHER = """
+--generate-unit-tests
 --archive --attempt --benchmark-extended --cleanup-shadow --containerize --cores --d3dag --dag
 --debug --debug-dag --default-resources --default-storage-prefix --deploy-sources --draft-notebook
 --envvars --executor --export-cwl --force-use-threads --group-components --groups --help
