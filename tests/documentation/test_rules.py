@@ -8,6 +8,7 @@ import pytest
 
 from rule_blocks import FILES, ROOT, rule_blocks, said
 
+OWN = r"(?<!workflow_file\()(?<!workflow_file\(f)"
 SHARED = {"checkout", "common", "resources", "captions"}
 BLOCKS = rule_blocks()
 JOBS = {name: block for name, block in BLOCKS.items() if name != "job"}
@@ -47,6 +48,12 @@ def test_no_two_jobs_have_one_log(name):
     for directive in ("log", "benchmark"):
         text = re.sub(r"{(strategy|seed|split|variant)}", "", said(JOBS[name], directive))
         assert not re.search(r"}[^/{]*{", text.replace("{{", "{").replace("}}", "}")), text
+
+
+def test_files_of_the_workflow_are_found_from_its_folder():
+    for name, block in BLOCKS.items():
+        bare = re.findall(rf'{OWN}"((?:resources|notebooks)/[^"]*)"', block.directive("input"))
+        assert not bare, f"{name}: {bare}"
 
 
 def test_the_rule_that_others_take_from_makes_nothing():

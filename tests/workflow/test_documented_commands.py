@@ -37,6 +37,10 @@ OTHERS = {
         '"scripts/document_results.py", "main"'
         in (ROOT / "tests/main/test_main_job.py").read_text()
     ),
+    "python delta-atlas/scripts/lineage.py verify --root study/atlas": lambda: (
+        'lineage(workflow, "verify", "--root"'
+        in (ROOT / FOLLOWED["docs/deployment.md"]).read_text()
+    ),
     "hf auth login": lambda: bool(shutil.which("hf", path=Path(sys.executable).parent)),
     "scancel --name=RUN-ID": lambda: (
         "scancel --name=" in (ROOT / "scripts/atlas/job/batch_system.py").read_text()

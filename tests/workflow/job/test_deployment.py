@@ -128,8 +128,8 @@ def test_a_module_makes_what_the_workflow_makes(workflow, tmp_path, finished):
     assert lineage(workflow, "verify", "--root", str(root)).returncode == 1
     explained = lineage(workflow, "explain", "--root", str(root), ROWS)
     assert "altered since it was made" in explained.stdout
-    assert "our_prepare_rows" in run(folder, "-n").stdout
-    run(folder)
+    assert "our_prepare_rows" in run(folder, "-n", "--rerun-incomplete").stdout
+    run(folder, "--rerun-incomplete")
     other = checkout(tmp_path / "another place")
     text = (folder / "Snakefile").read_text().replace(str(workflow), str(other))
     (folder / "Snakefile").write_text(text)
