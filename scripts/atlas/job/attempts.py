@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from atlas.files import write_bytes, write_whole
+from atlas import owners
+from atlas.files import passing, write_bytes, write_whole
 from atlas.job import deathwatch
 from atlas.job.statements import PROVENANCE
 
@@ -58,7 +59,7 @@ def open_run(identity: str, configuration: dict[str, Any], configfiles: list[str
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, _line({
         "run": identity, "command": ["snakemake", *sys.argv[1:]], "user": user(),
-        "host": os.uname().nodename, "started": now(), "configfiles": configfiles,
+        "host": owners.machine(), "started": now(), "configfiles": configfiles,
         "configuration": configuration,
     }))  # fmt: skip
 
@@ -74,11 +75,11 @@ class Attempt:
         key = hashlib.sha256(json.dumps([rule, sorted(wildcards.items())]).encode()).hexdigest()
         self.content: dict[str, Any] = {
             "run": identity, "rule": rule, "wildcards": wildcards, "attempt": 1,
-            "outputs": outputs, "user": user(), "host": os.uname().nodename,
-            "process": f"{os.getpid()}.{deathwatch.start_time(os.getpid()) or 0}",
+            "outputs": outputs, "user": user(), "host": owners.machine(),
+            "process": f"{os.getpid()}.{owners.start_time(os.getpid()) or 0}",
             "started": now(), "outcome": "running", "batch_job": os.environ.get("SLURM_JOB_ID"),
         }  # fmt: skip
-        scratch = folder / f".{rule}-{key[:12]}.{os.getpid()}.tmp"
+        scratch = passing(folder / f"{rule}-{key[:12]}.json")
         while True:
             self.file = folder / f"{rule}-{key[:12]}-{self.content['attempt']}.json"
             try:
@@ -142,9 +143,9 @@ def read_record(file: Path) -> dict[str, Any]:
 
 
 def _is_running(entry: dict[str, Any]) -> bool:
-    if entry["host"] == os.uname().nodename:
+    if entry["host"] == owners.machine():
         pid, _, start = str(entry["process"]).partition(".")
-        return pid.isdigit() and deathwatch.start_time(int(pid)) == start
+        return pid.isdigit() and owners.start_time(int(pid)) == start
     # A job on another machine is taken to live while its run does, where that can be seen.
     return deathwatch.is_alive(str(entry["run"]))
 

@@ -19,7 +19,8 @@ STORES = Path(".snakemake/atlas/modules")
 # What cannot alter the bytes of an artefact, rooms and modules of the ground, and entries of the
 # configuration wherever they stand: it is attested, and a change in it rebuilds nothing.
 LIBRARY = "atlas"
-OUTSIDE = ("configuration", "plan", "job", "lineage", "errors", "grammar", "progress", "references")
+OUTSIDE = ("configuration", "plan", "job", "lineage", "errors", "grammar", "owners", "progress",
+           "references")  # fmt: skip
 ENTRY = "entry"
 
 # Import name -> distribution, where the two differ.

@@ -17,14 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from atlas import progress
+from atlas import owners, progress
 from atlas.errors import AtlasError
-from atlas.files import STAGE_MARK
+from atlas.files import owner_of
 from atlas.job import attempts, deathwatch, digest_cache, forked, gpu_share, usage
 from atlas.job.attempts import Attempt
 from atlas.job.environment import WORK, environment_of
-from atlas.job.execution import Execution
+from atlas.job.execution import OWNER_FILE, Execution
 from atlas.job.statements import RESULTS
+from atlas.sources.hub import SCRATCH
 
 SCRATCH_DAYS = 14  # a job that was killed is taken up again within these days, or from its start
 
@@ -32,7 +33,7 @@ SCRATCH_DAYS = 14  # a job that was killed is taken up again within these days, 
 def run(snakemake: Any) -> None:
     """Run the function behind a rule as a job of the workflow."""
     deathwatch.watch()
-    identity = os.environ.get(deathwatch.VARIABLE, f"{os.getpid()}")
+    identity = os.environ.get(owners.RUN, f"{os.getpid()}")
     os.environ.update(environment_of(snakemake))
     keep_memory()
     if snakemake.resources.get("gpu", 0):
@@ -105,8 +106,8 @@ def _terminal_to_log(log: Path, label: str) -> Iterator[None]:
 
 
 def start(configuration: dict[str, Any], configfiles: list[str]) -> None:
-    """Before the first job of a run, with the working folder locked."""
-    sweep()
+    """Before the first job of a run; other runs may go on in this folder, for other targets."""
+    sweep(Path(configuration["cache"]))
     here = Path.cwd()
     files = [Path(file).absolute() for file in configfiles]
     names = [str(f.relative_to(here) if f.is_relative_to(here) else f) for f in files]
@@ -122,22 +123,31 @@ def finish() -> None:
     attempts.compile_history()
 
 
-def sweep(results: Path = Path(RESULTS)) -> int:
-    """Remove what dead runs left half-written; call it while the working folder is locked.
+def sweep(cache: Path, results: Path = Path(RESULTS)) -> int:
+    """Remove what runs left half-written that are proven to be over; those that live keep theirs.
 
-    :returns: number of files removed.
+    :param cache: folder of downloads, which other working folders may share.
+    :returns: number of files and folders removed.
     """
-    removed = 0
-    for place, _, names in os.walk(results):
-        for name in names:
-            if STAGE_MARK in name or (name.startswith(".") and name.endswith(".tmp")):
-                Path(place, name).unlink(missing_ok=True)
-                removed += 1
-    for file in (*(WORK / "digests").glob("*"), *(WORK / "usage").glob("*")):
-        file.unlink(missing_ok=True)
-    for folder in (WORK / "cache").glob("scratch-*"):
-        shutil.rmtree(folder, ignore_errors=True)
+    found = [
+        Path(place, name)
+        for place, _, names in os.walk(results)
+        for name in names
+        if owners.is_over(owner_of(name) or "")
+    ]
+    for folder in (WORK / "digests", WORK / "usage"):
+        found += [file for file in folder.glob("*") if owners.is_over(file.name)]
+    for folder in cache.glob(f"{SCRATCH}*"):
+        if owners.is_over(folder.name.removeprefix(SCRATCH)):
+            found.append(folder)
     for folder in (WORK / "scratch").glob("*"):
-        if time.time() - folder.stat().st_mtime > SCRATCH_DAYS * 86_400:
-            shutil.rmtree(folder, ignore_errors=True)
-    return removed
+        with contextlib.suppress(OSError):  # its job, or another sweep, has removed it
+            old = time.time() - folder.stat().st_mtime > SCRATCH_DAYS * 86_400
+            if old and owners.is_over((folder / OWNER_FILE).read_text()):
+                found.append(folder)
+    for place in found:
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            place.unlink(missing_ok=True)
+    return len(found)

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from atlas.files import write_whole
+from atlas.files import passing, write_whole
 
 RESULTS = "results"
 PROVENANCE = f"{RESULTS}/provenance"
@@ -161,8 +161,7 @@ def store(made: Statement, outputs: Iterable[str]) -> str:
     for output in outputs:
         link = Path(pointer_to(output))
         link.parent.mkdir(parents=True, exist_ok=True)
-        scratch = link.with_name(f".{link.name}.{os.getpid()}.tmp")
-        scratch.unlink(missing_ok=True)
+        scratch = passing(link)
         scratch.symlink_to(os.path.relpath(target, link.parent))
         scratch.rename(link)
     return digest

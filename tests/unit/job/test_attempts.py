@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from atlas.job import attempts, deathwatch
+from atlas import owners
+from atlas.job import attempts
 from atlas.job.attempts import (
     ATTEMPTS,
     HISTORY,
@@ -45,7 +46,7 @@ def outcomes():
 def test_an_attempt_that_goes_on():
     made = attempt()
     (entry,) = read_attempts()
-    start = deathwatch.start_time(os.getpid())
+    start = owners.start_time(os.getpid())
     assert entry.pop("started") <= attempts.now()
     assert entry == {
         "run": RUN, "rule": "train", "wildcards": {"model": "m"}, "attempt": 1,
@@ -152,7 +153,7 @@ def test_a_number_of_a_process_that_was_given_anew():
 
 
 def test_an_attempt_on_another_machine_lives_as_long_as_its_run():
-    mine = f"{os.getpid()}.{deathwatch.start_time(os.getpid())}.{HOST}.12"
+    mine = f"{os.getpid()}.{owners.start_time(os.getpid())}.{HOST}.12"
     for run in (mine, RUN, "1.1.far-away.example.org."):
         rewrite(attempt(run=run), host="node-7.example.org")
     assert {e["run"]: e["outcome"] for e in read_attempts()} == {
