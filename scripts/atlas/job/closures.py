@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from atlas.digests import sha256_file
 from atlas.files import WORKFLOW_FOLDER, write_whole
 from atlas.job.statements import version
 
@@ -22,6 +23,8 @@ LIBRARY = "atlas"
 OUTSIDE = ("configuration", "plan", "job", "lineage", "errors", "grammar", "owners", "progress",
            "references")  # fmt: skip
 ENTRY = "entry"
+WORKFLOW = ("Snakefile", "rules/*.smk", "scripts/*.py", "notebooks/*.ipynb")
+AROUND = ("outside", "workflow")  # keys of the code of a statement that are no closure
 
 # Import name -> distribution, where the two differ.
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML", "huggingface_hub": "huggingface-hub",
@@ -187,6 +190,16 @@ class Library:
         if distribution not in self._versions:
             self._versions[distribution] = version(distribution)
         return self._versions[distribution]
+
+    def around(self) -> dict[str, str]:
+        """Digests of what cannot alter a byte of an artefact, and of rules and scripts."""
+        return {**self.outside(), **self.workflow()}
+
+    def workflow(self) -> dict[str, str]:
+        """Digests of the files of Snakemake: Snakefile, rules, and the scripts that rules name."""
+        folder = self.root.parent
+        files = sorted(file for pattern in WORKFLOW for file in folder.glob(pattern))
+        return {file.relative_to(folder).as_posix(): sha256_file(file)[:16] for file in files}
 
     def outside(self) -> dict[str, str]:
         """Digests of the modules that cannot alter a byte of an artefact: attested all the same."""

@@ -20,7 +20,7 @@ from typing import Any
 from atlas import owners, progress
 from atlas.errors import AtlasError
 from atlas.files import owner_of
-from atlas.job import attempts, deathwatch, digest_cache, forked, gpu_share, usage
+from atlas.job import attempts, deathwatch, digest_cache, forked, gpu_share, history, usage
 from atlas.job.attempts import Attempt
 from atlas.job.environment import WORK, environment_of
 from atlas.job.execution import OWNER_FILE, Execution
@@ -113,14 +113,14 @@ def start(configuration: dict[str, Any], configfiles: list[str]) -> None:
     names = [str(f.relative_to(here) if f.is_relative_to(here) else f) for f in files]
     identity = deathwatch.announce()
     attempts.open_run(identity, configuration, names)
-    attempts.compile_history()
+    history.compile_history()
     digest_cache.reach_snakemake(digest_cache.of_run(identity))
 
 
 def finish() -> None:
     """After the last job of a run, however it ended."""
     forked.stop()
-    attempts.compile_history()
+    history.compile_history()
 
 
 def sweep(cache: Path, results: Path = Path(RESULTS)) -> int:

@@ -30,6 +30,9 @@ def show_verification(out: Console, found: Verification, seconds: float) -> None
     for name in found.absent[:MANY]:
         out.print(f"[dim]absent by policy[/]  {escape(name)}")
     _more(out, len(found.absent), "absent by policy")
+    for name in found.elsewhere[:MANY]:
+        out.print(f"[dim]not in the crate[/]  {escape(name)}")
+    _more(out, len(found.elsewhere), "not in the crate")
     if rest := len(found.faults) - len(found.broken):
         out.print(f"[dim]{rest} more differences follow from these; --json lists them.[/]")
     verdict = "[bold red]broken[/]" if found.faults else "[bold green]whole[/]"

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from atlas.errors import AtlasError
 from atlas.job.attempts import read_attempts
-from atlas.job.records import CRATE_FILE, Records, open_records
+from atlas.job.records import CRATE_FILE, SIGNATURE, Records, open_records
 from atlas.job.statements import is_artefact
 from atlas.lineage import _terminal as terminal
 from atlas.lineage import diff as differences
@@ -124,7 +124,9 @@ def _verify(options: argparse.Namespace) -> Answer:
     start = time.perf_counter()
     digests = FileDigests()
     places = [Path(f) for f in options.files] or [options.root]
-    crates = [place for place in places if (place / CRATE_FILE).is_file()]
+    # A run is no crate, whatever lies beside its results; a folder is one where it is called one.
+    crates = [place for place in places if (place / CRATE_FILE).is_file()
+              and (options.files or Records(place).is_crate)]  # fmt: skip
     # With each verification, whether files were chosen.
     checked = [(Records(crate), verify_crate(crate, digests), True) for crate in crates]
     others = [f for f in options.files if Path(f) not in crates]
@@ -136,7 +138,10 @@ def _verify(options: argparse.Namespace) -> Answer:
     for records, part, chosen in checked:
         if options.signature:
             names = part.names if chosen else None
-            part.faults += check_signature(records, options.signature, names)
+            part.add(check_signature(records, options.signature, names))
+        elif (records.root / SIGNATURE).is_file():
+            part.notes.append("there is a signature, which was not checked: give its public key with "
+                              "--signature")  # fmt: skip
         found.add(part)
     found.bytes = digests.bytes
     seconds = time.perf_counter() - start
