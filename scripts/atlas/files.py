@@ -14,6 +14,7 @@ from typing import Any
 
 from atlas import owners
 from atlas.errors import AtlasError
+from atlas.guarded_json import MOST_BYTES, parse_json
 
 WORKFLOW_FOLDER = Path(__file__).resolve().parents[2]  # the folder of the Snakefile
 STAGE_MARK = ".atlas-stage."  # in the names of files that are not finished; their owner follows it
@@ -78,14 +79,40 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON.
+    """Read JSON (:func:`atlas.guarded_json.parse_json`).
 
-    :raises AtlasError: where the file is not JSON.
+    :raises AtlasError: where the file is not JSON, or none that anybody would write.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return parse_json(read_bounded(path))
+    except ValueError as error:
         raise AtlasError(f"{path}: not a JSON file ({error}).") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    :raises AtlasError: where the file is not JSON (:func:`read_json`), or another kind of it.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise AtlasError(f"{path}: not a JSON object, but {type(found).__name__}.")
+    return found
+
+
+def read_bounded(path: Path) -> bytes:
+    """All of a file of text, which nobody writes larger than 256 MiB.
+
+    :raises AtlasError: where it is no file, but a folder or a pipe, which might never end.
+    :raises ValueError: where it is larger.
+    """
+    if path.exists() and not path.is_file():
+        raise AtlasError(f"{path}: not a file.")
+    with path.open("rb") as handle:
+        data = handle.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"it is larger than {MOST_BYTES >> 20} MiB")
+    return data
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -107,10 +134,11 @@ def parse_jsonl(lines: Iterable[str], where: str) -> Iterator[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = parse_json(line)
+        except ValueError as error:
+            reason = getattr(error, "msg", error)
             raise AtlasError(
-                f"{where}, line {number}: not valid JSON ({error.msg}); is the file truncated?"
+                f"{where}, line {number}: not valid JSON ({reason}); is the file truncated?"
             ) from None
         if not isinstance(row, dict):
             raise AtlasError(f"{where}, line {number}: a row is a JSON object.")

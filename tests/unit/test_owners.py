@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_who_writes_at_once_does_not_meet(tmp_path):
 
 def test_start_time():
     ticks = os.sysconf("SC_CLK_TCK")
-    uptime = float(open("/proc/uptime").read().split()[0])
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
     process = subprocess.Popen(["sleep", "60"])
     try:
         assert int(start_time(process.pid)) / ticks == pytest.approx(uptime, abs=5)

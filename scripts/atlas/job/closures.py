@@ -20,8 +20,8 @@ STORES = Path(".snakemake/atlas/modules")
 # What cannot alter the bytes of an artefact, rooms and modules of the ground, and entries of the
 # configuration wherever they stand: it is attested, and a change in it rebuilds nothing.
 LIBRARY = "atlas"
-OUTSIDE = ("configuration", "plan", "job", "lineage", "errors", "grammar", "owners", "progress",
-           "references")  # fmt: skip
+OUTSIDE = ("configuration", "plan", "job", "lineage",
+           "errors", "grammar", "owners", "printable", "progress", "references")  # fmt: skip
 ENTRY = "entry"
 WORKFLOW = ("Snakefile", "rules/*.smk", "scripts/*.py", "notebooks/*.ipynb")
 AROUND = ("outside", "workflow")  # keys of the code of a statement that are no closure

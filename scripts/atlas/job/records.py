@@ -123,7 +123,8 @@ class Records:
     def found(self) -> list[str]:
         """All that stands below results/ and is no folder, links to folders among it, sorted.
 
-        A link to a folder in which artefacts stand is gone through as the folder is. Of a crate, its metadata stand for all of it.
+        A link to a folder in which artefacts stand is gone through as the folder is. Of a crate, its
+        metadata stand for all of it.
         """
         known = self.attested()
         found, queue = [], [RESULTS]

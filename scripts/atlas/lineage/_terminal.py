@@ -1,9 +1,11 @@
 """What lineage.py says on a terminal."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
 from rich.tree import Tree
 
@@ -14,8 +16,23 @@ from atlas.lineage.explain import Explanation
 from atlas.lineage.faults import Verification
 from atlas.lineage.graph import Graph
 from atlas.lineage.trace import Trace, facts
+from atlas.printable import printable
 
 MANY = 12  # lines of a kind that are shown before "and … more"
+
+
+class PlainConsole(Console):
+    """A console on which only this program moves the cursor: records are written by anybody."""
+
+    def render(self, *what: Any, **options: Any) -> Iterator[Segment]:
+        """Segments of what is printed, control characters in its texts shown."""
+        for segment in super().render(*what, **options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
+def escape(text: str) -> str:
+    """A text as it is, on one line, and no markup."""
+    return markup.escape(printable(text, keep=""))
 
 
 def show_verification(out: Console, found: Verification, seconds: float) -> None:

@@ -90,13 +90,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             _json(value())
         else:
-            show(Console(highlight=False, width=width))
+            show(terminal.PlainConsole(highlight=False, width=width))
         return int(status)
     except AtlasError as error:
         if options.json:
             _json({"error": str(error)})
         else:
-            Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(str(error))
+            out = terminal.PlainConsole(stderr=True, highlight=False, soft_wrap=True, markup=False)
+            out.print(str(error))
         return WRONG
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -104,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
 def _name(records: Records, text: str) -> str:

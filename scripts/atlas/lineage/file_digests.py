@@ -24,7 +24,9 @@ class FileDigests:
         new = {key: place for key, place in there.items() if key not in self._known}
         order = sorted(new, key=lambda key: new[key][1], reverse=True)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for key, digest in zip(order, pool.map(_digest, (new[k][0] for k in order)), strict=True):
+            for key, digest in zip(
+                order, pool.map(_digest, (new[k][0] for k in order)), strict=True
+            ):
                 self._known[key] = digest
         self.bytes += sum(size for _, size in new.values())
 

@@ -73,7 +73,9 @@ def _signature_altered(
     records: Records, entries: Iterable[dict[str, Any]], digests: FileDigests
 ) -> list[Fault]:
     """Files of a signature, which the history knows, whoever has no key to check them with."""
-    signed = next((e[SIGNED] for e in reversed(list(entries)) if isinstance(e.get(SIGNED), dict)), {})
+    signed = next(
+        (e[SIGNED] for e in reversed(list(entries)) if isinstance(e.get(SIGNED), dict)), {}
+    )
     found = []
     for name in (MANIFEST, SIGNATURE):
         now, then = digests.of(records.root / name), signed.get(name)

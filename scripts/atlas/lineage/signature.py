@@ -130,17 +130,25 @@ def check_signature(records: Records, key: Path, names: Iterable[str] | None) ->
             Fault("signature", MANIFEST, f"does not fit its signature and {key}: {reason}")
         ])  # fmt: skip
     signed = read_json(manifest)
+    if "history" not in signed:
+        return _faulty(
+            [Fault("signature", MANIFEST, "signs less than is signed today; sign it again")]
+        )
     wanted = {*signed["artefacts"], *records.attested()} if names is None else set(names)
     found = _faulty([*_artefacts(records, signed, wanted), *_records(records, signed, names)])
     told, known = lines(records.root), signed["history"]
     if told and head(told[: known["lines"]]) != known["head"]:
-        found.faults.append(Fault("signature", HISTORY, "does not begin with the lines that were signed"))
+        found.faults.append(
+            Fault("signature", HISTORY, "does not begin with the lines that were signed")
+        )
     elif known["lines"] > len(told):
         what = f"has {len(told)} lines, and {known['lines']} were signed"
         found.faults.append(Fault("signature", HISTORY, what))
     # The line of the signature itself comes after what it signs.
     if (later := len(told) - known["lines"] - 1) > 0:
-        found.notes.append(f"{later} lines of {HISTORY} came after the signature, which says nothing of them")
+        found.notes.append(
+            f"{later} lines of {HISTORY} came after the signature, which says nothing of them"
+        )
     return found
 
 

@@ -135,11 +135,7 @@ class _Check:
             inside = is_artefact(path)
             if inside and path not in self.made_by:
                 continue  # missing, unattested or broken: said of the file itself
-            found = (
-                self.made_by[path].outputs[path]
-                if inside
-                else self._outside(path)
-            )
+            found = self.made_by[path].outputs[path] if inside else self._outside(path)
             if found == expected:
                 continue
             name = self._name(statement)
@@ -159,7 +155,14 @@ class _Check:
             return
         try:
             now, _ = self.library.modules_behind(statement.code["function"])
-        except (ImportError, SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:
+        except (
+            ImportError,
+            SyntaxError,
+            ValueError,
+            OSError,
+            RecursionError,
+            MemoryError,
+        ) as error:
             now = {}
             self.found.notes.append(str(error))
         if not (differing := changed(statement.code["modules"], now)):
@@ -238,7 +241,9 @@ class _Check:
     def records_themselves(self) -> None:
         """Statements against their names, and the history against the attempts."""
         for path, digest in self.records.broken_statements():
-            what = "was altered: its bytes are not those of its name" if digest else "is no statement"
+            what = (
+                "was altered: its bytes are not those of its name" if digest else "is no statement"
+            )
             self.add("statement", path, what,
                      Path(path).stem, digest)  # fmt: skip
         if not self.records.is_crate:
@@ -284,7 +289,9 @@ def verify_crate(root: Path, digests: FileDigests | None = None) -> Verification
     checked = verify(Records(root), digests=digests)
     listed = {f.path: f.sha256 for f in crate_files(read_json(root / CRATE_FILE)) if f.included}
     named = {fault.file for fault in checked.faults}
-    there = {f.relative_to(root).as_posix() for f in root.rglob("*") if not f.is_dir() or f.is_symlink()}
+    there = {
+        f.relative_to(root).as_posix() for f in root.rglob("*") if not f.is_dir() or f.is_symlink()
+    }
     there -= {SEAL, MANIFEST, SIGNATURE}
     digests.read(root / name for name in there)
     doubted = None

@@ -50,7 +50,8 @@ def litter(identity: str, cache: Path, monkeypatch) -> set[Path]:
     place = hub.beside(str(cache))
     place._finalizer.detach()
     monkeypatch.delenv(owners.RUN)
-    return {stage, usage, scratch, Path(place.name), *Path(".snakemake/atlas/digests").glob(f"{owner(identity)}*")}  # fmt: skip
+    digests = Path(".snakemake/atlas/digests").glob(f"{owner(identity)}*")
+    return {stage, usage, scratch, Path(place.name), *digests}
 
 
 @pytest.mark.parametrize("shared", [False, True])
