@@ -46,7 +46,7 @@ def validate(
         ]  # fmt: skip
         if not faults:
             return None
-        raise AtlasError("\n".join(f"{where}: {_sentence(e)}" for e in faults)) from None
+        raise AtlasError(*(f"{where}: {_sentence(e)}" for e in faults)) from None
 
 
 def typed(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -302,3 +302,17 @@ def test_help_tells_the_exit_statuses(capsys):
         main(["verify", "--help"])
     assert stop.value.code == 0
     assert "exit status: 0 whole" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_a_record_moves_no_cursor(root, capsys, as_json):
+    """What a statement says can neither paint over what was found nor add a line to it."""
+    paint = "\x1b[2K\x1b[1A\x9b1Gx\r\nwhole: 4 files of 4 jobs"
+    root.job({f"results/{paint}": "x"}, [C], rule=paint, wildcards={"w": paint}, host=paint)
+    flip(root / f"results/{paint}")
+    for command in (["verify"], ["trace", f"results/{paint}"], ["trace", "results/none\x1b[1A"]):
+        main([*command, "--root", str(root.root), *as_json])
+        text = "".join(capsys.readouterr())
+        assert "x1b[1A" in text or "u001b[1A" in text
+        assert not set(text) & {"\x1b", "\x9b", "\r"}
+        assert not [line for line in text.splitlines() if line.startswith("whole")]
