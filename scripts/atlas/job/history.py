@@ -104,5 +104,6 @@ def _write(root: Path, stored: list[bytes], entries: Iterable[Entry]) -> None:
     for entry in entries:
         text = json.dumps({**entry, PREVIOUS: head(told)}, sort_keys=True, ensure_ascii=False)
         told.append(f"{text}\n".encode())
+    (root / HISTORY).parent.mkdir(parents=True, exist_ok=True)
     if len(told) > len(stored) or not (root / HISTORY).exists():
         write_whole(root / HISTORY, b"".join(told))

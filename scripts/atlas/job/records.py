@@ -27,6 +27,8 @@ RECORD = re.compile(
     rf"{STATEMENTS}/[0-9a-f]{{2}}/[0-9a-f]{{64}}\.json|{ATTESTATIONS}/.+\.json|{HISTORY}"
     rf"|{PROVENANCE}/(attempts/[0-9a-f]{{12}}|revisions)/[^/]+\.json|{MANIFEST}|{SIGNATURE}"
 )
+# What is no file there is told of by the artefact that points to it, or by the name of its digest.
+POINTED = (f"{ATTESTATIONS}/", f"{STATEMENTS}/")
 
 
 class BrokenRecordError(AtlasError):
@@ -86,7 +88,9 @@ class Records:
                     f"{where}: the statement was altered: its SHA-256 is {digest[:12]}…"
                 )
             return statements.parse(parse_json(data), digest)
-        except (ValueError, KeyError, TypeError):
+        except BrokenRecordError:
+            raise
+        except (AtlasError, ValueError, KeyError, TypeError):
             raise BrokenRecordError(f"{where}: is not an attestation of a job.") from None
         except OSError as error:
             raise BrokenRecordError(f"{where}: cannot be read ({error.strerror}).") from None
@@ -142,7 +146,8 @@ class Records:
             for name, entry in listed.items():
                 place = f"{folder}/{name}"
                 if entry.is_dir(follow_symlinks=False) or (
-                    entry.is_dir() and any(path.startswith(f"{place}/") for path in known)
+                    _is_folder(self.root / place)
+                    and any(path.startswith(f"{place}/") for path in known)
                 ):
                     queue.append(place)
                 else:
@@ -157,7 +162,11 @@ class Records:
     def foreign(self) -> list[str]:
         """What stands among the records and is none, sorted."""
         among = [n for n in self.found if n.startswith(f"{PROVENANCE}/") and owner_of(n) is None]
-        return [n for n in among if not (RECORD.fullmatch(n) and (self.root / n).is_file())]
+        return [
+            name for name in among
+            if not RECORD.fullmatch(name)
+            or not (name.startswith(POINTED) or _is_file(self.root / name))
+        ]  # fmt: skip
 
     def unfinished(self) -> list[str]:
         """What stands below results/ under the name of a file that a job has not finished, sorted."""
@@ -174,6 +183,14 @@ class Records:
     def _relative(self, place: Path) -> str:
         inside = place.is_relative_to(self.root)
         return place.relative_to(self.root).as_posix() if inside else str(place)
+
+
+def _is_file(place: Path) -> bool:
+    return os.path.isfile(place)  # noqa: PTH113 -- a link in a circle is none, and no error
+
+
+def _is_folder(place: Path) -> bool:
+    return os.path.isdir(place)  # noqa: PTH112
 
 
 def open_records(place: Path) -> Records:

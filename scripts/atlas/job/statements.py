@@ -24,6 +24,7 @@ PROVENANCE = f"{RESULTS}/provenance"
 STATEMENTS = f"{PROVENANCE}/statements"
 ATTESTATIONS = f"{PROVENANCE}/attestations"
 KERNEL = ("/proc/", "/sys/", "/dev/")  # what is read there may never end
+REQUIRED = ("modules", "distributions")  # parts of the code that every statement has
 Kind = TypeVar("Kind")
 
 
@@ -166,12 +167,13 @@ def _texts(value: Any) -> dict[str, str]:
 
 def _code(value: Any) -> dict[str, Any]:
     code = _a(dict, value)
-    module, _, name = _a(str, code["function"]).partition(":")
-    if not name or not re.fullmatch(r"[\w.]+", module):
-        raise ValueError(f"{code['function']!r:.40} names no function")
-    parts = {part: _texts(code.get(part, {})) for part in ("outside", "workflow")}
-    required = {part: _texts(code[part]) for part in ("modules", "distributions")}
-    return {**code, **parts, **required}
+    if not re.fullmatch(r"[\w.]+:\w+", str(code["function"])):
+        raise TypeError("function")
+    for part in ("modules", "distributions", "outside", "workflow"):
+        texts = code[part] if part in REQUIRED else code.get(part, {})
+        if not (isinstance(texts, dict) and all(isinstance(v, str) for v in texts.values())):
+            raise TypeError(part)
+    return code
 
 
 def _sha256(entry: dict[str, Any]) -> str:
@@ -191,7 +193,8 @@ def _path(value: Any) -> str:
     path = _a(str, value)
     if not path or "\0" in path or path.startswith(KERNEL):
         raise ValueError(f"{path!r:.40} is no file that a job reads")
-    return _artefact(path) if os.path.normpath(path).split("/")[0] == RESULTS else path
+    inside = is_artefact(path) or is_artefact(os.path.normpath(path))
+    return _artefact(path) if inside else path
 
 
 def _artefact(value: Any) -> str:

@@ -34,7 +34,7 @@ def check_history(
             found.faults.append(_fault(f"line {numbers[name]} tells of {name}, which is gone"))
         elif there[name] != entry and not corrects(entry, there[name]):
             found.faults.append(_fault(f"line {numbers[name]} is not what {name} says"))
-    found.faults += _statements_gone(records, said)
+    found.faults += _statements_gone(records, {**said, **there})
     found.faults += _attempts_gone(statements, there)
     found.faults += _signature_altered(records, entries, digests)
     if lacking := [name for name in there if name not in said]:
@@ -52,7 +52,7 @@ def _fault(sentence: str) -> Fault:
 def _statements_gone(records: Records, said: Mapping[str, dict[str, Any]]) -> list[Fault]:
     """Statements that attempts wrote, also those that were replaced since."""
     return [
-        Fault("statement", place_of(digest), f"is gone; {entry['rule']} wrote it ({name})")
+        Fault("statement", place_of(digest), f"is gone; {name} wrote it")
         for name, entry in said.items()
         if isinstance(digest := entry.get("statement"), str)
         and not (records.root / place_of(digest)).is_file()

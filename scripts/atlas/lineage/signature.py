@@ -177,7 +177,12 @@ def _artefacts(records: Records, signed: dict[str, Any], wanted: set[str]) -> li
 def _records(records: Records, signed: dict[str, Any], names: Iterable[str] | None) -> list[Fault]:
     """What was here when it was signed, and is gone; commits that are others now."""
     known = {*signed["artefacts"], *signed["sources"]} if names is None else set(names)
-    gone = sorted(n for n in known - set(signed["absent"]) if not records.path(n).is_file())
+    kept = {
+        n
+        for n in known - set(signed["absent"])
+        if n in signed["sources"] or records.mirror(n).exists()
+    }
+    gone = sorted(n for n in kept if not records.path(n).is_file())
     found = [Fault("signature", name, "was here when it was signed, and is gone") for name in gone]
     now = _revisions(records)
     return found + [
