@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,11 @@ def write_whole(path: Path, data: bytes) -> None:
 def passing(path: Path) -> Path:
     """A name of its own beside a file, for what is about to take its place."""
     return staged(path, f"{owners.owner()}-{secrets.token_hex(4)}")
+
+
+def passing_folder(parent: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder for what does not stay, on the same file system: a run that is killed leaves it to others."""
+    return tempfile.TemporaryDirectory(prefix=f"{STAGE_MARK}{owners.owner()}-", dir=parent)
 
 
 def staged(path: Path, owner: str) -> Path:

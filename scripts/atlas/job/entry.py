@@ -105,9 +105,12 @@ def _terminal_to_log(log: Path, label: str) -> Iterator[None]:
             os.dup2(terminal, 2)
 
 
-def start(configuration: dict[str, Any], configfiles: list[str]) -> None:
-    """Before the first job of a run; other runs may go on in this folder, for other targets."""
-    sweep(Path(configuration["cache"]))
+def start(configuration: dict[str, Any], configfiles: list[str], cache: Path) -> None:
+    """Before the first job of a run; other runs may go on in this folder, for other targets.
+
+    :param cache: folder of downloads.
+    """
+    sweep(cache)
     here = Path.cwd()
     files = [Path(file).absolute() for file in configfiles]
     names = [str(f.relative_to(here) if f.is_relative_to(here) else f) for f in files]
@@ -131,8 +134,8 @@ def sweep(cache: Path, results: Path = Path(RESULTS)) -> int:
     """
     found = [
         Path(place, name)
-        for place, _, names in os.walk(results)
-        for name in names
+        for place, folders, names in os.walk(results)
+        for name in (*folders, *names)
         if owners.is_over(owner_of(name) or "")
     ]
     for folder in (WORK / "digests", WORK / "usage"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from atlas import owners
-from atlas.files import STAGE_MARK, staged
+from atlas.files import STAGE_MARK, passing_folder, staged
 from atlas.job.digest_cache import DigestCache, of_run
 from atlas.job.entry import sweep
 from atlas.job.execution import OWNER_FILE, _stage
@@ -48,10 +48,13 @@ def litter(identity: str, cache: Path, monkeypatch) -> set[Path]:
     database.sha256(stage)
     usage.write_text("{}")
     place = hub.beside(str(cache))
-    place._finalizer.detach()
+    folder = passing_folder(target.parent)
+    (Path(folder.name) / "weights").write_bytes(b"half")
+    for made in (place, folder):
+        made._finalizer.detach()  # as a killed job leaves it
     monkeypatch.delenv(owners.RUN)
     digests = Path(".snakemake/atlas/digests").glob(f"{owner(identity)}*")
-    return {stage, usage, scratch, Path(place.name), *digests}
+    return {Path(folder.name), stage, usage, scratch, Path(place.name), *digests}
 
 
 @pytest.mark.parametrize("shared", [False, True])
