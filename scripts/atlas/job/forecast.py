@@ -101,8 +101,8 @@ def _replaced(records: Records, file: str, job: Any) -> str | None:
     if made is None or made.params == params:
         return None
     keys = sorted(k for k in {*made.params, *params} if made.params.get(k) != params.get(k))
-    given = read_record(run_file(made.run)).get("configfiles", [])
-    own = [str(name) for name in given if not str(name).endswith("config/config.yaml")]
+    given = read_record(run_file(made.run)).get("configfiles")
+    own = [str(name) for name in given or [] if not str(name).endswith("config/config.yaml")]
     by = f"with {', '.join(own)}" if own else "with the default configuration"
     return (f"{file} is replaced: it was made {by} on {made.finished[:10]}, and its {' and '.join(keys)} "
             "were others. To keep both, copy it first, or give a table a name of its own.")  # fmt: skip

@@ -1,4 +1,4 @@
-"""python scripts/lineage.py: verify, trace, explain, diff, history, sign."""
+"""python scripts/lineage.py: verify, trace, explain, diff, history, clean, sign."""
 
 import argparse
 import json
@@ -20,6 +20,7 @@ from atlas.job.statements import is_artefact
 from atlas.lineage import _terminal as terminal
 from atlas.lineage import diff as differences
 from atlas.lineage import trace as tracing
+from atlas.lineage.clean import remove, stale
 from atlas.lineage.explain import explain, last_configfiles
 from atlas.lineage.faults import Verification
 from atlas.lineage.file_digests import FileDigests
@@ -72,6 +73,13 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("a", type=Path, metavar="RUN_A", help="results folder or unpacked crate")
     found.add_argument("b", type=Path, metavar="RUN_B")
     command(_history, "List who ran what, when, and how it ended.")
+    found = command(
+        _clean, "List what no configuration wants any more, and what runs left half-made."
+    )
+    found.add_argument("--configfile", action="append", metavar="FILE",
+                       help="a configuration that still wants its files; again for each further one "
+                       "(default: those of all runs so far that are still there)")  # fmt: skip
+    found.add_argument("--remove", action="store_true", help="remove what is listed")
     found = command(_sign, "Sign the manifest of all artefacts and statements.")
     found.add_argument("--key", type=Path, required=True,
                        help="private EC key (PEM); made, with its .pub, where there is none")  # fmt: skip
@@ -195,6 +203,17 @@ def _diff(options: argparse.Namespace) -> Answer:
 def _history(options: argparse.Namespace) -> Answer:
     entries = read_attempts(open_records(options.root).root)
     return WHOLE, lambda: entries, lambda out: terminal.show_history(out, entries)
+
+
+def _clean(options: argparse.Namespace) -> Answer:
+    records = open_records(options.root)
+    files = [os.path.abspath(f) for f in options.configfile or []]  # noqa: PTH100
+    found = stale(records, files)
+    if options.remove:
+        remove(records, found)
+    nothing = options.remove or not (found.files or found.left)
+    status = WHOLE if nothing else BROKEN
+    return status, lambda: asdict(found), lambda out: terminal.show_stale(out, found)
 
 
 def _sign(options: argparse.Namespace) -> Answer:

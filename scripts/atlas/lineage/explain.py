@@ -2,9 +2,10 @@
 
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from atlas.errors import AtlasError
 from atlas.job.attempts import ATTEMPTS, RUN_FILE, read_record
@@ -113,7 +114,11 @@ def _last_time(records: Records, file: str, now: Statement) -> Explanation:
 def last_configfiles(root: Path) -> list[str]:
     """Configuration files that the last run was given beyond the default."""
     runs = list(filter(None, map(read_record, (root / ATTEMPTS).glob(f"*/{RUN_FILE}"))))
-    if not runs:
-        return []
-    latest = max(runs, key=lambda run: str(run["started"]))
-    return [f for f in latest["configfiles"] if Path(f) != Path("config/config.yaml")]
+    return own_configfiles(max(runs, key=lambda run: str(run.get("started")), default={}))
+
+
+def own_configfiles(run: Mapping[str, Any]) -> list[str]:
+    """Configuration files that a run was given beyond the default; anybody may have written its record."""
+    given = run.get("configfiles")
+    files = [f for f in given if isinstance(f, str)] if isinstance(given, list) else []
+    return [f for f in files if Path(f) != Path("config/config.yaml")]
