@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 MOST_BYTES = 1 << 28  # a tokenizer.json has up to 40 MB
 MOST_DEPTH = 100
+TOO_DEEP = f"it is nested more than {MOST_DEPTH} deep"
 MOST_DIGITS = 300  # a larger number is no float
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -25,7 +26,7 @@ def parse_json(data: str | bytes) -> Any:
     try:
         found = json.loads(text, parse_int=_whole, parse_float=_real, parse_constant=_not_a_number)
     except RecursionError:
-        raise _too_deep() from None
+        raise ValueError(TOO_DEEP) from None
     _check_depth(text, found)
     if SURROGATE.search(text):
         _check_texts(found)
@@ -48,10 +49,6 @@ def _not_a_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _too_deep() -> ValueError:
-    return ValueError(f"it is nested more than {MOST_DEPTH} deep")
-
-
 def _check_depth(text: str, found: Any) -> None:
     """Refuse what later readers, which call themselves, could not walk through.
 
@@ -64,7 +61,7 @@ def _check_depth(text: str, found: Any) -> None:
         level = [inner for value in level for inner in _inside(value)]
         if not level:
             return
-    raise _too_deep()
+    raise ValueError(TOO_DEEP)
 
 
 def _inside(value: Any) -> list[Any]:

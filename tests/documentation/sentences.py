@@ -14,7 +14,12 @@ TOLD = {
     "PydanticCustomError": 1,
 }  # fmt: skip
 # Errors of the programmer: a rule that does not fit its function, for instance.
-PROGRAMMERS = {"TypeError", "RuntimeError", "ModuleNotFoundError"}
+PROGRAMMERS = {
+    "TypeError",
+    "RuntimeError",
+    "ModuleNotFoundError",
+    "ValueError",
+}  # the last is caught, and told of by a sentence
 # Functions that return a sentence for another library's error.
 TELLERS = {"scripts/atlas/sources/hub.py": "explain", "scripts/atlas/job/entry.py": "_sentence",
            "scripts/atlas/publishing/push_errors.py": "_sentence",
