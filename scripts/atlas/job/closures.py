@@ -24,7 +24,6 @@ OUTSIDE = ("configuration", "plan", "job", "lineage",
            "errors", "grammar", "owners", "printable", "progress", "references")  # fmt: skip
 ENTRY = "entry"
 WORKFLOW = ("Snakefile", "rules/*.smk", "scripts/*.py", "notebooks/*.ipynb")
-AROUND = ("outside", "workflow")  # keys of the code of a statement that are no closure
 
 # Import name -> distribution, where the two differ.
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML", "huggingface_hub": "huggingface-hub",
@@ -191,17 +190,14 @@ class Library:
             self._versions[distribution] = version(distribution)
         return self._versions[distribution]
 
-    def around(self) -> dict[str, str]:
-        """Digests of what cannot alter a byte of an artefact, and of rules and scripts."""
-        return {**self.outside(), **self.workflow()}
-
-    def workflow(self) -> dict[str, str]:
-        """Digests of the files of Snakemake: Snakefile, rules, and the scripts that rules name."""
-        folder = self.root.parent
-        files = sorted(file for pattern in WORKFLOW for file in folder.glob(pattern))
-        return {file.relative_to(folder).as_posix(): sha256_file(file)[:16] for file in files}
-
     def outside(self) -> dict[str, str]:
-        """Digests of the modules that cannot alter a byte of an artefact: attested all the same."""
-        modules = sorted(filter(_is_outside, self._files))
-        return {module: self._module(module)[0][:16] for module in modules}
+        """Digests of what cannot alter a byte of an artefact, attested all the same: files by their paths.
+
+        Modules outside closures, and what Snakemake reads: Snakefile, rules, and scripts that they name.
+        """
+        folder = self.root.parent
+        files = {file for module, file in self._files.items() if _is_outside(module)}
+        files |= {file for pattern in WORKFLOW for file in folder.glob(pattern)}
+        return {
+            file.relative_to(folder).as_posix(): sha256_file(file)[:16] for file in sorted(files)
+        }

@@ -104,7 +104,7 @@ class Execution:
                 f"the code behind {self.snakemake.rule} was changed since the run began; give the "
                 "same command again."
             )
-        return {**code, "outside": library.outside(), "workflow": library.workflow()}
+        return {**code, "outside": library.outside()}
 
     def _arguments(self, stage: dict[str, Path]) -> dict[str, Any]:
         """Inputs, params and staged outputs by name, as the function takes them."""

@@ -169,7 +169,7 @@ def _code(value: Any) -> dict[str, Any]:
     code = _a(dict, value)
     if not re.fullmatch(r"[\w.]+:\w+", str(code["function"])):
         raise TypeError("function")
-    for part in ("modules", "distributions", "outside", "workflow"):
+    for part in ("modules", "distributions", "outside"):
         texts = code[part] if part in REQUIRED else code.get(part, {})
         if not (isinstance(texts, dict) and all(isinstance(v, str) for v in texts.values())):
             raise TypeError(part)

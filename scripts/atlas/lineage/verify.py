@@ -8,7 +8,7 @@ from pathlib import Path
 from atlas import owners
 from atlas.errors import AtlasError
 from atlas.files import owner_of, read_json
-from atlas.job.closures import AROUND, Library
+from atlas.job.closures import Library
 from atlas.job.records import CRATE_FILE, MANIFEST, SEAL, SIGNATURE, BrokenRecordError, Records
 from atlas.job.statements import Statement, is_artefact
 from atlas.lineage.causes import changed
@@ -178,9 +178,9 @@ class _Check:
         """Rules, and modules that alter no byte, against those that jobs ran with: a note."""
         if not self.has_code:
             return
-        now, jobs = self.library.around(), Counter[str]()
+        now, jobs = self.library.outside(), Counter[str]()
         for statement in self.statements.values():
-            then = {part: d for key in AROUND for part, d in statement.code.get(key, {}).items()}
+            then = statement.code.get("outside", {})
             jobs.update(part for part, digest in then.items() if now.get(part) != digest)
         if jobs:
             parts = [f"{part} ({n} jobs)" for part, n in jobs.most_common(MOST)]

@@ -76,7 +76,7 @@ FORGED = {
     "a function elsewhere": at(*CODE, "function")("../x:y"),
     "modules of numbers": at(*CODE, "modules")({"a": 1}),
     "outside of lists": at(*CODE, "outside")({"a": []}),
-    "workflow that is a text": at(*CODE, "workflow")("x"),
+    "outside that is a text": at(*CODE, "outside")("x"),
     "a time that is a number": at(*WHEN, "finishedOn")(5),
     "no time": at(*WHEN, "startedOn")("soon"),
     "execution that is a list": at("predicate", "runDetails", "delta_atlas_execution")([]),

@@ -52,9 +52,9 @@ def make(folder):
 
 def again(run, data):
     leaf = {"atlas.leaf": code_digest(CODE["leaf"])}
-    workflow = {"rules/a.smk": sha("rule a:\n")[:16]}
+    outside = {"rules/a.smk": sha("rule a:\n")[:16]}
     code = {"modules": leaf, "function": "atlas.leaf:leaf", "rule": "first"}
-    return run.job({A: data}, [RAW], workflow=workflow, **code)
+    return run.job({A: data}, [RAW], outside=outside, **code)
 
 
 @pytest.fixture(scope="module")
