@@ -90,7 +90,7 @@ class Records:
             return statements.parse(parse_json(data), digest)
         except BrokenRecordError:
             raise
-        except (AtlasError, ValueError, KeyError, TypeError):
+        except (AtlasError, ValueError, KeyError, TypeError, AttributeError):
             raise BrokenRecordError(f"{where}: is not an attestation of a job.") from None
         except OSError as error:
             raise BrokenRecordError(f"{where}: cannot be read ({error.strerror}).") from None

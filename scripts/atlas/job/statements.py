@@ -122,14 +122,15 @@ def content(made: Statement) -> dict[str, Any]:
 def parse(stored: Any, digest: str) -> Statement:
     """The statement that some JSON is; anybody may have written it.
 
-    :raises KeyError, TypeError, ValueError: where it is none.
+    :raises KeyError, TypeError, ValueError, AttributeError: where it is none.
     """
     predicate = _a(dict, _a(dict, stored)["predicate"])
     definition, details = (_a(dict, predicate[key]) for key in ("buildDefinition", "runDetails"))
     asked = _a(dict, definition["externalParameters"])
     made = [_a(dict, subject) for subject in _a(list, stored["subject"])]
-    resolved = [_a(dict, d) for d in _a(list, definition["resolvedDependencies"])]
-    read = [d for d in resolved if "digest" in d]
+    resolved = _a(list, definition["resolvedDependencies"])
+    read = [_a(dict, d) for d in resolved if "digest" in d]
+    packages = {d["name"]: d["uri"].rpartition("@")[2] for d in resolved if "digest" not in d}
     said = {id(d): _a(dict, d["annotations"]) for d in (*made, *read)}
     when = _a(dict, details["metadata"])
     outputs = _unique((_artefact(s["name"]), _sha256(s)) for s in made)
@@ -145,8 +146,7 @@ def parse(stored: Any, digest: str) -> Statement:
         input_names={d["uri"]: _a(str, said[id(d)]["input"]) for d in read},
         temporary={s["name"]: _a(int, said[id(s)]["bytes"]) for s in made
                    if said[id(s)].get("temporary")},
-        packages={_a(str, d["name"]): d["uri"].rpartition("@")[2] for d in resolved
-                  if _a(str, d["uri"]).startswith("pkg:pypi/")},
+        packages=_texts(packages),
         execution=_a(dict, details["delta_atlas_execution"]),
         started=_time(when["startedOn"]),
         finished=_time(when["finishedOn"]),
@@ -162,7 +162,9 @@ def _a(kind: type[Kind], value: Any) -> Kind:
 
 
 def _texts(value: Any) -> dict[str, str]:
-    return {name: _a(str, text) for name, text in _a(dict, value).items()}
+    if not all(isinstance(text, str) for item in _a(dict, value).items() for text in item):
+        raise TypeError("a name or a text is none")
+    return value
 
 
 def _code(value: Any) -> dict[str, Any]:
