@@ -85,9 +85,8 @@ def test_a_sheet_in_the_home_of_its_user(tmp_path, monkeypatch):
     """As any other path of a configuration."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine.tsv").write_text(SHEET)
-    plan = build(
-        two_domains(pools__p={"sheet": "~/mine.tsv"}, cache="~/cache"), root=tmp_path / "no"
-    )
+    pools = {"p": {"sheet": "~/mine.tsv", "spaces": ["delta_activations"]}}
+    plan = build(two_domains(pools=pools, cache="~/cache"), root=tmp_path / "no")
     assert {"b", "me--a"} <= set(plan.models)
     assert plan.config.cache == str(tmp_path / "cache")
 
