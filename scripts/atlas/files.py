@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -20,6 +21,8 @@ from atlas.guarded_json import MOST_BYTES, parse_json
 WORKFLOW_FOLDER = Path(__file__).resolve().parents[2]  # the folder of the Snakefile
 STAGE_MARK = ".atlas-stage."  # in the names of files that are not finished; their owner follows it
 LONG_NAME = 150  # what follows it has room within the 255 bytes of a file system
+# What spreadsheets take for the beginning of a formula, and such a cell as it is written here.
+FORMULA, GUARDED = re.compile(r"'*\s*[=+\-@]|'*[\t\r]"), re.compile(r"''*\s*[=+\-@]|''*[\t\r]")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")  # endings of files that run code when read
 
 
@@ -167,19 +170,40 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a tidy CSV: full precision, empty cells for None, lines ending in a newline."""
+    """Write a tidy CSV: full precision, empty cells for None, lines ending in a newline.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it, by which
+    spreadsheets know a text; :func:`read_csv` takes it away.
+    """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({c: "" if row[c] is None else row[c] for c in columns})
+        writer.writerow({c: "" if row[c] is None else _no_formula(row[c]) for c in columns})
     write_bytes(path, buffer.getvalue().encode())
 
 
+def _no_formula(cell: Any) -> Any:
+    if isinstance(cell, str) and FORMULA.match(cell) and not _is_number(cell):
+        return f"'{cell}"
+    return cell
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Read a CSV as a list of rows of text."""
+    """Read a CSV as a list of rows of text, as :func:`write_csv` was given it."""
     with path.open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
+        return [
+            {c: v[1:] if GUARDED.match(v or "") else v for c, v in row.items()}
+            for row in csv.DictReader(handle)
+        ]
 
 
 def link(source: Path, target: Path) -> None:

@@ -13,18 +13,18 @@ MOST_DIGITS = 300  # a larger number is no float
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def parse_json(data: str | bytes) -> Any:
+def parse_json(data: str | bytes, most: int = MOST_BYTES) -> Any:
     """Parse JSON. Its numbers are finite, its texts can be written as UTF-8.
 
     :raises ValueError: in words, where it is not JSON, or beyond what anybody writes: nested more
         than :data:`MOST_DEPTH` deep, a number of more than :data:`MOST_DIGITS` digits or beyond
-        float64, half a surrogate pair, more than :data:`MOST_BYTES`.
+        float64, half a surrogate pair, more than `most` bytes.
     """
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"it is larger than {MOST_BYTES >> 20} MiB")
+    if len(data) > most:
+        raise ValueError(f"it is larger than {most >> 20} MiB")
     text = data if isinstance(data, str) else data.decode("utf-8")
     try:
-        found = json.loads(text, parse_int=_whole, parse_float=_real, parse_constant=_not_a_number)
+        found = DECODER.decode(text)
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
     _check_depth(text, found)
@@ -47,6 +47,9 @@ def _real(digits: str) -> float:
 
 def _not_a_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
+
+
+DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_real, parse_constant=_not_a_number)
 
 
 def _check_depth(text: str, found: Any) -> None:

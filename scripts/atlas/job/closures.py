@@ -21,7 +21,8 @@ STORES = Path(".snakemake/atlas/modules")
 # configuration wherever they stand: it is attested, and a change in it rebuilds nothing.
 LIBRARY = "atlas"
 OUTSIDE = ("configuration", "plan", "job", "lineage",
-           "errors", "grammar", "owners", "printable", "progress", "references")  # fmt: skip
+           "errors", "grammar", "owners", "printable", "progress", "redaction",
+           "references")  # fmt: skip
 ENTRY = "entry"
 WORKFLOW = ("Snakefile", "rules/*.smk", "scripts/*.py", "notebooks/*.ipynb")
 

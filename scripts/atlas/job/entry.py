@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 import time
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from atlas.job.attempts import Attempt
 from atlas.job.environment import WORK, environment_of
 from atlas.job.execution import OWNER_FILE, Execution
 from atlas.job.statements import RESULTS
+from atlas.redaction import clean_logs, traceback_without_secrets
 from atlas.sources.hub import SCRATCH
 
 SCRATCH_DAYS = 14  # a job that was killed is taken up again within these days, or from its start
@@ -33,6 +33,7 @@ SCRATCH_DAYS = 14  # a job that was killed is taken up again within these days, 
 def run(snakemake: Any) -> None:
     """Run the function behind a rule as a job of the workflow."""
     deathwatch.watch()
+    clean_logs()
     identity = os.environ.get(owners.RUN, f"{os.getpid()}")
     os.environ.update(environment_of(snakemake))
     keep_memory()
@@ -51,7 +52,7 @@ def run(snakemake: Any) -> None:
             attempt.close("finished", **done)
             usage.tell()
         except Exception as error:
-            traceback.print_exc()
+            print(traceback_without_secrets(), file=sys.stderr)
             sentence = _sentence(error)
             if attempt is not None:
                 attempt.close("failed", error=sentence)
@@ -82,7 +83,7 @@ def _sentence(error: Exception) -> str:
         return f"the disk is full{where}; make room and give the same command again."
     if "No space left on device" in str(error):
         return "the disk is full; make room and give the same command again."
-    return f"{type(error).__name__}: {error}"
+    return str(AtlasError(f"{type(error).__name__}: {error}"))
 
 
 @contextlib.contextmanager

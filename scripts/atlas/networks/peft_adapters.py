@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from atlas.errors import AtlasError
+from atlas.guarded_patterns import ending, matches
 from atlas.networks.architectures import own_path, text_path
 from atlas.weights.adapted_module import PREFIX
 from atlas.weights.adapters import PeftAdapter, is_off
@@ -38,15 +39,17 @@ REFUSED = {
 # Initialisations that take something from the base, which PEFT takes again when it loads; of others
 # that do, only the person who trained them has what was taken.
 REPEATED, LOST = ("pissa", "olora"), ("pissa_niter_", "corda", "loftq", "lora_ga")
+# Settings that may be one pattern of whole names, and those that are patterns of their ends.
+PATTERNS = ("target_modules", "exclude_modules", "feedforward_modules")
+ENDINGS = ("rank_pattern", "alpha_pattern", "target_parameters")
 # Heads of other tasks, which stand after the hidden states that are read here.
 HEADS = ("score", "classifier", "qa_outputs", "v_head", "summary")
 OTHER_TASKS = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION")
 ANOTHER = (
     "name the base that it was trained from, or merge it and give the merged model with kind: full"
 )
-# What PEFT and torch raise for files that do not fit.
-UNFIT = (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError, ImportError,
-         AssertionError)  # fmt: skip
+# What PEFT and torch raise for files that do not fit may be anything, and this is no fault of a file.
+NO_FAULT = (MemoryError, torch.OutOfMemoryError, OSError)
 
 
 def shadow(network: Any, changed: Callable[[str], bool]) -> Any:
@@ -90,7 +93,7 @@ def merged_by_peft(network: Any, adapter: PeftAdapter) -> Any:
     loaded = _loaded(network, adapter, merges=True)
     try:
         inner = loaded.wrapped.merge_and_unload(safe_merge=True)
-    except UNFIT as error:
+    except Exception as error:
         raise AtlasError(
             f"{adapter.name}: PEFT cannot merge this {adapter.method} adapter "
             f"({_reason(error)}), so the change of the weights is not known; leave it out of the "
@@ -153,7 +156,7 @@ def _loaded(network: Any, adapter: PeftAdapter, *, merges: bool = False) -> _Loa
                 str(adapter.weights.parent), "default",
                 torch_device="cpu" if blank else str(network.device),
             )  # fmt: skip
-        except UNFIT as error:
+        except Exception as error:
             if blank and isinstance(error, NotImplementedError):
                 # It begins with a computation from weights, so it is tried where there are some.
                 return _Loaded(None, base)
@@ -201,7 +204,7 @@ def _try_one_token(wrapped: Any, adapter: PeftAdapter) -> None:
     try:
         with torch.inference_mode():
             wrapped(input_ids=one, use_cache=False, **decoder)
-    except UNFIT as error:
+    except Exception as error:
         # Without weights, some steps cannot be taken; these are about shapes and kinds of layers.
         if one.is_meta and not isinstance(error, ValueError) and "Sizes of" not in str(error):
             return
@@ -219,7 +222,7 @@ def _of_base(name: str) -> str:
 
 def _reason(error: Exception) -> str:
     """What an error says first; of a list, its first item. Too little memory is no fault of a file."""
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, NO_FAULT):
         raise error
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
     return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:300].rstrip(".:")
@@ -234,6 +237,7 @@ def _configuration(adapter: PeftAdapter, network: Any) -> Any:
     import peft
 
     method, own = adapter.method, adapter.config
+    _try_patterns(own, [name for name, _ in network.named_modules()], adapter.name)
     if method not in peft.PEFT_TYPE_TO_CONFIG_MAPPING:
         raise AtlasError(
             f"{adapter.name}: PEFT {peft.__version__} has no adapters of the kind {method}; merge it "
@@ -255,7 +259,7 @@ def _configuration(adapter: PeftAdapter, network: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             config = peft.PeftConfig.from_pretrained(str(adapter.weights.parent))
-    except UNFIT as error:
+    except Exception as error:
         raise AtlasError(
             f"{adapter.name}: PEFT cannot read its configuration ({type(error).__name__}: "
             f"{_reason(error)}); mend its adapter_config.json."
@@ -277,6 +281,23 @@ def _configuration(adapter: PeftAdapter, network: Any) -> Any:
                 there = [n for n in kept if any(m.split(".")[-1] == n for m in modules)]
                 setattr(config, key, there or None)
     return config
+
+
+def _try_patterns(config: Mapping[str, Any], modules: Collection[str], where: str) -> None:
+    """Refuse patterns that never end, which PEFT tries on all modules without a look at the clock.
+
+    :raises AtlasError: for such a pattern, and for one that is none.
+    """
+    wholes = [p for p in map(config.get, PATTERNS) if isinstance(p, str)]
+    for key in ENDINGS:
+        given = config.get(key) or []
+        wholes += [ending(p) for p in ([given] if isinstance(given, str) else given)]
+    saved = config.get("modules_to_save") or []
+    wholes += [rf"(^|.*\.){name}($|\..*)" for name in saved if isinstance(name, str)]
+    found = config.get("layers_pattern") or []
+    layers = [found] if isinstance(found, str) else found
+    wholes += [rf"(?:^|.*?\.){layer}\.(?P<idx>\d+)\..*" for layer in layers]
+    matches([(pattern, modules) for pattern in wholes], where)
 
 
 def _draws(config: Mapping[str, Any]) -> str:
