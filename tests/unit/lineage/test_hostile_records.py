@@ -188,3 +188,22 @@ def test_a_seal_of_a_crate(chain, text):
     chain.put("ro-crate-metadata.json", json.dumps({"@graph": []}))
     chain.put("manifest-sha256.txt", text)
     assert main(["verify", str(chain.root)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("results/sources/bases/b/base.json", d) for d in
+     (NESTED, b'{"origin": []}', b'{"origin": {"pypi": 7}}', b'{"origin": {"pypi": {"files": [{}]}}}',
+      b'{"origin": {}}', b"7")]
+    + [("results/models/m/rows.jsonl", d) for d in
+       (b"7\n", NESTED, b'{"dataset": 1}\n', b'{"rows": 7}\n', b'{"rows": [[1]]}\n', b"\xff\n")],
+)  # fmt: skip
+def test_an_artefact_that_no_job_would_write(run, capsys, name, data):
+    """Its statement fits it: both are forged."""
+    run.job({name: data})
+    root = ("--root", str(run.root))
+    assert main(["verify", *root]) == 0
+    for more in ((), ("--json",)):
+        assert main(["trace", name, *root, *more]) in (0, 2)
+    assert main(["trace", f"{name}:1", *root]) == 2
+    assert "Traceback" not in capsys.readouterr().err
