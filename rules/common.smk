@@ -18,6 +18,7 @@ from atlas.files import read_csv
 from atlas.job import batch_system, completeness, deathwatch, entry as job
 from atlas.job import forecast, forked, outcome, run_line, usage
 from atlas.job.closures import Library, Store
+from atlas.job.replaced import leave_locks_of_others
 from atlas.plan import jobs, members, publishing, summary, tables, training
 from atlas.plan.inputs import constraint, local_files, local_models, settings_of_bases
 from atlas.plan.local_sources import local_folder, local_rows
@@ -61,6 +62,7 @@ if workflow.is_main_process:
 deathwatch.announce()
 completeness.demand_statements()
 completeness.plan_behind_ancient()
+leave_locks_of_others()
 
 
 def start_run():

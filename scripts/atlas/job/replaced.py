@@ -1,6 +1,8 @@
 """Functions of Snakemake that have one of ours in their place, each where it stands for this workflow."""
 
+import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -15,3 +17,27 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     made = make(own)
     made.replaces = own
     setattr(owner, name, made)
+
+
+def leave_locks_of_others() -> None:
+    """Let a run that ends remove its own locks, for others may go on in its folder: Snakemake removes the folder of all of them.
+
+    Whoever has none (``--unlock``) still removes all.
+    """
+    from snakemake.persistence.file import FilePersistence
+
+    replace(FilePersistence, "_delete_locks", _own_only)
+
+
+def _own_only(plain: Any) -> Any:
+    def delete(self: Any) -> None:
+        if not self._lockfile:
+            plain(self)
+            return
+        for file in self._lockfile.values():
+            Path(file).unlink(missing_ok=True)
+        self._lockfile.clear()
+        with contextlib.suppress(OSError):  # another run has its own in it
+            Path(self._lockdir).rmdir()
+
+    return delete

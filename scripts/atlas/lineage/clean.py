@@ -10,6 +10,7 @@ from atlas import owners
 from atlas.errors import AtlasError
 from atlas.files import owner_of
 from atlas.job.attempts import ATTEMPTS, RUN_FILE, now, read_record, user
+from atlas.job.deathwatch import is_alive
 from atlas.job.environment import WORK
 from atlas.job.execution import OWNER_FILE
 from atlas.job.history import append
@@ -73,7 +74,9 @@ def remove(records: Records, found: Stale) -> None:
 
     :raises AtlasError: where a run goes on.
     """
-    if any((records.root / ".snakemake/locks").glob("*")):
+    runs = map(read_record, (records.root / ATTEMPTS).glob(f"*/{RUN_FILE}"))
+    living = any(is_alive(str(run.get("run"))) for run in runs)
+    if living or any((records.root / ".snakemake/locks").glob("*")):
         raise AtlasError(
             "a run goes on in this folder, or was killed (snakemake --unlock); nothing was removed."
         )
