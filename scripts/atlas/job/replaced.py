@@ -1,6 +1,5 @@
 """Functions of Snakemake that have one of ours in their place, each where it stands for this workflow."""
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
 
 
 def leave_locks_of_others() -> None:
-    """Let a run that ends remove its own locks, for others may go on in its folder: Snakemake removes the folder of all of them.
+    """Let a run that ends remove its own locks only, for others may go on in its folder.
 
-    Whoever has none (``--unlock``) still removes all.
+    Snakemake removes all of them. Whoever has none (``--unlock``) still does.
     """
     from snakemake.persistence.file import FilePersistence
 
@@ -37,7 +36,5 @@ def _own_only(plain: Any) -> Any:
         for file in self._lockfile.values():
             Path(file).unlink(missing_ok=True)
         self._lockfile.clear()
-        with contextlib.suppress(OSError):  # another run has its own in it
-            Path(self._lockdir).rmdir()
 
     return delete

@@ -29,7 +29,7 @@ def test_a_run_that_ends_leaves_the_locks_of_others(runs):
     FilePersistence._delete_locks(first)
     assert sorted(file.name for file in folder.iterdir()) == ["1.input.lock", "1.output.lock"]
     FilePersistence._delete_locks(second)
-    assert not folder.exists()
+    assert list(folder.iterdir()) == []  # another run may be about to write its own
 
 
 def test_unlock_removes_all(runs):
