@@ -117,7 +117,10 @@ def _behind(records: Records, names: Iterable[str]) -> set[str]:
             made = records.statement(queue.pop())
         except BrokenRecordError:
             continue
-        new = {path for path in (made.inputs if made else ()) if is_artefact(path)} - found
+        if made is None:
+            continue
+        # What one job made stays together.
+        new = {path for path in (*made.inputs, *made.outputs) if is_artefact(path)} - found
         found |= new
         queue += new
     return found

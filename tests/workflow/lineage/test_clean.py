@@ -45,6 +45,7 @@ def test_a_run_says_which_table_it_replaces(copy):
     """In a dry run too."""
     config = micro_config()
     config["pools"]["other"] = config["pools"].pop("micro")
+    config["tables"]["main"]["pools"] = ["other"]
     write_config(copy, config, "other.yaml")
     said = snakemake(copy, MAIN, "-n", "--cores", "1", config="other.yaml").stdout
     assert said.count(f"{MAIN} is replaced: it was made with micro.yaml on ") == 1
