@@ -18,13 +18,14 @@ from atlas.configuration.validation import typed
 from atlas.errors import AtlasError
 from atlas.files import read_csv
 from atlas.job import batch_system, completeness, deathwatch, deployed, entry as job
-from atlas.job import file_names, forked, outcome, run_line, usage
+from atlas.job import file_names, forecast, forked, outcome, run_line, usage
 from atlas.job.closures import Library, Store
 from atlas.job.records import Records
+from atlas.job.replaced import leave_locks_of_others
 from atlas.lineage.touched import touched
 from atlas.plan import jobs, members, publishing, summary, tables, training
-from atlas.plan.inputs import constraint, local_files
-from atlas.plan.inputs import local_model, local_models, settings_of_bases
+from atlas.plan.inputs import constraint, local_files, local_models, settings_of_bases
+from atlas.plan.local_sources import local_folder, local_rows
 from atlas.plan.building import build
 from atlas.plan.resolved import weight_names
 from atlas.plan.tasks import retrieval_pool, selection_model, selection_pool, task_selection
@@ -68,11 +69,14 @@ config = CONFIGURATION | DEPLOYMENT.told()
 LINE = None
 if workflow.is_main_process and not deployed.is_module(workflow):
     LINE = run_line.attach(logger, workflow.output_settings)
+if workflow.is_main_process:
+    logger.addHandler(forecast.Forecast(lambda jobs: foretold(jobs), dry=workflow.dryrun))
 deathwatch.announce()
 completeness.demand_statements()
 completeness.plan_behind_ancient()
 completeness.leave_code_to_params()
 file_names.tell_nearest()
+leave_locks_of_others()
 
 
 def start_run():
@@ -86,7 +90,16 @@ def start_run():
     noted = deployed.reading(workflow)
     if workflow.touch:
         noted["touched"] = touched(workflow, Records(Path(DEPLOYMENT.root)))
-    job.start(DEPLOYMENT, noted, CONFIGURATION, CONFIGURATION_FILES)
+    job.start(DEPLOYMENT, noted, CONFIGURATION, CONFIGURATION_FILES, Path(PLAN.config.cache))
+
+
+def foretold(jobs):
+    """How long the jobs of a run may take on this machine, and which tables of others they replace."""
+    if workflow.local_exec and (sentence := forecast.duration(jobs, workflow.cores or 1)):
+        yield sentence
+    yield from forecast.replaced_tables(
+        job for job in workflow.dag.jobs if workflow.dag.needrun(job)
+    )
 
 
 def own_environments():
@@ -206,6 +219,23 @@ def pool_report(wildcards):
     """report.csv of a pool whose adapters are not kept."""
     kept = pool_of(wildcards).settings.keep_weights
     return [] if kept else [f"results/pools/{wildcards.pool}/report.csv"]
+
+
+def local_encoder(wildcards):
+    """Files of an encoder in a folder of the user's own."""
+    folder = PLAN.config.encoders[wildcards.encoder].source.local
+    local_folder(f"encoders.{wildcards.encoder}", folder, ["modules.json"])
+    return local_files(folder, ENCODER_FILES)
+
+
+def own_model(*wanted):
+    """Files of a model in a folder of the user's own."""
+
+    def found(wildcards):
+        source = PLAN.models[wildcards.model].source or {}
+        return local_folder(f"models.{wildcards.model}", source.get("local"), wanted)
+
+    return found
 
 
 def said_of(entry, *keys):

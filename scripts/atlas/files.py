@@ -1,19 +1,25 @@
 """Reading and writing the plain file formats, always whole and always the same bytes."""
 
 import csv
+import glob
+import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from atlas import owners
 from atlas.errors import AtlasError
 from atlas.guarded_json import MOST_BYTES, parse_json
 
 WORKFLOW_FOLDER = Path(__file__).resolve().parents[2]  # the folder of the Snakefile
-STAGE_MARK = ".atlas-stage."  # in the names of files that a job has not finished
+STAGE_MARK = ".atlas-stage."  # in the names of files that are not finished; their owner follows it
+LONG_NAME = 150  # what follows it has room within the 255 bytes of a file system
 # What spreadsheets take for the beginning of a formula, and such a cell as it is written here.
 _SIGNS = r"(\s*[=+\-@＝＋－＠]|[\t\r])"
 FORMULA, GUARDED = re.compile(rf"'*{_SIGNS}"), re.compile(rf"'+{_SIGNS}")
@@ -30,12 +36,44 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file beside its place and rename it, so that nobody ever sees a part of it."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    scratch = passing(path)
     try:
         write_bytes(scratch, data)
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def passing(path: Path) -> Path:
+    """A name of its own beside a file, for what is about to take its place."""
+    return staged(path, f"{owners.owner()}-{secrets.token_hex(4)}")
+
+
+def passing_folder(parent: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder for what does not stay, on the same file system: a run that is killed leaves it to others."""
+    return tempfile.TemporaryDirectory(prefix=f"{STAGE_MARK}{owners.owner()}-", dir=parent)
+
+
+def staged(path: Path, owner: str) -> Path:
+    """The name that a file has beside its place until it is finished."""
+    return path.with_name(f"{_stem(path.name)}{STAGE_MARK}{owner}{path.suffix}")
+
+
+def owner_of(name: str) -> str | None:
+    """Owner of an unfinished file, or None where the name is that of another file."""
+    _, mark, owner = name.rpartition(STAGE_MARK)
+    return owner if mark else None
+
+
+def unfinished(path: Path) -> Iterator[Path]:
+    """What stands beside the place of a file and was about to take it."""
+    yield from path.parent.glob(f"{glob.escape(_stem(path.name))}{STAGE_MARK}*")
+
+
+def _stem(name: str) -> str:
+    if len(name.encode()) <= LONG_NAME:
+        return f".{name}"
+    return f".{hashlib.sha256(name.encode()).hexdigest()}"
 
 
 def json_bytes(value: Any) -> bytes:

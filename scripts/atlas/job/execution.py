@@ -1,7 +1,6 @@
 """One execution of a library function: its inputs hashed, its outputs staged, attested, renamed last."""
 
 import contextlib
-import glob
 import hashlib
 import importlib
 import inspect
@@ -13,11 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from atlas import deployment
+from atlas import deployment, owners
 from atlas.errors import AtlasError
-from atlas.files import STAGE_MARK, sync
+from atlas.files import owner_of, staged, sync, unfinished
 from atlas.job import attempts, batch_system, digest_cache, earlier, statements
-from atlas.job.attempts import slug
 from atlas.job.closures import Library, Store
 from atlas.job.environment import NETWORK, WORK
 from atlas.job.records import BrokenRecordError, Records
@@ -28,6 +26,9 @@ from atlas.job.statements import Statement, is_artefact
 COMPANIONS, LOCAL = "companions", "local"
 # Param: outputs that Snakemake deletes once they were read.
 TEMPORARY = "temporary"
+
+# In a folder that outlives a killed job: the run whose job had it last.
+OWNER_FILE = ".owner"
 
 Named = dict[str, Path | list[Path]]
 
@@ -225,6 +226,7 @@ class Execution:
         )  # fmt: skip
         folder = WORK / "scratch" / hashlib.sha256(key.encode()).hexdigest()[:24]
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / OWNER_FILE).write_text(owners.owner(self.identity))
         return folder
 
 
@@ -244,11 +246,13 @@ def _flat(value: Path | list[Path]) -> list[Path]:
 
 
 def _stage(path: Path, identity: str) -> Path:
-    """Where an output is written first; what dead runs left there is removed."""
+    """Where an output is written first; what others left there is removed, unless they live."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for old in path.parent.glob(f".{glob.escape(path.name)}{STAGE_MARK}*"):
-        old.unlink(missing_ok=True)
-    return path.with_name(f".{path.name}{STAGE_MARK}{slug(identity)}{path.suffix}")
+    place = staged(path, owners.owner(identity))
+    for old in unfinished(path):
+        if old == place or not owners.is_alive(owner_of(old.name) or ""):
+            old.unlink(missing_ok=True)
+    return place
 
 
 def _device() -> dict[str, str]:

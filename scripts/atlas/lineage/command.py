@@ -1,4 +1,4 @@
-"""python scripts/lineage.py: verify, trace, explain, diff, history, sign."""
+"""python scripts/lineage.py: verify, trace, explain, diff, history, clean, sign."""
 
 import argparse
 import json
@@ -15,11 +15,12 @@ from rich.console import Console
 
 from atlas.errors import AtlasError
 from atlas.job.attempts import read_attempts
-from atlas.job.records import CRATE_FILE, Records, open_records
+from atlas.job.records import CRATE_FILE, SIGNATURE, Records, open_records
 from atlas.job.statements import is_artefact
 from atlas.lineage import _terminal as terminal
 from atlas.lineage import diff as differences
 from atlas.lineage import trace as tracing
+from atlas.lineage.clean import remove, stale
 from atlas.lineage.explain import explain
 from atlas.lineage.faults import Verification
 from atlas.lineage.file_digests import FileDigests
@@ -72,6 +73,13 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("a", type=Path, metavar="RUN_A", help="results folder or unpacked crate")
     found.add_argument("b", type=Path, metavar="RUN_B")
     command(_history, "List who ran what, when, and how it ended.")
+    found = command(
+        _clean, "List what no configuration wants any more, and what runs left half-made."
+    )
+    found.add_argument("--configfile", action="append", metavar="FILE",
+                       help="a configuration that still wants its files; again for each further one "
+                       "(default: those of all runs so far that are still there)")  # fmt: skip
+    found.add_argument("--remove", action="store_true", help="remove what is listed")
     found = command(_sign, "Sign the manifest of all artefacts and statements.")
     found.add_argument("--key", type=Path, required=True,
                        help="private EC key (PEM); made, with its .pub, where there is none")  # fmt: skip
@@ -125,7 +133,9 @@ def _verify(options: argparse.Namespace) -> Answer:
     start = time.perf_counter()
     digests = FileDigests()
     places = [Path(f) for f in options.files] or [options.root]
-    crates = [place for place in places if (place / CRATE_FILE).is_file()]
+    # A run is no crate, whatever lies beside its results; a folder is one where it is called one.
+    crates = [place for place in places if (place / CRATE_FILE).is_file()
+              and (options.files or Records(place).is_crate)]  # fmt: skip
     # With each verification, whether files were chosen.
     checked = [(Records(crate), verify_crate(crate, digests), True) for crate in crates]
     others = [f for f in options.files if Path(f) not in crates]
@@ -137,7 +147,10 @@ def _verify(options: argparse.Namespace) -> Answer:
     for records, part, chosen in checked:
         if options.signature:
             names = part.names if chosen else None
-            part.faults += check_signature(records, options.signature, names)
+            part.add(check_signature(records, options.signature, names))
+        elif (records.root / SIGNATURE).is_file():
+            part.notes.append("there is a signature, which was not checked: give its public key with "
+                              "--signature")  # fmt: skip
         found.add(part)
     found.bytes = digests.bytes
     seconds = time.perf_counter() - start
@@ -189,6 +202,17 @@ def _diff(options: argparse.Namespace) -> Answer:
 def _history(options: argparse.Namespace) -> Answer:
     entries = read_attempts(open_records(options.root).root)
     return WHOLE, lambda: entries, lambda out: terminal.show_history(out, entries)
+
+
+def _clean(options: argparse.Namespace) -> Answer:
+    records = open_records(options.root)
+    files = [os.path.abspath(f) for f in options.configfile or []]  # noqa: PTH100
+    found = stale(records, files)
+    if options.remove:
+        remove(records, found)
+    nothing = options.remove or not (found.files or found.left)
+    status = WHOLE if nothing else BROKEN
+    return status, lambda: asdict(found), lambda out: terminal.show_stale(out, found)
 
 
 def _sign(options: argparse.Namespace) -> Answer:

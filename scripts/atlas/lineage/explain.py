@@ -3,9 +3,10 @@
 import contextlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from atlas.configuration.files import DEFAULT_FILE
 from atlas.errors import AtlasError
@@ -125,12 +126,25 @@ def _last_time(records: Records, file: str, now: Statement) -> Explanation:
 
 
 def last_command(root: Path) -> Command:
-    """What the last run was given: its Snakefile, working folder and files beyond the default."""
-    latest = (read_runs(root) or [{}])[-1]
-    folder = Path(os.path.normpath(root / latest.get("folder", "")))
+    """What the last run was given."""
+    return command_of(root, (read_runs(root) or [{}])[-1])
+
+
+def command_of(root: Path, run: Mapping[str, Any]) -> Command:
+    """The Snakefile, working folder and files beyond the default that a run was given.
+
+    :param run: its record, which anybody may have written.
+    """
+
+    def text(key: str, otherwise: str) -> str:
+        found = run.get(key)
+        return found if isinstance(found, str) else otherwise
+
+    given = run.get("configfiles")
+    files = [root / f for f in given if isinstance(f, str)] if isinstance(given, list) else []
+    folder = Path(os.path.normpath(root / text("folder", "")))
     default = {WORKFLOW_FOLDER / DEFAULT_FILE, folder.resolve() / DEFAULT_FILE}
-    files = [root / file for file in latest.get("configfiles", [])]
     return Command(
-        root / latest.get("snakefile", "Snakefile"), folder,
-        [str(file) for file in files if file.resolve() not in default],
+        root / text("snakefile", "Snakefile"), folder,
+        tuple(str(file) for file in files if file.resolve() not in default),
     )  # fmt: skip

@@ -13,7 +13,7 @@ import torch
 
 from atlas.digests import weights_digest
 from atlas.errors import AtlasError
-from atlas.files import by_name, copy, link, read_json, write_json
+from atlas.files import by_name, copy, link, passing_folder, read_json, write_json
 from atlas.networks.architectures import load, loader, reported
 from atlas.networks.named_weights import NamedWeights, published_tensors
 from atlas.networks.peft_adapters import merged_by_peft
@@ -277,7 +277,7 @@ def _write_merged(
         adapter = PeftAdapter(adapter.name, file, adapter.config, adapter.metadata)
     network = merged_by_peft(NamedWeights(base).network(), adapter)
     dtype = next(tensor.dtype for tensor in stored.values())
-    with tempfile.TemporaryDirectory(dir=weights[0].parent) as place:
+    with passing_folder(weights[0].parent) as place:
         folder = Path(place)
         network.to(dtype).save_pretrained(folder)
         first = named_weights((file.name for file in folder.iterdir()), adapter.name)

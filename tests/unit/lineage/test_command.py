@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from atlas.job.attempts import history_lines
+from atlas.job.history import of_records
 from atlas.lineage.command import main
 from unit.job.runs import RAW, A, B, C, E, Run, flip, sha
 
@@ -124,7 +124,7 @@ def test_sign_as_json(root, lineage, tmp_path):
     assert status == 0
     assert value["public_key"] == str(tmp_path / "k.pub")
     assert set(json.loads((root / "results/provenance/manifest/manifest.json").read_text())) == {
-        "artefacts", "sources",
+        "artefacts", "sources", "absent", "history", "records",
     }  # fmt: skip
     assert str(root / "results/provenance/manifest/manifest.json") == value["manifest"]
 
@@ -284,7 +284,7 @@ def test_history(root, lineage):
     for words in ("2026-01-01T10:00:00", "ann@host", "train m (attempt 2)", "failed [no] room",
                   "unreadable"):  # fmt: skip
         assert words in text
-    assert len(history_lines(root.root)) == 2
+    assert len(list(of_records(root.root))) == 2
 
 
 @pytest.mark.parametrize(
