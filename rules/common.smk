@@ -18,8 +18,9 @@ from atlas.configuration.validation import typed
 from atlas.errors import AtlasError
 from atlas.files import read_csv
 from atlas.job import batch_system, completeness, deathwatch, deployed, entry as job
-from atlas.job import file_names, forecast, forked, outcome, run_line, usage
+from atlas.job import file_names, forked, usage
 from atlas.job.closures import Library, Store
+from atlas.job.messages import forecast, outcome, run_line
 from atlas.job.records import Records
 from atlas.job.replaced import leave_locks_of_others
 from atlas.lineage.touched import touched

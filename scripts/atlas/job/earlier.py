@@ -56,7 +56,7 @@ def _earlier(now: Statement, records: Records, sha256: Callable[[Path], str]) ->
     return made if len(found) == 1 else None
 
 
-def _rest(made: Statement) -> Any:
+def _rest(made: Statement) -> str:
     """All that concerns every model."""
     params = {k: v for k, v in made.params.items() if k not in ("models", *OF_BASES)}
     inputs = {path: digest for path, digest in made.inputs.items()
@@ -65,7 +65,7 @@ def _rest(made: Statement) -> Any:
                    if not made.execution else made.execution.get("device")])  # fmt: skip
 
 
-def _of_models(made: Statement, root: Path) -> dict[str, Any]:
+def _of_models(made: Statement, root: Path) -> dict[str, str]:
     """Of each model, all that it is computed from.
 
     :param root: from which the statement names files.
@@ -87,6 +87,6 @@ def _of_models(made: Statement, root: Path) -> dict[str, Any]:
     return {model["name"]: _plain(list(told(model))) for model in made.params["models"]}
 
 
-def _plain(value: Any) -> Any:
-    """A value as it is when it has been stored."""
-    return json.loads(json.dumps(value, sort_keys=True))
+def _plain(value: Any) -> str:
+    """A value as it is stored."""
+    return json.dumps(value, sort_keys=True)

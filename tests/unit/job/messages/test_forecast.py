@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from atlas.job.attempts import open_run
-from atlas.job.forecast import Forecast, duration, replaced_tables
+from atlas.job.messages.forecast import Forecast, duration, replaced_tables
 from unit.job.runs import Run
 
 MAIN = "results/tables/main.csv"
