@@ -2,8 +2,9 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from atlas import owners
 from atlas.errors import AtlasError
@@ -252,8 +253,7 @@ class _Check:
 
     def touched(self) -> None:
         """What ``snakemake --touch`` took as made, and is still what it was then."""
-        told = {n: entry for run in read_runs(self.records.root)
-                for n, entry in run.get("touched", {}).items()}  # fmt: skip
+        told = {n: entry for run in read_runs(self.records.root) for n, entry in _touched(run)}
         seen: set[str] = set()
         for name in sorted(told.keys() & self.made_by.keys()):
             made, entry = self.made_by[name], told[name]
@@ -332,3 +332,12 @@ def verify_crate(root: Path, digests: FileDigests | None = None) -> Verification
         checked.faults.append(Fault("artefact", SEAL, f"does not fit {doubted}"))
     checked.bytes = digests.bytes
     return checked
+
+
+def _touched(run: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a run notes of the files that it touched; anybody may have written its record."""
+    told = run.get("touched")
+    for name, entry in told.items() if isinstance(told, dict) else ():
+        causes = entry.get("otherwise") if isinstance(entry, dict) else None
+        if isinstance(causes, list) and all(isinstance(c, list) and len(c) == 4 for c in causes):
+            yield name, {"statement": entry.get("statement"), "otherwise": causes}
