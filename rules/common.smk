@@ -70,7 +70,6 @@ config = CONFIGURATION | DEPLOYMENT.told()
 LINE = None
 if workflow.is_main_process and not deployed.is_module(workflow):
     LINE = run_line.attach(logger, workflow.output_settings)
-if workflow.is_main_process:
     logger.addHandler(forecast.Forecast(lambda jobs: foretold(jobs), dry=workflow.dryrun))
 deathwatch.announce()
 completeness.demand_statements()
