@@ -69,7 +69,7 @@ def test_the_entry_makes_a_table(followed):
 def test_the_kind_makes_a_table_and_says_what_it_has(followed):
     pool = followed / "results/pools/smollm2"
     found = {r["space"]: r for r in rows(followed / "results/tables/nearest.csv")}
-    assert len(found) == 4
+    assert len(found) == 6
     for space in ("delta_activations", "output_sentences"):
         data = np.load(pool / space / "embeddings.npz")
         unit = data["embeddings"].astype(np.float64)

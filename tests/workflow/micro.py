@@ -24,6 +24,7 @@ LLAMA = {
 }  # fmt: skip
 BERT = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
         "intermediate_size": 48}  # fmt: skip
+MAIN_JOBS = 42  # for the default target: every file of the main table
 TASKS = {
     "alpha": ("Add the numbers.", lambda i: (f"{i} + {i}", f"The sum is {2 * i}.")),
     "beta": ("Say what the animal does.", lambda i: (f"animal {i}", f"It {('swims', 'runs')[i % 2]} away.")),

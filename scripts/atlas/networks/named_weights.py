@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -87,6 +88,11 @@ class NamedWeights(Mapping[str, torch.Tensor]):
         """Shapes of all tensors, those that are tied to another too."""
         return self._shapes | {name: self.shape(name) for name in self.tied}
 
+    @property
+    def elements(self) -> int:
+        """Number of its weights, those that are tied once."""
+        return sum(math.prod(self.shape(name)) for name in self)
+
     def network(self) -> Any:
         """The whole network in main memory, float32; it is loaded once."""
         return self._network
@@ -149,6 +155,24 @@ def unchanged(files: Sequence[Path]) -> str:
     """
     settings = by_name(files).get("adapter_config.json")
     return no_weights(read_json(settings)) if settings else ""
+
+
+def incomparable(
+    bases: Mapping[str, NamedWeights], files: Mapping[str, Sequence[Path]],
+    models: Sequence[Mapping[str, Any]],
+) -> str:  # fmt: skip
+    """Why models cannot be compared by the changes of their weights; nothing where they can.
+
+    :param files: model -> its files. :param models: name and base of each.
+    """
+    layouts = {b: [(name, base.shape(name)) for name in base] for b, base in bases.items()}
+    first = models[0]["base"]
+    for model in models:
+        if layouts[model["base"]] != layouts[first]:
+            return f"{model['base']} and {first} have weights of different shapes"
+        if reason := unchanged(files[model["name"]]):
+            return f"{model['name']}: {reason}"
+    return ""
 
 
 def _differences(

@@ -302,6 +302,7 @@ def of_each(
         yield "bases", base, next(computed)[1]
         for name in names:
             yield "models", name, read("models", name) if name in kept.models else next(computed)[1]
+        next(computed, None)  # it tells of the last model, and gives the base back
         del loaded, computed
 
 

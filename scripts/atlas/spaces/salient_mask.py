@@ -15,7 +15,7 @@ import torch
 
 from atlas.errors import AtlasError
 from atlas.files import by_folder
-from atlas.networks.named_weights import NamedWeights, changes, unchanged
+from atlas.networks.named_weights import NamedWeights, changes, incomparable
 from atlas.progress import Progress
 from atlas.spaces.large_pools import ALL_PAIRS, TOO_MANY
 from atlas.spaces.space import Found, Nothing, Similarity, space
@@ -32,14 +32,9 @@ def embed(
         return Nothing(TOO_MANY)
     files = by_folder(weights)
     stores = {base: NamedWeights(found) for base, found in by_folder(bases).items()}
-    layouts = {b: [(name, store.shape(name)) for name in store] for b, store in stores.items()}
-    first = models[0]["base"]
-    for model in models:
-        if layouts[model["base"]] != layouts[first]:
-            return Nothing(f"{model['base']} and {first} have weights of different shapes")
-        if reason := unchanged(files[model["name"]]):
-            return Nothing(f"{model['name']}: {reason}")
-    total = sum(int(np.prod(shape)) for _, shape in layouts[first])
+    if reason := incomparable(stores, files, models):
+        return Nothing(reason)
+    total = stores[models[0]["base"]].elements
     count = max(1, int(total * share + 1e-9))
     masks = []
     progress = Progress(len(models), "model")

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from atlas.files import by_folder
-from atlas.networks.named_weights import NamedWeights, matrix_changes, unchanged
+from atlas.networks.named_weights import NamedWeights, incomparable, matrix_changes
 from atlas.progress import Progress, say
 from atlas.spaces.embeddings import cosine_of_gram, cosine_similarity
 from atlas.spaces.sketches import DIMENSIONS, sketched
@@ -43,17 +43,12 @@ def embed(*, bases: list[Path], weights: list[Path], models: list[dict[str, Any]
     """
     files = by_folder(weights)
     stores = {base: NamedWeights(found) for base, found in by_folder(bases).items()}
-    layouts = {b: [(name, store.shape(name)) for name in store] for b, store in stores.items()}
-    first = models[0]["base"]
-    for model in models:
-        if layouts[model["base"]] != layouts[first]:
-            return Nothing(f"{model['base']} and {first} have weights of different shapes")
-        if reason := unchanged(files[model["name"]]):
-            return Nothing(f"{model['name']}: {reason}")
+    if reason := incomparable(stores, files, models):
+        return Nothing(reason)
     of = {model["name"]: (files[model["name"]], stores[model["base"]]) for model in models}
     if len(models) > EXACT:
         return _sketches(of)
-    dimension = sum(int(np.prod(shape)) for _, shape in layouts[first])
+    dimension = stores[models[0]["base"]].elements
     return Similarity(cosine_of_gram(inner_products(of), list(of)), dimension)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from micro import TASKS, command, environment, micro, snakemake
+from micro import MAIN_JOBS, TASKS, command, environment, micro, snakemake
 
 pytestmark = pytest.mark.workflow
 
@@ -35,7 +35,7 @@ def test_the_end_of_a_run_says_what_was_found_and_what_to_open(finished, said):
     assert "\033" not in said
     *begin, result, first, second, page, tables, figures, log = said.splitlines()
     assert len(begin) < 60
-    assert re.fullmatch(r"35 of 35 jobs done in \d+ \w+", result)
+    assert re.fullmatch(rf"{MAIN_JOBS} of {MAIN_JOBS} jobs done in \d+ \w+", result)
     for sentence in (first, second):
         assert re.match(
             r"\* .*domains of `micro` stand apart by .*silhouette [-−]?\d\.\d{3}", sentence
@@ -47,7 +47,7 @@ def test_the_end_of_a_run_says_what_was_found_and_what_to_open(finished, said):
     for place in (page, tables, figures):
         assert (finished / place.split(": ")[1]).exists()
     account = (finished / ".snakemake/log" / Path(log).name).read_text()  # Snakemake's own
-    assert account.count("Finished jobid") == 35
+    assert account.count("Finished jobid") == MAIN_JOBS
 
 
 def test_an_error_is_whole(folder):

@@ -7,12 +7,13 @@ import shutil
 
 import pytest
 
+from atlas.configuration.pools import MAIN_SPACES
 from atlas.job.records import Records
 from atlas.lineage.crate_files import crate_files
 from atlas.lineage.verify import verify, verify_crate
 from atlas.publishing.crates.run import TOOLS
 from crate_validator import LEFT, validate
-from micro import digests, litter, planned, snakemake
+from micro import MAIN_JOBS, digests, litter, planned, snakemake
 
 pytestmark = pytest.mark.workflow
 MAIN = "results/crates/main/ro-crate-metadata.json"
@@ -20,8 +21,6 @@ OTHER = "results/crates/pools/micro/neighbours.csv/ro-crate-metadata.json"
 MODELS = [
     f"micro-{dataset}-{split}" for dataset in ("alpha", "beta") for split in ("first", "second")
 ]
-SPACES = ("delta_activations", "direct_effects", "flattened_weights", "output_sentences",
-          "salient_mask", "weight_deltas")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +60,7 @@ def test_a_crate_is_valid_and_whole_zipped_and_unpacked_elsewhere(crated, tmp_pa
     assert complaints(elsewhere) <= set(LEFT)
     report = verify_crate(elsewhere)
     assert report.faults == []
-    assert report.statements == 35
+    assert report.statements == MAIN_JOBS
     for file in crate_files(metadata(elsewhere / MAIN.rpartition("/")[2])):
         if file.included:
             data = (elsewhere / file.path).read_bytes()
@@ -76,7 +75,7 @@ def test_the_crate_of_the_table_holds_the_whole_run(crated):
             "results/sources/encoders/tiny/model.safetensors"}  # fmt: skip
     assert {p for p in there if p.startswith("results/") and "/provenance/" not in p} == made - away
     assert {f"results/models/{m}/adapter_model.safetensors" for m in MODELS} <= there
-    assert {f"results/pools/micro/figures/tsne_{s}.svg" for s in SPACES} <= there
+    assert {f"results/pools/micro/figures/tsne_{s}.svg" for s in MAIN_SPACES} <= there
     assert {"Snakefile", "rules/common.smk", "scripts/atlas/job/entry.py", "scripts/job.py",
             "config/schema.json", "profiles/default/config.yaml", "envs/requirements.txt",
             "resources/probes.txt", "notebooks/analysis.ipynb", "data/alpha.jsonl",
@@ -92,7 +91,7 @@ def test_the_crate_of_the_table_holds_the_whole_run(crated):
 def test_each_job_is_an_action_with_what_it_read_and_wrote(crated):
     graph = {e["@id"]: e for e in metadata(crated / MAIN)["@graph"]}
     actions = [e for e in graph.values() if e["@type"] == "CreateAction"]
-    assert len(actions) == 1 + 35
+    assert len(actions) == 1 + MAIN_JOBS
     (train,) = [a for a in actions if a["name"] == "train_adapter micro-beta-first"]
     folder = "results/models/micro-beta-first/"
     assert {r["@id"] for r in train["result"]} == {
@@ -117,7 +116,7 @@ def test_each_job_is_an_action_with_what_it_read_and_wrote(crated):
 def test_the_crate_of_another_artefact_holds_what_is_behind_it_only(crated):
     there = names((crated / OTHER).parent)
     assert "results/pools/micro/neighbours.csv" in there
-    assert {f"results/pools/micro/{s}/embeddings.npz" for s in SPACES} <= there
+    assert {f"results/pools/micro/{s}/embeddings.npz" for s in MAIN_SPACES} <= there
     assert not any(p.startswith(("results/tables", "results/pools/micro/figures")) for p in there)
     assert verify_crate((crated / OTHER).parent).faults == []
 

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from atlas.configuration.pools import MAIN_SPACES
 from browser.conftest import addresses, driver, needs_browser, wait  # noqa: F401 (a fixture)
 from micro import lineage, planned, snakemake
 from reports import check_report, make_report, part, words
@@ -34,7 +35,7 @@ def test_every_table_and_figure_is_there(folder, report):
                 "pools/*/figures/*.svg")  # fmt: skip
     files = [file.relative_to(folder).as_posix() for pattern in patterns
              for file in (folder / "results").glob(pattern)]  # fmt: skip
-    assert len(files) == 2 + 2 + 3 + 4 * 3
+    assert len(files) == 2 + 2 + 3 + len(MAIN_SPACES) * 3
     results = check_report(report, *files)
     assert results.keys() == set(files)
     assert part(report, "categories").keys() == {"Findings", "Tables", "Pool micro"}
@@ -49,7 +50,7 @@ def test_captions_have_the_parameters_of_the_run(report):
         results["results/pools/micro/figures/tsne_delta_activations.svg"]["caption"]
     )
     navigator = words(results["results/pools/micro/navigator.html"]["caption"])
-    assert "4 models of 1 base(s), mapped in 4 embedding space(s)" in navigator
+    assert f"4 models of 1 base(s), mapped in {len(MAIN_SPACES)} embedding space(s)" in navigator
     about = words(part(report, "workflow-desc"))
     for stated in ("main main pools micro", "micro 4 alpha, beta micro quick", "Global seeds: 42."):
         assert stated in about
