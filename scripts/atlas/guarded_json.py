@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 
 MOST_BYTES = 1 << 28  # a tokenizer.json has up to 40 MB
 MOST_DEPTH = 100
-TOO_DEEP = f"it is nested more than {MOST_DEPTH} deep"
 MOST_DIGITS = 300  # a larger number is no float
 TOO_DEEP = f"it is nested more than {MOST_DEPTH} deep"
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")

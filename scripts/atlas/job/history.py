@@ -6,18 +6,17 @@ whoever has the SHA-256 of the last line has that of all.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from atlas.files import write_whole
 from atlas.guarded_json import parse_json
 from atlas.job.attempts import ATTEMPTS, read_all
-from atlas.job.environment import WORK
 from atlas.job.records import HISTORY
 
 PREVIOUS = "previous"  # key of a line: SHA-256 of the line before it
@@ -94,9 +93,17 @@ def append(root: Path, entry: Entry) -> None:
         _write(root, lines(root), [entry])
 
 
-def _locked(root: Path) -> FileLock:
-    (root / WORK).mkdir(parents=True, exist_ok=True)
-    return FileLock(root / WORK / "history.lock")
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Alone with the history. The lock is on the file itself, which whoever had it has replaced."""
+    file = root / HISTORY
+    file.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with file.open("ab") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if file.exists() and os.path.samestat(os.fstat(handle.fileno()), file.stat()):
+                yield
+                return
 
 
 def _write(root: Path, stored: list[bytes], entries: Iterable[Entry]) -> None:
@@ -104,6 +111,5 @@ def _write(root: Path, stored: list[bytes], entries: Iterable[Entry]) -> None:
     for entry in entries:
         text = json.dumps({**entry, PREVIOUS: head(told)}, sort_keys=True, ensure_ascii=False)
         told.append(f"{text}\n".encode())
-    (root / HISTORY).parent.mkdir(parents=True, exist_ok=True)
-    if len(told) > len(stored) or not (root / HISTORY).exists():
+    if len(told) > len(stored):
         write_whole(root / HISTORY, b"".join(told))
