@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from documents import PAGES, ROOT, Command, blocks, commands, heads, text_of, write_file
-from micro import checkout, environment, lineage, snakemake, write_config
+from micro import checkout, environment, lay_down, lineage, snakemake, write_config
 
 pytestmark = pytest.mark.workflow
 
@@ -56,6 +56,8 @@ SMALLER = {
     "snakemake results/tables/selection.csv --configfile config/paper.yaml --cores 4 "
     "--resources gpu=1": {"selections": {"bbh": {"tasks": ["bbh-word_sorting"], "seeds": 1}}},
 }
+# What the reader has, by the page that tells of it.
+THEIRS = {"docs/models.md": ("adapters/maths", "adapters/algebra"), "": ("corpus.jsonl",)}
 EVERY = [*(c for page in PAGES for c in commands(page)), *heads()]
 
 CI = (ROOT / ".ci/run").read_text(encoding="utf-8")
@@ -130,6 +132,7 @@ def folders(tmp_path_factory):
     def folder(page: str) -> Path:
         if page not in made:
             made[page] = checkout(tmp_path_factory.mktemp("typed") / "checkout")
+            lay_down(*(made[page] / place for place in THEIRS.get(page, ())))
             for block in blocks(page) if page else []:
                 # Files of the workflow itself are changed where a test of the main job does it.
                 if block.file and not (ROOT / block.file).exists() and "/" not in block.file:

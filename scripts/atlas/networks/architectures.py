@@ -87,17 +87,19 @@ def load(folder: Path, dtype: str, device: torch.device, *, empty: bool = False)
 
 
 def check_settings(folder: Path) -> None:
-    """Refuse a config.json that names code of its own, or sizes that no network has.
+    """Refuse a config.json of a family that only code of its own knows, or with sizes that no network has.
 
     :raises AtlasError: naming the first such key.
     """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
     where = f"{folder.name}/config.json"
     parts = [read_object(folder / "config.json")]
     for settings in parts:
-        if settings.get("auto_map"):
+        if settings.get("auto_map") and settings.get("model_type") not in CONFIG_MAPPING_NAMES:
             raise AtlasError(
                 f"{where}: names code of its own (auto_map), which is never run; take a model of a family "
-                "that transformers has, and where this is one, remove the entry in a folder of your own."
+                "that transformers has."
             )
         for key, value in settings.items():
             if isinstance(value, dict) and key.endswith("_config"):

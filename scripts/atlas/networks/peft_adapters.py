@@ -86,8 +86,8 @@ def merged_by_peft(network: Any, adapter: PeftAdapter) -> Any:
 
     :raises AtlasError: for kinds that change no weight, and as :func:`peft_applied` does.
     """
-    if reason := no_weights(adapter.config):
-        raise AtlasError(f"{adapter.name}: {reason}.")
+    if without := no_weights(adapter.config):
+        raise AtlasError(f"{adapter.name}: {without}.")
     loaded = _loaded(network, adapter, merges=True)
     try:
         inner = loaded.wrapped.merge_and_unload(safe_merge=True)

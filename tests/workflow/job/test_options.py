@@ -71,6 +71,7 @@ NEITHER = """
 --generate-unit-tests
 --archive --attempt --benchmark-extended --cleanup-shadow --containerize --cores --d3dag --dag
 --debug --debug-dag --default-resources --default-storage-prefix --deploy-sources --draft-notebook
+--edit-notebook
 --envvars --executor --export-cwl --force-use-threads --group-components --groups --help
 --immediate-submit --job-deploy-sources --jobname --jobs --jobscript --keep-going
 --list-input-changes --list-params-changes --list-rules --list-target-rules --local-cores

@@ -49,5 +49,5 @@ def test_a_run_says_which_table_it_replaces(copy):
     write_config(copy, config, "other.yaml")
     said = snakemake(copy, MAIN, "-n", "--cores", "1", config="other.yaml").stdout
     assert said.count(f"{MAIN} is replaced: it was made with micro.yaml on ") == 1
-    assert "its pools were others" in said
+    assert "its bases and pools were others" in said
     assert "is replaced" not in snakemake(copy, MAIN, "-n", "--cores", "1", "--forceall").stdout
