@@ -259,7 +259,10 @@ CONFIGS = {
     "list": ("[]", "not a JSON object, but list"),
     "no type": ("{}", "transformers cannot load it"),
     "unknown type": ('{"model_type": "evil"}', "transformers cannot load it"),
-    "code": ('{"auto_map": {"AutoModelForCausalLM": "evil.Model"}}', "names code of its own"),
+    "code": (
+        '{"model_type": "evil", "auto_map": {"AutoModelForCausalLM": "evil.Model"}}',
+        "names code of its own",
+    ),
     "layers": ('{"num_hidden_layers": 1000000000}', "says num_hidden_layers: 1000000000"),
     "layers are real": ('{"num_hidden_layers": 2.5}', r"says num_hidden_layers: 2\.5"),
     "layers are fewer than none": ('{"num_hidden_layers": -1}', "says num_hidden_layers: -1"),
