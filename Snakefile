@@ -2,6 +2,7 @@
 #   snakemake results/tables/main.csv --cores 1 --resources gpu=1
 import os
 
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
 min_version("9.17")
@@ -15,8 +16,12 @@ include: "rules/checkout.smk"
 include: "rules/common.smk"
 
 
-# For --sdm apptainer; built from envs/atlas.def.
-container: os.path.relpath(FOLDER / "envs/atlas.sif")
+# For --sdm apptainer; built from envs/atlas.def. Snakemake refuses an image in a folder whose name has
+# a space, and need not where no container is asked for.
+IMAGE = os.path.relpath(FOLDER / "envs/atlas.sif")
+if " " not in IMAGE or DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+
+    container: IMAGE
 
 
 include: "rules/resources.smk"
