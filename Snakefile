@@ -1,22 +1,29 @@
 # Delta Atlas: from raw rows and pretrained bases to tables whose every number can be traced.
 #   snakemake results/tables/main.csv --cores 1 --resources gpu=1
+import os
+
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
-min_version("9.0")
-
-
-configfile: "config/config.yaml"
-
-
-# For --sdm apptainer; built from envs/atlas.def.
-container: "envs/atlas.sif"
+min_version("9.17")
 
 
 # What a report begins with.
 report: "resources/captions/workflow.rst"
 
 
+include: "rules/checkout.smk"
 include: "rules/common.smk"
+
+
+# For --sdm apptainer; built from envs/atlas.def. Snakemake refuses an image in a folder whose name has
+# a space, and need not where no container is asked for.
+IMAGE = os.path.relpath(FOLDER / "envs/atlas.sif")
+if " " not in IMAGE or DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+
+    container: IMAGE
+
+
 include: "rules/resources.smk"
 include: "rules/captions.smk"
 include: "rules/job.smk"
@@ -38,22 +45,8 @@ include: "rules/publishing.smk"
 
 
 rule all:
-    default_target: True
     input:
         expand("results/tables/{table}.csv", table=PLAN.config.tables),
         "results/summary.html",
     message:
         "everything that the configuration asks for is there"
-
-
-onstart:
-    start_run()
-
-
-onsuccess:
-    finish_run()
-    tell_outcome()
-
-
-onerror:
-    finish_run()

@@ -4,15 +4,15 @@ KEEPING = {name for name, pool in PLAN.pools.items() if pool.settings.keep_weigh
 
 use rule job as compute_shard with:
     input:
-        probes="resources/probes.txt",
+        probes=workflow_file("resources/probes.txt"),
         bases=files_of_bases,
         weights=gated(files_of_models),
     output:
         activations=update("results/pools/{pool}/shards/{shard}.h5"),
     log:
-        "logs/compute_shard/{pool}-{shard}.log",
+        "logs/compute_shard/{pool}/{shard}.log",
     benchmark:
-        "benchmarks/compute_shard/{pool}-{shard}.tsv"
+        "benchmarks/compute_shard/{pool}/{shard}.tsv"
     wildcard_constraints:
         pool=constraint(KEEPING),
     resources:
@@ -31,16 +31,16 @@ use rule job as compute_shard with:
 # Of a pool that does not keep its weights: nothing of its adapters stays but this.
 use rule job as compute_fetched_shard with:
     input:
-        probes="resources/probes.txt",
+        probes=workflow_file("resources/probes.txt"),
         bases=files_of_bases,
-        local=lambda w: local_models(reported_of(w)),
+        local=lambda w: own_files(local_models(reported_of(w))),
     output:
         activations=update("results/pools/{pool}/shards/{shard}.h5"),
         report=update("results/pools/{pool}/shards/{shard}.report.csv"),
     log:
-        "logs/compute_fetched_shard/{pool}-{shard}.log",
+        "logs/compute_fetched_shard/{pool}/{shard}.log",
     benchmark:
-        "benchmarks/compute_fetched_shard/{pool}-{shard}.tsv"
+        "benchmarks/compute_fetched_shard/{pool}/{shard}.tsv"
     wildcard_constraints:
         pool=constraint(PLAN.pools.keys() - KEEPING),
     resources:
@@ -62,13 +62,13 @@ use rule job as compute_fetched_shard with:
 use rule job as check_shard with:
     input:
         bases=lambda w: settings_of_bases(PLAN, {m.base for m in reported_of(w)}),
-        local=lambda w: local_models(reported_of(w)),
+        local=lambda w: own_files(local_models(reported_of(w))),
     output:
         report="results/pools/{pool}/shards/{shard}.report.csv",
     log:
-        "logs/check_shard/{pool}-{shard}.log",
+        "logs/check_shard/{pool}/{shard}.log",
     benchmark:
-        "benchmarks/check_shard/{pool}-{shard}.tsv"
+        "benchmarks/check_shard/{pool}/{shard}.tsv"
     wildcard_constraints:
         pool=constraint(KEEPING),
     resources:
@@ -105,7 +105,7 @@ use rule job as assemble_activations with:
 
 use rule job as sample_continuations with:
     input:
-        probes="resources/probes.txt",
+        probes=workflow_file("resources/probes.txt"),
         base=base_files,
     output:
         continuations="results/pools/{pool}/continuations.jsonl",
@@ -126,16 +126,16 @@ use rule job as sample_continuations with:
 
 use rule job as compute_features with:
     input:
-        probes="resources/probes.txt",
+        probes=workflow_file("resources/probes.txt"),
         continuations="results/pools/{pool}/continuations.jsonl",
         bases=files_of_bases,
         weights=gated(files_of_models),
     output:
         features=update("results/pools/{pool}/shards/{shard}.features.h5"),
     log:
-        "logs/compute_features/{pool}-{shard}.log",
+        "logs/compute_features/{pool}/{shard}.log",
     benchmark:
-        "benchmarks/compute_features/{pool}-{shard}.tsv"
+        "benchmarks/compute_features/{pool}/{shard}.tsv"
     resources:
         **on_gpu(
             memory(2500, largest_base, copies_in_memory(2)), minutes(60, base_of_each_model, 1)
@@ -151,15 +151,15 @@ use rule job as compute_features with:
 
 use rule compute_features as generate_shard with:
     input:
-        probes="resources/probes.txt",
+        probes=workflow_file("resources/probes.txt"),
         bases=files_of_bases,
         weights=gated(files_of_models),
     output:
         sentences=update("results/pools/{pool}/shards/{shard}.sentences.jsonl"),
     log:
-        "logs/generate_shard/{pool}-{shard}.log",
+        "logs/generate_shard/{pool}/{shard}.log",
     benchmark:
-        "benchmarks/generate_shard/{pool}-{shard}.tsv"
+        "benchmarks/generate_shard/{pool}/{shard}.tsv"
     resources:
         **on_gpu(memory(2500, largest_base, 2), minutes(60, base_of_each_model, 1)),
     params:
@@ -171,7 +171,7 @@ use rule compute_features as generate_shard with:
 
 use rule job as record_inputs with:
     input:
-        probes="resources/probes.txt",
+        probes=workflow_file("resources/probes.txt"),
         base=base_files,
     output:
         inputs="results/inputs/{base}/modules.h5",

@@ -45,9 +45,9 @@ use rule job as map_models with:
     output:
         points="results/pools/{pool}/{space}/map.csv",
     log:
-        "logs/map_models/{pool}-{space}.log",
+        "logs/map_models/{pool}/{space}.log",
     benchmark:
-        "benchmarks/map_models/{pool}-{space}.tsv"
+        "benchmarks/map_models/{pool}/{space}.tsv"
     group:
         packed("pool")
     resources:
@@ -85,7 +85,7 @@ rule analyse:
         silhouette="results/pools/{pool}/silhouette.csv",
         neighbours="results/pools/{pool}/neighbours.csv",
         # The page itself, a change in which runs it again, and the maps that it shows.
-        companions=lambda w: ["notebooks/analysis.ipynb", *of_spaces("map.csv")(w)],
+        companions=lambda w: [workflow_file("notebooks/analysis.ipynb"), *of_spaces("map.csv")(w)],
     output:
         analysis=pool_table("analysis", "Analysis"),
     log:

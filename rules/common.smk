@@ -7,20 +7,26 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+# The folder of the Snakefile; not workflow.basedir, which is that of another workflow in a module of it.
+FOLDER = Path(str(workflow.current_basedir)).parent
+sys.path.insert(0, str(FOLDER / "scripts"))
 
-from atlas.configuration.files import layers, merged, read
+from atlas.configuration.files import DEFAULT_FILE, given, layers, own_default, read
 from atlas.configuration.sources import source_params
 from atlas.configuration.tables import TABLE_KINDS, table_kinds
 from atlas.configuration.validation import typed
 from atlas.errors import AtlasError
 from atlas.files import read_csv
-from atlas.job import batch_system, completeness, deathwatch, entry as job
-from atlas.job import forked, outcome, run_line, usage
+from atlas.job import batch_system, completeness, deathwatch, deployed, entry as job
+from atlas.job import file_names, forked, usage
 from atlas.job.closures import Library, Store
+from atlas.job.messages import forecast, outcome, run_line
+from atlas.job.records import Records
+from atlas.job.replaced import leave_locks_of_others
+from atlas.lineage.touched import touched
 from atlas.plan import jobs, members, publishing, summary, tables, training
-from atlas.plan.inputs import constraint, local_files
-from atlas.plan.inputs import local_model, local_models, settings_of_bases
+from atlas.plan.inputs import constraint, local_files, local_models, settings_of_bases
+from atlas.plan.local_sources import local_folder, local_rows
 from atlas.plan.building import build
 from atlas.plan.resolved import weight_names
 from atlas.plan.tasks import retrieval_pool, selection_model, selection_pool, task_selection
@@ -33,18 +39,22 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 def checked_plan():
-    """The configuration, each file by itself and then the whole, as a plan."""
+    """The configuration, each file by itself and then the whole, as a plan.
+
+    :returns: how the working folder has the workflow, the configuration, its plan and its files.
+    """
     settings = workflow.config_settings
-    own = len(settings.configfiles)
-    default = [] if settings.replace_workflow_config else workflow.configfiles[own:]
     try:
-        mine = merged((settings.overwrite_config, typed(settings.config)))
-        whole, beneath = layers(map(Path, default), mine)
-        for file in settings.configfiles:
-            read(Path(file), table_kinds(whole))
-        config.clear()
-        config.update(whole)
-        return build(config, default=beneath)
+        deployment = deployed.of_workflow(workflow, FOLDER)
+        default = [] if settings.replace_workflow_config else [FOLDER / DEFAULT_FILE]
+        # A module is given its configuration, or has that of the command.
+        own = [] if deployed.is_module(workflow) or not default else own_default(FOLDER)
+        files = [*own, *map(Path, settings.configfiles)]
+        passed = workflow.modifier.skip_configfile
+        whole, beneath = layers(default, typed(config) if passed else given(files, settings.config))
+        for file in [] if passed else files:
+            read(file, table_kinds(whole))
+        return deployment, whole, build(whole, default=beneath), [*default, *files]
     except (AtlasError, yaml.YAMLError) as error:
         raise WorkflowError(f"{error}") from None
 
@@ -54,11 +64,19 @@ def checked_plan():
 if workflow.scheduling_settings and workflow.local_exec:
     workflow.scheduling_settings.max_jobs_per_timespan = None
 
-LINE = run_line.attach(logger, workflow.output_settings) if workflow.is_main_process else None
-PLAN = checked_plan()
+DEPLOYMENT, CONFIGURATION, PLAN, CONFIGURATION_FILES = checked_plan()
+# What jobs and captions see of it.
+config = CONFIGURATION | DEPLOYMENT.told()
+LINE = None
+if workflow.is_main_process and not deployed.is_module(workflow):
+    LINE = run_line.attach(logger, workflow.output_settings)
+    logger.addHandler(forecast.Forecast(lambda jobs: foretold(jobs), dry=workflow.dryrun))
 deathwatch.announce()
 completeness.demand_statements()
 completeness.plan_behind_ancient()
+completeness.leave_code_to_params()
+file_names.tell_nearest()
+leave_locks_of_others()
 
 
 def start_run():
@@ -69,30 +87,53 @@ def start_run():
     elif PLAN.config.fork_jobs and not own_environments():
         forked.start()
         usage.reach_benchmarks()
-    job.start(config, [str(file) for file in workflow.configfiles])
+    noted = deployed.reading(workflow)
+    if workflow.touch:
+        noted["touched"] = touched(workflow, Records(Path(DEPLOYMENT.root)))
+    job.start(DEPLOYMENT, noted, CONFIGURATION, CONFIGURATION_FILES, Path(PLAN.config.cache))
+
+
+def foretold(jobs):
+    """How long the jobs of a run may take on this machine, and which tables of others they replace."""
+    if workflow.local_exec and (sentence := forecast.duration(jobs, workflow.cores or 1)):
+        yield sentence
+    yield from forecast.replaced_tables(
+        job for job in workflow.dag.jobs if workflow.dag.needrun(job)
+    )
 
 
 def own_environments():
     """Whether jobs have environments of their own, or a debugger: then each is a process of its own."""
-    deployed = workflow.deployment_settings.deployment_method
-    return bool(deployed) or workflow.execution_settings.debug
+    environments = workflow.deployment_settings.deployment_method
+    return bool(environments) or workflow.execution_settings.debug
 
 
 def finish_run():
     """After the last job, however it ended."""
     if LINE:
         LINE.finish()
-    job.finish()
+    job.finish(DEPLOYMENT)
 
 
-def tell_outcome():
-    """Say what was found, and where to read on."""
-    made = {str(file) for done in workflow.dag.jobs for file in done.output}
-    targets = {str(file) for file in workflow.dag.derived_targetfiles}
+def end_run():
+    """After the last job of a run that ended well: say what was found, and where to read on."""
+    finish_run()
+    made = deployed.made_by(DEPLOYMENT, workflow.dag.jobs)
+    targets = {str(file) for file in workflow.dag.derived_targetfiles} & made.keys()
     if missing := completeness.missing(targets):
         raise WorkflowError(f"The run has ended, and {', '.join(missing)} is not there: a fault.")
-    for sentence in outcome.told(PLAN, targets, made):
+    names = {made[target] for target in targets}
+    for sentence in outcome.told(PLAN, names, set(made.values()), DEPLOYMENT):
         logger.info(sentence)
+
+
+HOOKS = {"onstart": start_run, "onsuccess": end_run, "onerror": finish_run}
+deployed.join_hooks(workflow, DEPLOYMENT.root, **HOOKS)
+
+# A file of the workflow, and files of the user's own: where these are, no prefix of a module counts.
+workflow_file = functools.partial(deployed.workflow_file, DEPLOYMENT, FOLDER)
+own_files = lambda files: [local(file) for file in files]
+question_file = lambda path: workflow_file(path) if (FOLDER / path).is_file() else local(path)
 
 
 # The code behind a rule, as a param: a change in it re-runs the rule.
@@ -178,6 +219,23 @@ def pool_report(wildcards):
     """report.csv of a pool whose adapters are not kept."""
     kept = pool_of(wildcards).settings.keep_weights
     return [] if kept else [f"results/pools/{wildcards.pool}/report.csv"]
+
+
+def local_encoder(wildcards):
+    """Files of an encoder in a folder of the user's own."""
+    folder = PLAN.config.encoders[wildcards.encoder].source.local
+    local_folder(f"encoders.{wildcards.encoder}", folder, ["modules.json"])
+    return local_files(folder, ENCODER_FILES)
+
+
+def own_model(*wanted):
+    """Files of a model in a folder of the user's own."""
+
+    def found(wildcards):
+        source = PLAN.models[wildcards.model].source or {}
+        return local_folder(f"models.{wildcards.model}", source.get("local"), wanted)
+
+    return found
 
 
 def said_of(entry, *keys):

@@ -6,9 +6,9 @@ use rule job as make_split with:
         rows="results/datasets/{dataset}/{split}{variant}.jsonl",
         counts="results/datasets/{dataset}/{split}{variant}.counts.json",
     log:
-        "logs/make_split/{dataset}-{split}{variant}.log",
+        "logs/make_split/{dataset}/{split}{variant}.log",
     benchmark:
-        "benchmarks/make_split/{dataset}-{split}{variant}.tsv"
+        "benchmarks/make_split/{dataset}/{split}{variant}.tsv"
     group:
         packed("datasets")
     params:

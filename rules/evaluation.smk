@@ -39,7 +39,7 @@ use rule perplexity as evaluate with:
         model=model_files,
         texts=lambda w: [f"results/datasets/{d}/rest.jsonl" for d in table_of(w).texts],
         chats=lambda w: [f"results/datasets/{d}/rest.jsonl" for d in table_of(w).chats],
-        questions=lambda w: table_of(w).questions,
+        questions=lambda w: question_file(table_of(w).questions),
     output:
         evaluation="results/evaluations/{table}/{checkpoint}.json",
     log:

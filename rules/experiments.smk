@@ -5,7 +5,7 @@ use rule job as main_table with:
         silhouettes=lambda w: [
             f"results/pools/{pool.name}/silhouette.csv" for pool in PLAN.table_pools(w.table)
         ],
-        published="resources/published.csv",
+        published=workflow_file("resources/published.csv"),
         # Drawn with the table, not read by it: a new colour leaves the table as it is.
         companions=ancient(lambda w: tables.companions(PLAN, w.table)),
     output:
@@ -29,7 +29,7 @@ use rule job as silhouettes_table with:
     input:
         silhouettes=of_pools("silhouette.csv"),
         perplexities=lambda w: tables.perplexities(PLAN, w.table),
-        published="resources/published_experiments.csv",
+        published=workflow_file("resources/published_experiments.csv"),
     output:
         **table_files("silhouettes"),
     log:
@@ -51,7 +51,7 @@ use rule job as silhouettes_table with:
 use rule job as additive_table with:
     input:
         embeddings=of_pools("delta_activations/embeddings.npz"),
-        published="resources/published_experiments.csv",
+        published=workflow_file("resources/published_experiments.csv"),
     output:
         **table_files("additive"),
     log:
@@ -72,7 +72,7 @@ use rule job as retrieval_table with:
     input:
         pools=of_pools("delta_activations/embeddings.npz"),
         queries=of_pools("delta_activations/embeddings.npz", queries=True),
-        published="resources/published_experiments.csv",
+        published=workflow_file("resources/published_experiments.csv"),
     output:
         **table_files("retrieval"),
     log:
@@ -179,7 +179,7 @@ use rule job as temporal_table with:
 use rule job as selection_table with:
     input:
         answers=lambda w: tables.answers(PLAN, w.table),
-        published="resources/published_experiments.csv",
+        published=workflow_file("resources/published_experiments.csv"),
     output:
         **table_files("selection"),
     log:
@@ -230,7 +230,7 @@ use rule job as geometry_table with:
         training=lambda w: [
             f"results/models/{model}/training.csv" for model in tables.rewarded(PLAN, w.table)
         ],
-        published="resources/published_experiments.csv",
+        published=workflow_file("resources/published_experiments.csv"),
         # Drawn with the table, not read by it.
         companions=ancient(lambda w: tables.companions(PLAN, w.table)),
     output:

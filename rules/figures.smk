@@ -8,9 +8,9 @@ use rule job as draw_figures with:
         similarity=pool_figure("similarity", "heat map", "Similarities"),
         silhouette=pool_figure("silhouette", "silhouette", "Silhouettes"),
     log:
-        "logs/draw_figures/{pool}-{space}.log",
+        "logs/draw_figures/{pool}/{space}.log",
     benchmark:
-        "benchmarks/draw_figures/{pool}-{space}.tsv"
+        "benchmarks/draw_figures/{pool}/{space}.tsv"
     group:
         packed("pool")
     resources:

@@ -7,9 +7,9 @@ use rule job as extract_streams with:
     output:
         activations="results/comparisons/{comparison}/{model}/{task}/activations.h5",
     log:
-        "logs/extract_streams/{comparison}-{model}-{task}.log",
+        "logs/extract_streams/{comparison}/{model}/{task}.log",
     benchmark:
-        "benchmarks/extract_streams/{comparison}-{model}-{task}.tsv"
+        "benchmarks/extract_streams/{comparison}/{model}/{task}.tsv"
     wildcard_constraints:
         model=constraint(["base", *PLAN.compared]),
         task=constraint(PLAN.config.datasets),
@@ -34,9 +34,9 @@ use rule job as measure_curvature with:
     output:
         curvature="results/comparisons/{comparison}/{model}/{task}/curvature.csv",
     log:
-        "logs/measure_curvature/{comparison}-{model}-{task}.log",
+        "logs/measure_curvature/{comparison}/{model}/{task}.log",
     benchmark:
-        "benchmarks/measure_curvature/{comparison}-{model}-{task}.tsv"
+        "benchmarks/measure_curvature/{comparison}/{model}/{task}.tsv"
     wildcard_constraints:
         model=constraint(["base", *PLAN.compared]),
         task=constraint(PLAN.config.datasets),
@@ -64,9 +64,9 @@ use rule job as measure_trajectories with:
     output:
         trajectories="results/comparisons/{comparison}/{model}/{task}/trajectories.csv",
     log:
-        "logs/measure_trajectories/{comparison}-{model}-{task}.log",
+        "logs/measure_trajectories/{comparison}/{model}/{task}.log",
     benchmark:
-        "benchmarks/measure_trajectories/{comparison}-{model}-{task}.tsv"
+        "benchmarks/measure_trajectories/{comparison}/{model}/{task}.tsv"
     wildcard_constraints:
         model=constraint(["base", *PLAN.compared]),
         task=constraint(PLAN.config.datasets),
@@ -90,9 +90,9 @@ use rule job as measure_weights with:
     output:
         weights="results/comparisons/{comparison}/{model}/weights.csv",
     log:
-        "logs/measure_weights/{comparison}-{model}.log",
+        "logs/measure_weights/{comparison}/{model}.log",
     benchmark:
-        "benchmarks/measure_weights/{comparison}-{model}.tsv"
+        "benchmarks/measure_weights/{comparison}/{model}.tsv"
     wildcard_constraints:
         model=constraint(PLAN.compared),
     resources:
@@ -112,9 +112,9 @@ use rule job as measure_drift with:
     output:
         drift="results/comparisons/{comparison}/{model}/drift.csv",
     log:
-        "logs/measure_drift/{comparison}-{model}.log",
+        "logs/measure_drift/{comparison}/{model}.log",
     benchmark:
-        "benchmarks/measure_drift/{comparison}-{model}.tsv"
+        "benchmarks/measure_drift/{comparison}/{model}.tsv"
     wildcard_constraints:
         model=constraint(PLAN.compared),
     resources:
@@ -178,9 +178,9 @@ use rule job as measure_answers with:
     output:
         answers="results/comparisons/{comparison}/{model}/{task}/answers.csv",
     log:
-        "logs/measure_answers/{comparison}-{model}-{task}.log",
+        "logs/measure_answers/{comparison}/{model}/{task}.log",
     benchmark:
-        "benchmarks/measure_answers/{comparison}-{model}-{task}.tsv"
+        "benchmarks/measure_answers/{comparison}/{model}/{task}.tsv"
     wildcard_constraints:
         model=constraint(["base", *PLAN.compared]),
         task=constraint(PLAN.config.datasets),

@@ -11,11 +11,11 @@ use rule job as navigator with:
         ],
         report=pool_report,
         bases=lambda w: [PLAN.base_files(base)[0] for base in pool_of(w).bases],
-        template="resources/navigator/page.html.jinja",
-        style="resources/navigator/style.css",
+        template=workflow_file("resources/navigator/page.html.jinja"),
+        style=workflow_file("resources/navigator/style.css"),
         # In the order in which they stand on the page.
         scripts=[
-            f"resources/navigator/{part}.js"
+            workflow_file(f"resources/navigator/{part}.js")
             for part in ("data", "looks", "map", "list", "details", "page")
         ],
     output:

@@ -6,7 +6,7 @@ for kind in TABLE_KINDS:
             f"show_{kind}_table"
         input:
             text="results/tables/{table}.md",
-            template="resources/pages/page.html.jinja",
+            template=workflow_file("resources/pages/page.html.jinja"),
         output:
             page=table_file(kind, "results/tables/{table}.html", "HTML page"),
         log:
@@ -30,7 +30,7 @@ for kind in TABLE_KINDS:
 use rule job as show_retrieval with:
     input:
         text="results/retrieval/{retrieval}/models.md",
-        template="resources/pages/page.html.jinja",
+        template=workflow_file("resources/pages/page.html.jinja"),
     output:
         page=other_table(
             "results/retrieval/{retrieval}/models.html",
@@ -79,7 +79,7 @@ use rule job as write_summary with:
 use rule show_retrieval as show_summary with:
     input:
         text="results/summary.md",
-        template="resources/pages/page.html.jinja",
+        template=workflow_file("resources/pages/page.html.jinja"),
     output:
         page=summary_file("results/summary.html", "HTML page"),
     log:

@@ -98,9 +98,9 @@ use rule job as compose_models with:
         chosen="results/selection/{task}/{strategy}-{seed}/models.csv",
         answered="results/selection/{task}/{strategy}-{seed}/answers.csv",
     log:
-        "logs/compose_models/{task}-{strategy}-{seed}.log",
+        "logs/compose_models/{task}/{strategy}-{seed}.log",
     benchmark:
-        "benchmarks/compose_models/{task}-{strategy}-{seed}.tsv"
+        "benchmarks/compose_models/{task}/{strategy}-{seed}.tsv"
     wildcard_constraints:
         task=TASKS,
         strategy=constraint(["random", "similar", "similar+random"]),

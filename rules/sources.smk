@@ -5,7 +5,13 @@ for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
         name:
             f"fetch_base_{shards}"
         input:
-            local=lambda w: local_model(PLAN.config.bases[w.base].source.local),
+            local=lambda w: own_files(
+                local_folder(
+                    f"bases.{w.base}",
+                    PLAN.config.bases[w.base].source.local,
+                    ["config.json"],
+                )
+            ),
         output:
             record="results/sources/bases/{base}/base.json",
             config="results/sources/bases/{base}/config.json",
@@ -69,7 +75,7 @@ use rule job as base_from_model with:
 
 use rule job as fetch_encoder with:
     input:
-        local=lambda w: local_files(PLAN.config.encoders[w.encoder].source.local, ENCODER_FILES),
+        local=local_encoder,
     output:
         record="results/sources/encoders/{encoder}/encoder.json",
         files=[f"results/sources/encoders/{{encoder}}/{file}" for file in ENCODER_FILES],
@@ -90,7 +96,7 @@ use rule job as fetch_encoder with:
 
 use rule job as fetch_rows with:
     input:
-        local=lambda w: local_files(dataset_of(w).source.local),
+        local=lambda w: own_files(local_rows(w.dataset, dataset_of(w).source.local)),
     output:
         rows="results/sources/datasets/{dataset}.jsonl",
         record="results/sources/datasets/{dataset}.json",
@@ -116,7 +122,7 @@ use rule job as fetch_rows with:
 use rule job as fetch_adapter with:
     input:
         base=lambda w: settings_of_bases(PLAN, [base_of(w)]),
-        local=lambda w: local_models([PLAN.models[w.model]]),
+        local=own_model("adapter_config.json"),
     output:
         weights="results/models/{model}/adapter_model.safetensors",
         config="results/models/{model}/adapter_config.json",
@@ -154,7 +160,7 @@ for number, together in enumerate(PLAN.fetched_together):
             f"fetch_adapters_{number}"
         input:
             base=settings_of_bases(PLAN, {m.base for m in together}),
-            local=local_models(together),
+            local=own_files(local_models(together)),
         output:
             weights=[f"{m.folder}/adapter_model.safetensors" for m in together],
             config=[f"{m.folder}/adapter_config.json" for m in together],
@@ -190,7 +196,7 @@ for shards in sorted({PLAN.models[m].shards for m in models_where(trained=False,
             f"fetch_full_{shards}"
         input:
             base=lambda w: settings_of_bases(PLAN, [base_of(w)]),
-            local=lambda w: local_models([PLAN.models[w.model]]),
+            local=own_model("config.json"),
         output:
             weights=[f"results/models/{{model}}/{name}" for name in weight_names(shards)],
             config="results/models/{model}/config.json",

@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-NAME_PATTERN = r"^[A-Za-z0-9._+-]+$"
+NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$"
+# Names are folders and files: .. would be another folder, and -x an option of a command.
+NAMES = "names are made of letters, digits and . _ + -, and begin with a letter, a digit or _"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 

@@ -17,6 +17,8 @@ TOLD = {
 PROGRAMMERS = {"TypeError", "RuntimeError", "ModuleNotFoundError"}
 # Caught, and stored as the reason of an empty embedding.
 REASONS = {"UnknownPathError"}
+# What is wrong with a stranger's file, in words that one of the sentences quotes.
+QUOTED = {"LimitError", "OSError", "ValueError"}
 # Functions that return a sentence for another library's error.
 TELLERS = {"scripts/atlas/sources/hub.py": "explain", "scripts/atlas/job/entry.py": "_sentence",
            "scripts/atlas/publishing/push_errors.py": "_sentence",

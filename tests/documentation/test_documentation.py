@@ -11,7 +11,7 @@ from atlas.configuration.config import Config
 from atlas.configuration.files import layers
 from atlas.lineage import command
 from atlas.plan.job_sizes import memory_mb, runtime_minutes, weight_bytes
-from documents import PAGES, ROOT, text_of
+from documents import PAGES, ROOT, blocks, text_of
 from rule_blocks import RULES, rule_blocks, said
 
 DEFAULT, _ = layers([ROOT / "config/config.yaml"], {})
@@ -180,3 +180,13 @@ def test_citation_and_catalogue_are_well_formed():
 def test_defaults_are_those_of_the_grammar():
     assert Config.model_fields["seeds"].get_default(call_default_factory=True) == [42]
     assert "`seeds: [42, 7, 11]`" in text_of("docs/paper.md")
+
+
+def test_a_file_that_pages_let_write_is_of_one_page():
+    """Who follows two pages in one folder would join what is not meant to stand together."""
+    pages = [f"docs/{file.name}" for file in sorted((ROOT / "docs").glob("*.md"))]
+    pages += ["README.md", "config/README.md"]
+    places = {
+        (block.file, page) for page in pages for block in blocks(page) if block.mark and block.file
+    }
+    assert len(places) == len({file for file, _ in places}) > 10

@@ -58,5 +58,7 @@ def test_every_rule_runs_in_these_environments():
         assert said(block, "conda") == '"../envs/atlas.yaml"', name
         assert said(block, "script") == '"../scripts/job.py"' or block.directive("notebook"), name
     assert re.search(
-        r'^container: "envs/atlas.sif"$', (ROOT / "Snakefile").read_text(), re.MULTILINE
+        r'^container: os.path.relpath\(FOLDER / "envs/atlas.sif"\)$',
+        (ROOT / "Snakefile").read_text(),
+        re.MULTILINE,
     )

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from sentences import PROGRAMMERS, REASONS, TOLD, normal, raised, sentences
+from sentences import PROGRAMMERS, QUOTED, REASONS, TOLD, normal, raised, sentences
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def test_each_stands_there_once_and_with_advice():
 
 
 def test_every_class_that_is_raised_is_known():
-    assert raised() <= set(TOLD) | PROGRAMMERS | REASONS
+    assert raised() <= set(TOLD) | PROGRAMMERS | REASONS | QUOTED
     assert all(name in PAGE for name in ("TypeError", "RuntimeError", "WorkflowError"))
 
 

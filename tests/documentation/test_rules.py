@@ -8,7 +8,8 @@ import pytest
 
 from rule_blocks import FILES, ROOT, rule_blocks, said
 
-SHARED = {"common", "resources", "captions"}
+OWN = r"(?<!workflow_file\()(?<!workflow_file\(f)"
+SHARED = {"checkout", "common", "resources", "captions"}
 BLOCKS = rule_blocks()
 JOBS = {name: block for name, block in BLOCKS.items() if name != "job"}
 
@@ -39,6 +40,20 @@ def test_a_rule_logs_under_its_name(name):
     for directive, folder, suffix in (("log", "logs", "log"), ("benchmark", "benchmarks", "tsv")):
         text = said(block, directive)
         assert re.match(rf'f?"{folder}/{own}(/.+)?\.{suffix}"', text), text
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_no_two_jobs_have_one_log(name):
+    """`{a}-{b}` is the same for a, b-c and a-b, c: each wildcard has a folder of its own."""
+    for directive in ("log", "benchmark"):
+        text = re.sub(r"{(strategy|seed|split|variant)}", "", said(JOBS[name], directive))
+        assert not re.search(r"}[^/{]*{", text.replace("{{", "{").replace("}}", "}")), text
+
+
+def test_files_of_the_workflow_are_found_from_its_folder():
+    for name, block in BLOCKS.items():
+        bare = re.findall(rf'{OWN}"((?:resources|notebooks)/[^"]*)"', block.directive("input"))
+        assert not bare, f"{name}: {bare}"
 
 
 def test_the_rule_that_others_take_from_makes_nothing():

@@ -34,7 +34,7 @@ def followed(main_run, tmp_path_factory) -> Path:
     shown = [block for block in blocks("docs/extending.md") if block.mark]
     assert [block.file or block.mark for block in shown] == [
         "riddles.jsonl", "riddles.yaml", "run",
-        "mine.yaml", "run",
+        "two_splits.yaml", "run",
         *(f"scripts/atlas/experiments/nearest/{name}.py"
           for name in ("__init__", "entry", "table", "findings")),
         "rules/experiments.smk", "resources/captions/nearest_table.rst",

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import csv
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from atlas import files
@@ -82,6 +83,33 @@ def test_csv_keeps_full_precision(tmp_path_factory, number):
 def test_csv_as_text(tmp_path):
     files.write_csv(tmp_path / "a", ["b", "a"], [{"a": "x,y", "b": 0.1, "more": 1}])
     assert (tmp_path / "a").read_bytes() == b'b,a\n0.1,"x,y"\n'
+
+
+@given(cell=st.text(st.sampled_from("'=+-@\t\r\n 1.5ea,\"＝")))
+@example("=1+1")
+@example("'=1+1")
+def test_no_text_is_a_formula_and_all_are_read_as_they_were(tmp_path_factory, cell):
+    file = tmp_path_factory.mktemp("csv") / "a.csv"
+    files.write_csv(file, ["x", "y"], [{"x": cell, "y": "-" + cell}])
+    with file.open(newline="") as handle:
+        _, written = csv.reader(handle)
+    for found, value in zip(written, (cell, "-" + cell), strict=True):
+        if found.lstrip()[:1] in ("=", "+", "-", "@", "＝") or found[:1] in ("\t", "\r"):
+            float(found)  # a number is none, and stays one for programs
+        assert found in (value, f"'{value}")
+    assert files.read_csv(file) == [{"x": cell, "y": "-" + cell}]
+
+
+@pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(1)", "\t=1", "\r=1"])
+def test_what_a_model_wrote_is_a_text_in_a_spreadsheet(tmp_path, text):
+    files.write_csv(tmp_path / "a", ["x"], [{"x": text}])
+    assert (tmp_path / "a").read_bytes().split(b"\n", 1)[1].lstrip(b'"').startswith(b"'")
+
+
+def test_numbers_stay_numbers(tmp_path):
+    cells = ["-0.035", "+1", "-inf", "-1e-05", "nan", "'a", "a=b"]
+    files.write_csv(tmp_path / "a", ["x"], [{"x": cell} for cell in [*cells, -1.5]])
+    assert (tmp_path / "a").read_text().split() == ["x", *cells, "-1.5"]
 
 
 def test_link_replaces_and_shares(tmp_path):

@@ -31,6 +31,17 @@ TASKS = {
 }  # fmt: skip
 
 
+def lay_down(*places: Path) -> None:
+    """Files that a dry run looks for where a configuration names its user's own: adapters, rows."""
+    for place in places:
+        if place.suffix:
+            place.write_text('{"date": "2019-05-01", "text": "A text."}\n')
+            continue
+        place.mkdir(parents=True)
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            (place / name).touch()
+
+
 def shared_folder(factory: pytest.TempPathFactory) -> Path:
     """Where all temporary files of all processes that run tests side by side are."""
     folder = factory.getbasetemp()

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from documents import PAGES, ROOT, Command, blocks, commands, heads, text_of, write_file
-from micro import checkout, environment, lineage, snakemake, write_config
+from micro import checkout, environment, lay_down, lineage, snakemake, write_config
 
 pytestmark = pytest.mark.workflow
 
@@ -24,6 +24,7 @@ pytestmark = pytest.mark.workflow
 FOLLOWED = {
     "docs/extending.md": "tests/main/test_main_experiment.py",
     "docs/tasks.md": "tests/main/test_main_retrieval.py",
+    "docs/deployment.md": "tests/workflow/job/test_deployment.py",
 }
 # Commands of other programs, and one that writes pages: what holds them to this repository.
 OTHERS = {
@@ -36,13 +37,18 @@ OTHERS = {
         '"scripts/document_results.py", "main"'
         in (ROOT / "tests/main/test_main_job.py").read_text()
     ),
+    "python delta-atlas/scripts/lineage.py verify --root study/atlas": lambda: (
+        'lineage(workflow, "verify", "--root"'
+        in (ROOT / FOLLOWED["docs/deployment.md"]).read_text()
+    ),
     "hf auth login": lambda: bool(shutil.which("hf", path=Path(sys.executable).parent)),
     "scancel --name=RUN-ID": lambda: (
         "scancel --name=" in (ROOT / "scripts/atlas/job/batch_system.py").read_text()
     ),
     "apptainer build envs/atlas.sif envs/atlas.def": lambda: (
         (ROOT / "envs/atlas.def").is_file()
-        and 'container: "envs/atlas.sif"' in (ROOT / "Snakefile").read_text()
+        and 'container: os.path.relpath(FOLDER / "envs/atlas.sif")'
+        in (ROOT / "Snakefile").read_text()
     ),
 }
 # A line whose dry run takes a minute -> what is laid over its configuration, so that it takes seconds.
@@ -50,6 +56,8 @@ SMALLER = {
     "snakemake results/tables/selection.csv --configfile config/paper.yaml --cores 4 "
     "--resources gpu=1": {"selections": {"bbh": {"tasks": ["bbh-word_sorting"], "seeds": 1}}},
 }
+# What the reader has, by the page that tells of it.
+THEIRS = {"docs/models.md": ("adapters/maths", "adapters/algebra"), "": ("corpus.jsonl",)}
 EVERY = [*(c for page in PAGES for c in commands(page)), *heads()]
 
 CI = (ROOT / ".ci/run").read_text(encoding="utf-8")
@@ -124,6 +132,7 @@ def folders(tmp_path_factory):
     def folder(page: str) -> Path:
         if page not in made:
             made[page] = checkout(tmp_path_factory.mktemp("typed") / "checkout")
+            lay_down(*(made[page] / place for place in THEIRS.get(page, ())))
             for block in blocks(page) if page else []:
                 # Files of the workflow itself are changed where a test of the main job does it.
                 if block.file and not (ROOT / block.file).exists() and "/" not in block.file:

@@ -166,8 +166,6 @@ def _reported(
                 raise
             except AtlasError as error:
                 row["reason"] = str(error)
-            except Exception as error:
-                row["reason"] = f"its files are damaged ({type(error).__name__}: {error})"
             shutil.rmtree(scratch / model["name"], ignore_errors=True)
             progress.step(model["name"])
     return rows

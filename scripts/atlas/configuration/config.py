@@ -6,9 +6,10 @@ Everything a user may write in a configuration file is defined here and nowhere 
 :mod:`atlas.plan.building`.
 """
 
+import os
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from atlas.configuration.bases import Base, Encoder
 from atlas.configuration.comparisons import Comparison
@@ -129,7 +130,7 @@ class Config(Entry):
         "architecture has it. Like device, it is no parameter of a job: changing it makes nothing "
         "again, and statements have what was used.",
     )
-    cache: str = Field(
+    cache: Annotated[str, AfterValidator(os.path.expanduser)] = Field(
         default=".snakemake/atlas/cache",
         description="Folder of downloads, by content; several checkouts may share one.",
     )

@@ -12,10 +12,11 @@ import yaml
 from snakemake.utils import update_config
 
 from atlas.configuration.tables import table_kinds
-from atlas.configuration.validation import validate
+from atlas.configuration.validation import typed, validate
 from atlas.errors import AtlasError
 from atlas.experiments.entry import DEFAULT
 
+DEFAULT_FILE = "config/config.yaml"  # in the folder of the workflow
 EXPERIMENTS = "experiments"
 # What `defaults: false` leaves out of the default; the rest serves every configuration.
 LEFT_OUT = ("models", "grids", "pools", "tables", "comparisons", "deltas", "selections",
@@ -58,10 +59,28 @@ def read(file: Path, kinds: Mapping[str, Any] | None = None) -> dict[str, Any]:
     :raises AtlasError: where a key stands twice, or the grammar refuses what is there.
     :raises yaml.YAMLError: where it is not YAML.
     """
-    with file.open(encoding="utf-8") as handle:
-        data = yaml.load(handle, Loader=_StrictLoader) or {}
+    data = _load(file)
     validate(data, str(file), fragment=True, kinds=kinds)
     return dict(data)
+
+
+def _load(file: Path) -> Any:
+    with file.open(encoding="utf-8") as handle:
+        return yaml.load(handle, Loader=_StrictLoader) or {}
+
+
+def own_default(workflow: Path) -> list[Path]:
+    """The default of a working folder that is not the workflow's: where users of Snakemake look for one.
+
+    :param workflow: its folder.
+    """
+    file = Path(DEFAULT_FILE)
+    return [file.absolute()] if file.is_file() and not file.samefile(workflow / file) else []
+
+
+def given(files: Iterable[Path], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a user gives: files, and values that `--config` sets."""
+    return merged((*map(_load, files), typed(values)))
 
 
 def merged(configurations: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from atlas.configuration.config import UNION_ENTRIES, Config
 from atlas.configuration.tables import TABLE_KINDS
 from atlas.errors import AtlasError
-from atlas.grammar import NAME_PATTERN
+from atlas.grammar import NAME_PATTERN, NAMES
 
 UNION_NAMES = {entry.__name__ for entry in UNION_ENTRIES}
 
@@ -46,7 +46,7 @@ def validate(
         ]  # fmt: skip
         if not faults:
             return None
-        raise AtlasError("\n".join(f"{where}: {_sentence(e)}" for e in faults)) from None
+        raise AtlasError(*(f"{where}: {_sentence(e)}" for e in faults)) from None
 
 
 def typed(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _sentence(error: Any) -> str:
     if error["type"] == "missing":
         return f"{path} is missing."
     if error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] == NAME_PATTERN:
-        return f"{path}: {error['input']!r} is not a name; names are made of letters, digits and . _ + -"
+        return f"{path}: {error['input']!r} is not a name; {NAMES}"
     message = error["msg"]
     value = error.get("input")
     shown = "" if isinstance(value, dict | list) else f", not {value!r}"

@@ -4,11 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import SandboxedEnvironment
-
 from atlas.errors import AtlasError
 from atlas.files import read_jsonl, write_json, write_jsonl
+from atlas.guarded_templates import compiled, rendered
 from atlas.sources.raw_rows import lookup
 
 # Two private-use characters around the column that may be cut, taken out after rendering.
@@ -94,19 +92,12 @@ def _renderer(
     turns = template["messages"] if isinstance(template.get("messages"), dict) else {}
     sources |= {role: source for role, source in turns.items() if source is not None}
     sources["frame"] = template["variants"][variant]
-    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-    texts = {}
-    for key, source in sources.items():
-        try:
-            texts[key] = environment.from_string(source)
-        except TemplateError as error:
-            raise AtlasError(f"{dataset}: the template {key!r} is not valid: {error}") from None
+    texts = {
+        key: compiled(source, f"{dataset}: the template {key!r}") for key, source in sources.items()
+    }
 
     def put(key: str, values: dict[str, Any], where: str) -> str:
-        try:
-            return texts[key].render(**values)
-        except Exception as error:  # whatever an expression of the user's may raise
-            raise AtlasError(f"{where}: the template {key!r} fails: {error}.") from None
+        return rendered(texts[key], values, f"{where}: the template {key!r}")
 
     def prompt(values: dict[str, Any], where: str) -> str:
         return put("frame", {key: put(key, values, where) for key in ("task", "input")}, where)

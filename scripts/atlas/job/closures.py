@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from atlas.digests import sha256_file
 from atlas.files import WORKFLOW_FOLDER, write_whole
 from atlas.job.statements import version
 
@@ -19,8 +20,10 @@ STORES = Path(".snakemake/atlas/modules")
 # What cannot alter the bytes of an artefact, rooms and modules of the ground, and entries of the
 # configuration wherever they stand: it is attested, and a change in it rebuilds nothing.
 LIBRARY = "atlas"
-OUTSIDE = ("configuration", "plan", "job", "lineage", "errors", "grammar", "progress", "references")
+OUTSIDE = ("configuration", "plan", "job", "lineage", "deployment", "errors", "grammar", "owners",
+           "printable", "progress", "redaction", "references")  # fmt: skip
 ENTRY = "entry"
+WORKFLOW = ("Snakefile", "rules/*.smk", "scripts/*.py", "notebooks/*.ipynb")
 
 # Import name -> distribution, where the two differ.
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML", "huggingface_hub": "huggingface-hub",
@@ -188,6 +191,13 @@ class Library:
         return self._versions[distribution]
 
     def outside(self) -> dict[str, str]:
-        """Digests of the modules that cannot alter a byte of an artefact: attested all the same."""
-        modules = sorted(filter(_is_outside, self._files))
-        return {module: self._module(module)[0][:16] for module in modules}
+        """Digests of what cannot alter a byte of an artefact, attested all the same: files by their paths.
+
+        Modules outside closures, and what Snakemake reads: Snakefile, rules, and scripts that they name.
+        """
+        folder = self.root.parent
+        files = {file for module, file in self._files.items() if _is_outside(module)}
+        files |= {file for pattern in WORKFLOW for file in folder.glob(pattern)}
+        return {
+            file.relative_to(folder).as_posix(): sha256_file(file)[:16] for file in sorted(files)
+        }

@@ -2,14 +2,15 @@
 
 Snakemake keeps no digest of what it made. It asks its records which outputs are incomplete, to
 make those again; here it is told of two more kinds. And it is kept from leaving out what is behind
-an ``ancient`` input that is made again.
+an ``ancient`` input that is made again, and from making again what is older than a script.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from atlas.digests import sha256_file
+from atlas.job import deployed
 from atlas.job.records import BrokenRecordError, Records
 from atlas.job.replaced import replace
 from atlas.job.statements import pointer_to
@@ -46,13 +47,15 @@ def _demanding(marked: Any) -> Any:
 
     async def incomplete(self: Any, job: Any) -> list[Any]:
         found = await marked(self, job)
-        for file in job.output:
+        place = deployed.of_rule(job.rule)
+        for file in job.output if place else ():
             if Path(file).is_dir():
                 raise WorkflowError(f"{file}: is a folder, and a file is made there; move it away.")
             if file in found or not Path(file).is_file():
                 continue
             record = self.metadata(file)
-            if not is_complete(str(file), record.endtime if record else None):
+            name, root = place.file_name(str(file)), Path(place.root)
+            if not is_complete(name, record.endtime if record else None, root):
                 found.append(file)
         return found
 
@@ -93,6 +96,25 @@ def _without_ancient(
                   if not all(file.is_ancient for file in files)}  # fmt: skip
         queue += behind - seen
         seen |= behind
+
+
+def leave_code_to_params() -> None:
+    """Let no time stamp of the script of our rules count: a param holds the code behind each.
+
+    A profile says so of a whole run; a module has no profile, and each version of it a checkout of its own.
+    """
+    from snakemake.jobs import Job
+
+    replace(Job, "outputs_older_than_script_or_notebook", _but_ours)
+
+
+def _but_ours(plain: Any) -> Any:
+    async def outputs_older_than_script_or_notebook(self: Any) -> AsyncIterator[Any]:
+        if not deployed.of_rule(self.rule):
+            async for file in plain(self):
+                yield file
+
+    return outputs_older_than_script_or_notebook
 
 
 def missing(targets: Iterable[Any]) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from atlas import owners
 from atlas.digests import sha256_file
-from atlas.job.attempts import slug
 from atlas.job.environment import WORK
 from atlas.job.replaced import replace
 
@@ -61,7 +61,7 @@ class DigestCache:
 
 def of_run(identity: str) -> DigestCache:
     """The cache of a run on this node."""
-    return DigestCache(WORK / "digests" / f"{slug(identity)}-{os.uname().nodename}.sqlite")
+    return DigestCache(WORK / "digests" / f"{owners.owner(identity)}-{os.uname().nodename}.sqlite")
 
 
 def reach_snakemake(cache: DigestCache) -> None:

@@ -5,7 +5,6 @@ their place until the job replaces them.
 """
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -32,10 +31,10 @@ def kept(
     earlier = _earlier(now, records, sha256)
     if earlier is None or _rest(earlier) != _rest(now):
         return Kept(), None
-    old, new = _of_models(earlier), _of_models(now)
+    old, new = _of_models(earlier, records.root), _of_models(now, records.root)
     models = {m["name"]: m["base"] for m in now.params["models"]
               if old.get(m["name"]) == new[m["name"]]}  # fmt: skip
-    files = {name: Path(path) for path, name in now.output_names.items()}
+    files = {name: records.path(path) for path, name in now.output_names.items()}
     gone = {path: (earlier.outputs[path], earlier.temporary[path])
             for path, name in earlier.output_names.items()
             if name == "gone" and Path(path).parent.name in models}  # fmt: skip
@@ -50,13 +49,14 @@ def _earlier(now: Statement, records: Records, sha256: Callable[[Path], str]) ->
             made = records.statement(path)
         except BrokenRecordError:
             return None
-        if made is None or not Path(path).is_file() or sha256(Path(path)) != made.outputs[path]:
+        file = records.path(path)
+        if made is None or not file.is_file() or sha256(file) != made.outputs[path]:
             return None
         found.add(made.digest)
     return made if len(found) == 1 else None
 
 
-def _rest(made: Statement) -> Any:
+def _rest(made: Statement) -> str:
     """All that concerns every model."""
     params = {k: v for k, v in made.params.items() if k not in ("models", *OF_BASES)}
     inputs = {path: digest for path, digest in made.inputs.items()
@@ -65,12 +65,16 @@ def _rest(made: Statement) -> Any:
                    if not made.execution else made.execution.get("device")])  # fmt: skip
 
 
-def _of_models(made: Statement) -> dict[str, Any]:
-    """Of each model, all that it is computed from."""
+def _of_models(made: Statement, root: Path) -> dict[str, str]:
+    """Of each model, all that it is computed from.
+
+    :param root: from which the statement names files.
+    """
     files: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for path, name in made.input_names.items():
-        folder = str(Path(path).parent) if name == LOCAL else Path(path).parent.name
-        files[name, folder][path] = made.inputs[path]
+        folder = Path(path).parent
+        place = str((root / folder.expanduser()).resolve()) if name == LOCAL else folder.name
+        files[name, place][path] = made.inputs[path]
 
     def told(model: Mapping[str, Any]) -> Iterable[Any]:
         base = model["base"]
@@ -78,11 +82,11 @@ def _of_models(made: Statement) -> dict[str, Any]:
         yield from (made.params.get(param, {}).get(base) for param in OF_BASES)
         yield from (files[BASES, base], files[WEIGHTS, model["name"]])
         if folder := (model.get("source") or {}).get("local"):
-            yield files[LOCAL, os.path.normpath(Path(folder).expanduser())]
+            yield files[LOCAL, str(Path(folder).expanduser().resolve())]
 
     return {model["name"]: _plain(list(told(model))) for model in made.params["models"]}
 
 
-def _plain(value: Any) -> Any:
-    """A value as it is when it has been stored."""
-    return json.loads(json.dumps(value, sort_keys=True))
+def _plain(value: Any) -> str:
+    """A value as it is stored."""
+    return json.dumps(value, sort_keys=True)

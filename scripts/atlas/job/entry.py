@@ -12,19 +12,21 @@ import os
 import shutil
 import sys
 import time
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from atlas import progress
+from atlas import deployment, owners, progress
+from atlas.deployment import Deployment
 from atlas.errors import AtlasError
-from atlas.files import STAGE_MARK
-from atlas.job import attempts, deathwatch, digest_cache, forked, gpu_share, usage
+from atlas.files import owner_of
+from atlas.job import attempts, deathwatch, digest_cache, forked, gpu_share, history, usage
 from atlas.job.attempts import Attempt
 from atlas.job.environment import WORK, environment_of
-from atlas.job.execution import Execution
+from atlas.job.execution import OWNER_FILE, Execution
 from atlas.job.statements import RESULTS
+from atlas.redaction import clean_logs, traceback_without_secrets
+from atlas.sources.hub import SCRATCH
 
 SCRATCH_DAYS = 14  # a job that was killed is taken up again within these days, or from its start
 
@@ -32,7 +34,8 @@ SCRATCH_DAYS = 14  # a job that was killed is taken up again within these days, 
 def run(snakemake: Any) -> None:
     """Run the function behind a rule as a job of the workflow."""
     deathwatch.watch()
-    identity = os.environ.get(deathwatch.VARIABLE, f"{os.getpid()}")
+    clean_logs()
+    identity = os.environ.get(owners.RUN, f"{os.getpid()}")
     os.environ.update(environment_of(snakemake))
     keep_memory()
     if snakemake.resources.get("gpu", 0):
@@ -44,13 +47,15 @@ def run(snakemake: Any) -> None:
     attempt = None
     with _terminal_to_log(log, label):
         try:
-            outputs = [str(output) for output in snakemake.output]
-            attempt = Attempt(identity, snakemake.rule, wildcards, outputs)
+            place = deployment.of_job(snakemake.config)
+            outputs = [place.file_name(str(output)) for output in snakemake.output]
+            rule = place.rule_name(snakemake.rule)
+            attempt = Attempt(identity, rule, wildcards, outputs, Path(place.root))
             done = Execution(snakemake, identity).run(attempt.reference)
             attempt.close("finished", **done)
             usage.tell()
         except Exception as error:
-            traceback.print_exc()
+            print(traceback_without_secrets(), file=sys.stderr)
             sentence = _sentence(error)
             if attempt is not None:
                 attempt.close("failed", error=sentence)
@@ -81,7 +86,7 @@ def _sentence(error: Exception) -> str:
         return f"the disk is full{where}; make room and give the same command again."
     if "No space left on device" in str(error):
         return "the disk is full; make room and give the same command again."
-    return f"{type(error).__name__}: {error}"
+    return str(AtlasError(f"{type(error).__name__}: {error}"))
 
 
 @contextlib.contextmanager
@@ -104,40 +109,62 @@ def _terminal_to_log(log: Path, label: str) -> Iterator[None]:
             os.dup2(terminal, 2)
 
 
-def start(configuration: dict[str, Any], configfiles: list[str]) -> None:
-    """Before the first job of a run, with the working folder locked."""
-    sweep()
+def start(
+    place: Deployment, read: dict[str, str], configuration: dict[str, Any],
+    configfiles: list[Path], cache: Path,
+) -> None:  # fmt: skip
+    """Before the first job of a run; other runs may go on in this folder, for other targets.
+
+    :param read: the Snakefile that Snakemake was given, and the folder of the workflow.
+    :param cache: folder of downloads.
+    """
+    root = Path(place.root)
+    sweep(cache, root / RESULTS)
     here = Path.cwd()
-    files = [Path(file).absolute() for file in configfiles]
-    names = [str(f.relative_to(here) if f.is_relative_to(here) else f) for f in files]
+
+    def name(file: Path) -> str:
+        path = file.absolute()
+        inside = path.is_relative_to(here)
+        return place.file_name(str(path.relative_to(here) if inside else path))
+
     identity = deathwatch.announce()
-    attempts.open_run(identity, configuration, names)
-    attempts.compile_history()
+    read |= {"snakefile": name(Path(read["snakefile"])), "folder": os.path.relpath(here, root)}
+    attempts.open_run(identity, configuration, list(map(name, configfiles)), read, root)
+    history.compile_history(root)
     digest_cache.reach_snakemake(digest_cache.of_run(identity))
 
 
-def finish() -> None:
+def finish(place: Deployment) -> None:
     """After the last job of a run, however it ended."""
     forked.stop()
-    attempts.compile_history()
+    history.compile_history(Path(place.root))
 
 
-def sweep(results: Path = Path(RESULTS)) -> int:
-    """Remove what dead runs left half-written; call it while the working folder is locked.
+def sweep(cache: Path, results: Path = Path(RESULTS)) -> int:
+    """Remove what runs left half-written that are proven to be over; those that live keep theirs.
 
-    :returns: number of files removed.
+    :param cache: folder of downloads, which other working folders may share.
+    :returns: number of files and folders removed.
     """
-    removed = 0
-    for place, _, names in os.walk(results):
-        for name in names:
-            if STAGE_MARK in name or (name.startswith(".") and name.endswith(".tmp")):
-                Path(place, name).unlink(missing_ok=True)
-                removed += 1
-    for file in (*(WORK / "digests").glob("*"), *(WORK / "usage").glob("*")):
-        file.unlink(missing_ok=True)
-    for folder in (WORK / "cache").glob("scratch-*"):
-        shutil.rmtree(folder, ignore_errors=True)
+    found = [
+        Path(place, name)
+        for place, folders, names in os.walk(results)
+        for name in (*folders, *names)
+        if owners.is_over(owner_of(name) or "")
+    ]
+    for folder in (WORK / "digests", WORK / "usage"):
+        found += [file for file in folder.glob("*") if owners.is_over(file.name)]
+    for folder in cache.glob(f"{SCRATCH}*"):
+        if owners.is_over(folder.name.removeprefix(SCRATCH)):
+            found.append(folder)
     for folder in (WORK / "scratch").glob("*"):
-        if time.time() - folder.stat().st_mtime > SCRATCH_DAYS * 86_400:
-            shutil.rmtree(folder, ignore_errors=True)
-    return removed
+        with contextlib.suppress(OSError):  # its job, or another sweep, has removed it
+            old = time.time() - folder.stat().st_mtime > SCRATCH_DAYS * 86_400
+            if old and owners.is_over((folder / OWNER_FILE).read_text()):
+                found.append(folder)
+    for place in found:
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            place.unlink(missing_ok=True)
+    return len(found)

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from atlas import deployment
+
 WORK = Path(".snakemake/atlas")
 NETWORK = "network"  # param of a rule that may reach a network
 
@@ -20,6 +22,8 @@ def environment_of(snakemake: Any) -> dict[str, str]:
         "DELTA_ATLAS_STREAM": snakemake.config.get("stream", "auto"),
         "DELTA_ATLAS_ATTENTION": snakemake.config.get("attention", "auto"),
     }  # fmt: skip
+    if root := deployment.of_job(snakemake.config).root:
+        found[deployment.ROOT] = root
     found.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # The caches of Hugging Face libraries belong to the workflow; a token stays where it was given.
     # Named from the working folder, so that jobs of any folder can start from one process.

@@ -1,7 +1,6 @@
 """One execution of a library function: its inputs hashed, its outputs staged, attested, renamed last."""
 
 import contextlib
-import glob
 import hashlib
 import importlib
 import inspect
@@ -13,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from atlas import deployment, owners
 from atlas.errors import AtlasError
-from atlas.files import STAGE_MARK, sync
+from atlas.files import owner_of, staged, sync, unfinished
 from atlas.job import attempts, batch_system, digest_cache, earlier, statements
-from atlas.job.attempts import slug
 from atlas.job.closures import Library, Store
 from atlas.job.environment import NETWORK, WORK
 from atlas.job.records import BrokenRecordError, Records
@@ -27,6 +26,9 @@ from atlas.job.statements import Statement, is_artefact
 COMPANIONS, LOCAL = "companions", "local"
 # Param: outputs that Snakemake deletes once they were read.
 TEMPORARY = "temporary"
+
+# In a folder that outlives a killed job: the run whose job had it last.
+OWNER_FILE = ".owner"
 
 Named = dict[str, Path | list[Path]]
 
@@ -39,11 +41,16 @@ class Execution:
         self.target: str = snakemake.params.code["function"]
         self.identity = identity
         self.cache = digest_cache.of_run(identity)
-        self.records = Records(Path())
+        self.place = deployment.of_job(snakemake.config)
+        self.root = Path(self.place.root)
+        self.records = Records(self.root)
         self.inputs = _named(snakemake.input)
         self.inputs.pop(COMPANIONS, None)
         self.outputs = _named(snakemake.output)
-        self.input_names, self.output_names = _by_path(self.inputs), _by_path(self.outputs)
+        self.input_names, self.output_names = self._names(self.inputs), self._names(self.outputs)
+        # Where the files are that statements name.
+        named = (*self.inputs.values(), *self.outputs.values())
+        self.paths = {self._name(path): path for value in named for path in _flat(value)}
         # What the function made and deleted itself, if it has an argument `gone`: SHA-256 and bytes.
         self.gone: dict[str, tuple[str, int]] = {}
         self.params = {name: v for name, v in snakemake.params.items() if name != "code"}
@@ -58,9 +65,9 @@ class Execution:
         began, started = time.perf_counter(), attempts.now()
         batch = batch_system.allocation()
         code = self._code()
-        inputs = {path: self.cache.sha256(Path(path)) for path in self.input_names}
+        inputs = {name: self.cache.sha256(self.paths[name]) for name in self.input_names}
         self._refuse_strangers(inputs)
-        stage = {path: _stage(Path(path), self.identity) for path in self.output_names}
+        stage = {name: _stage(self.paths[name], self.identity) for name in self.output_names}
         ready = time.perf_counter()
         module, _, name = self.target.partition(":")
         function = getattr(importlib.import_module(module), name)
@@ -85,12 +92,13 @@ class Execution:
                 host["kept"] = {"models": sorted(kept.models), "statement": reused.digest}
             made = self._statement(code, inputs, written, stage, started, host)
             replaced = self._replaced(written)
-            kept = [path for path in made.outputs if path in written or not Path(path).exists()]
-            statement = statements.store(made, kept)
-            for path, place in stage.items():
-                place.replace(path)
-                self.cache.put(Path(path), written[path])
-            for folder in {Path(path).parent for path in stage}:
+            there = [name for name in made.outputs
+                     if name in written or not (self.root / name).exists()]  # fmt: skip
+            statement = statements.store(made, there, self.root)
+            for name, place in stage.items():
+                place.replace(self.paths[name])
+                self.cache.put(self.paths[name], written[name])
+            for folder in {self.paths[name].parent for name in stage}:
                 sync(folder)
         finally:
             for place in stage.values():
@@ -100,6 +108,14 @@ class Execution:
         attesting = time.perf_counter() - began - (worked - ready)
         return {"statement": statement, "replaced": replaced or None,
                 "working_s": round(worked - ready, 3), "attesting_s": round(attesting, 3)}  # fmt: skip
+
+    def _name(self, path: Path) -> str:
+        """What the statement calls a file."""
+        return self.place.file_name(str(path))
+
+    def _names(self, values: Named) -> dict[str, str]:
+        """What the statement calls each file -> name under which the rule declares it."""
+        return {self._name(path): name for name, value in values.items() for path in _flat(value)}
 
     def _code(self) -> dict[str, Any]:
         """The code closure as it is now, which must be the one that the run was planned with."""
@@ -118,14 +134,14 @@ class Execution:
         for name in (LOCAL, TEMPORARY, NETWORK):
             arguments.pop(name, None)
         for name, value in self.outputs.items():
-            staged = [stage[str(path)] for path in _flat(value)]
+            staged = [stage[self._name(path)] for path in _flat(value)]
             arguments[name] = staged if isinstance(value, list) else staged[0]
         return arguments
 
     def _planned(self, code: dict[str, Any], inputs: dict[str, str]) -> Statement:
         """What can be attested before the work is done."""
         return Statement(
-            rule=self.snakemake.rule,
+            rule=self.place.rule_name(self.snakemake.rule),
             wildcards={name: str(value) for name, value in self.snakemake.wildcards.items()},
             params=self.params,
             code=code,
@@ -177,9 +193,10 @@ class Execution:
     def _refuse_changes(self, dependencies: dict[str, str]) -> None:
         """Refuse inputs that changed while the function read them."""
         for name, digest in dependencies.items():
-            if not Path(name).is_file() or self.cache.sha256(Path(name)) != digest:
+            path = self.paths[name]
+            if not path.is_file() or self.cache.sha256(path) != digest:
                 raise AtlasError(
-                    f"{name} was changed while {self.snakemake.rule} read it; give the same command "
+                    f"{path} was changed while {self.snakemake.rule} read it; give the same command "
                     "again."
                 )
 
@@ -209,6 +226,7 @@ class Execution:
         )  # fmt: skip
         folder = WORK / "scratch" / hashlib.sha256(key.encode()).hexdigest()[:24]
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / OWNER_FILE).write_text(owners.owner(self.identity))
         return folder
 
 
@@ -227,17 +245,14 @@ def _flat(value: Path | list[Path]) -> list[Path]:
     return value if isinstance(value, list) else [value]
 
 
-def _by_path(values: Named) -> dict[str, str]:
-    """Path -> name under which the rule declares it."""
-    return {str(path): name for name, value in values.items() for path in _flat(value)}
-
-
 def _stage(path: Path, identity: str) -> Path:
-    """Where an output is written first; what dead runs left there is removed."""
+    """Where an output is written first; what others left there is removed, unless they live."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for old in path.parent.glob(f".{glob.escape(path.name)}{STAGE_MARK}*"):
-        old.unlink(missing_ok=True)
-    return path.with_name(f".{path.name}{STAGE_MARK}{slug(identity)}{path.suffix}")
+    place = staged(path, owners.owner(identity))
+    for old in unfinished(path):
+        if old == place or not owners.is_alive(owner_of(old.name) or ""):
+            old.unlink(missing_ok=True)
+    return place
 
 
 def _device() -> dict[str, str]:

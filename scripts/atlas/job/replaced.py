@@ -1,6 +1,7 @@
 """Functions of Snakemake that have one of ours in their place, each where it stands for this workflow."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -15,3 +16,25 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     made = make(own)
     made.replaces = own
     setattr(owner, name, made)
+
+
+def leave_locks_of_others() -> None:
+    """Let a run that ends remove its own locks only, for others may go on in its folder.
+
+    Snakemake removes all of them. Whoever has none (``--unlock``) still does.
+    """
+    from snakemake.persistence.file import FilePersistence
+
+    replace(FilePersistence, "_delete_locks", _own_only)
+
+
+def _own_only(plain: Any) -> Any:
+    def delete(self: Any) -> None:
+        if not self._lockfile:
+            plain(self)
+            return
+        for file in self._lockfile.values():
+            Path(file).unlink(missing_ok=True)
+        self._lockfile.clear()
+
+    return delete

@@ -10,18 +10,22 @@ import os
 import platform
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from atlas.files import write_whole
+from atlas.files import passing, write_whole
 
 RESULTS = "results"
 PROVENANCE = f"{RESULTS}/provenance"
 STATEMENTS = f"{PROVENANCE}/statements"
 ATTESTATIONS = f"{PROVENANCE}/attestations"
+KERNEL = ("/proc/", "/sys/", "/dev/")  # what is read there may never end
+REQUIRED = ("modules", "distributions")  # parts of the code that every statement has
+Kind = TypeVar("Kind")
 
 
 def is_artefact(path: str) -> bool:
@@ -115,54 +119,116 @@ def content(made: Statement) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def parse(stored: Mapping[str, Any], digest: str) -> Statement:
-    """The statement that some JSON is.
+def parse(stored: Any, digest: str) -> Statement:
+    """The statement that some JSON is; anybody may have written it.
 
-    :raises KeyError, TypeError, AttributeError, ValueError: where it is none.
+    :raises KeyError, TypeError, ValueError, AttributeError: where it is none.
     """
-    definition, details = (stored["predicate"][key] for key in ("buildDefinition", "runDetails"))
-    asked, code = definition["externalParameters"], definition["internalParameters"]["code"]
-    made, resolved = stored["subject"], definition["resolvedDependencies"]
-    read = [d for d in resolved if "digest" in d]
-    for part, kind in (("function", str), ("modules", dict), ("distributions", dict)):
-        if not isinstance(code[part], kind):
-            raise TypeError(part)
+    predicate = _a(dict, _a(dict, stored)["predicate"])
+    definition, details = (_a(dict, predicate[key]) for key in ("buildDefinition", "runDetails"))
+    asked = _a(dict, definition["externalParameters"])
+    made = [_a(dict, subject) for subject in _a(list, stored["subject"])]
+    resolved = _a(list, definition["resolvedDependencies"])
+    read = [_a(dict, d) for d in resolved if "digest" in d]
+    packages = {d["name"]: d["uri"].rpartition("@")[2] for d in resolved if "digest" not in d}
+    said = {id(d): _a(dict, d["annotations"]) for d in (*made, *read)}
+    when = _a(dict, details["metadata"])
+    outputs = _unique((_artefact(s["name"]), _sha256(s)) for s in made)
+    inputs = _unique((_path(d["uri"]), _sha256(d)) for d in read)
     return Statement(
-        rule=str(asked["rule"]),
-        wildcards=dict(asked["wildcards"]),
-        params=dict(asked["params"]),
-        code=dict(code),
-        outputs={s["name"]: s["digest"]["sha256"] for s in made},
-        inputs={d["uri"]: d["digest"]["sha256"] for d in read},
-        output_names={s["name"]: s["annotations"]["output"] for s in made},
-        input_names={d["uri"]: d["annotations"]["input"] for d in read},
-        temporary={s["name"]: int(s["annotations"]["bytes"]) for s in made
-                   if s["annotations"].get("temporary")},
-        packages={d["name"]: d["uri"].rpartition("@")[2] for d in resolved
-                  if d["uri"].startswith("pkg:pypi/")},
-        execution=dict(details["delta_atlas_execution"]),
-        started=str(details["metadata"]["startedOn"]),
-        finished=str(details["metadata"]["finishedOn"]),
-        run=str(details["metadata"]["invocationId"]),
+        rule=_a(str, asked["rule"]),
+        wildcards=_texts(asked["wildcards"]),
+        params=_a(dict, asked["params"]),
+        code=_code(_a(dict, definition["internalParameters"])["code"]),
+        outputs=outputs,
+        inputs=inputs,
+        output_names={s["name"]: _a(str, said[id(s)]["output"]) for s in made},
+        input_names={d["uri"]: _a(str, said[id(d)]["input"]) for d in read},
+        temporary={s["name"]: _a(int, said[id(s)]["bytes"]) for s in made
+                   if said[id(s)].get("temporary")},
+        packages=_texts(packages),
+        execution=_a(dict, details["delta_atlas_execution"]),
+        started=_time(when["startedOn"]),
+        finished=_time(when["finishedOn"]),
+        run=_a(str, when["invocationId"]),
         digest=digest,
     )  # fmt: skip
 
 
-def store(made: Statement, outputs: Iterable[str]) -> str:
+def _a(kind: type[Kind], value: Any) -> Kind:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r:.40} is no {kind.__name__}")
+    return value
+
+
+def _texts(value: Any) -> dict[str, str]:
+    if not all(isinstance(text, str) for item in _a(dict, value).items() for text in item):
+        raise TypeError("a name or a text is none")
+    return value
+
+
+def _code(value: Any) -> dict[str, Any]:
+    code = _a(dict, value)
+    if not re.fullmatch(r"[\w.]+:\w+", str(code["function"])):
+        raise TypeError("function")
+    for part in ("modules", "distributions", "outside"):
+        texts = code[part] if part in REQUIRED else code.get(part, {})
+        if not (isinstance(texts, dict) and all(isinstance(v, str) for v in texts.values())):
+            raise TypeError(part)
+    return code
+
+
+def _sha256(entry: dict[str, Any]) -> str:
+    found = _a(str, _a(dict, entry["digest"])["sha256"])
+    if not re.fullmatch(r"[0-9a-f]{64}", found):
+        raise ValueError(f"{found!r:.40} is no SHA-256")
+    return found
+
+
+def _time(value: Any) -> str:
+    datetime.fromisoformat(_a(str, value))
+    return value
+
+
+def _path(value: Any) -> str:
+    """A path as a job reads it; one below results/ is written in one way only."""
+    path = _a(str, value)
+    if not path or "\0" in path or path.startswith(KERNEL):
+        raise ValueError(f"{path!r:.40} is no file that a job reads")
+    inside = is_artefact(path) or is_artefact(os.path.normpath(path))
+    return _artefact(path) if inside else path
+
+
+def _artefact(value: Any) -> str:
+    path = _a(str, value)
+    if not is_artefact(path) or "\0" in path or os.path.normpath(path) != path:
+        raise ValueError(f"{path!r:.40} is no path below {RESULTS}/")
+    return path
+
+
+def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for path, digest in pairs:
+        if found.setdefault(path, digest) != digest:
+            raise ValueError(f"{path} has two digests")
+    return found
+
+
+def store(made: Statement, outputs: Iterable[str], root: Path = Path()) -> str:
     """Write a statement under its own digest, and point the mirror tree to it for some outputs.
 
+    :param root: the folder that holds results/.
     :returns: the statement's SHA-256.
     """
     data = json.dumps(content(made), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     digest = hashlib.sha256(data.encode()).hexdigest()
-    target = Path(place_of(digest))
+    target = root / place_of(digest)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(target, data.encode())
     for output in outputs:
-        link = Path(pointer_to(output))
+        link = root / pointer_to(output)
         link.parent.mkdir(parents=True, exist_ok=True)
-        scratch = link.with_name(f".{link.name}.{os.getpid()}.tmp")
-        scratch.unlink(missing_ok=True)
+        scratch = passing(link)
         scratch.symlink_to(os.path.relpath(target, link.parent))
         scratch.rename(link)
     return digest

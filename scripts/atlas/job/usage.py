@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from atlas.job import deathwatch
+from atlas import owners
 from atlas.job.environment import WORK
 from atlas.job.replaced import replace
 
@@ -17,12 +17,12 @@ MB = 1 / 1024 / 1024
 
 
 def _file(shell: int) -> Path:
-    return WORK / "usage" / f"{shell}.json"
+    return WORK / "usage" / f"{owners.owner()}.{shell}.json"
 
 
 def file_of_this_shell() -> Path:
     """Where the job that this process waits for says what it used: by the process that Snakemake started."""
-    run = os.environ.get(deathwatch.VARIABLE, "")
+    run = os.environ.get(owners.RUN, "")
     return _file(os.getpid() if run.startswith(f"{os.getppid()}.") else os.getppid())
 
 

@@ -1,21 +1,39 @@
 """What lineage.py says on a terminal."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
 from rich.tree import Tree
 
 from atlas.job.records import Records
 from atlas.lineage.causes import Group
+from atlas.lineage.clean import Stale
 from atlas.lineage.diff import Cell, Difference
 from atlas.lineage.explain import Explanation
 from atlas.lineage.faults import Verification
 from atlas.lineage.graph import Graph
 from atlas.lineage.trace import Trace, facts
+from atlas.printable import printable
 
 MANY = 12  # lines of a kind that are shown before "and … more"
+
+
+class PlainConsole(Console):
+    """A console on which only this program moves the cursor: records are written by anybody."""
+
+    def render(self, *what: Any, **options: Any) -> Iterator[Segment]:
+        """Segments of what is printed, control characters in its texts shown."""
+        for segment in super().render(*what, **options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
+def escape(text: str) -> str:
+    """A text as it is, on one line, and no markup."""
+    return markup.escape(printable(text, keep=""))
 
 
 def show_verification(out: Console, found: Verification, seconds: float) -> None:
@@ -30,6 +48,9 @@ def show_verification(out: Console, found: Verification, seconds: float) -> None
     for name in found.absent[:MANY]:
         out.print(f"[dim]absent by policy[/]  {escape(name)}")
     _more(out, len(found.absent), "absent by policy")
+    for name in found.elsewhere[:MANY]:
+        out.print(f"[dim]not in the crate[/]  {escape(name)}")
+    _more(out, len(found.elsewhere), "not in the crate")
     if rest := len(found.faults) - len(found.broken):
         out.print(f"[dim]{rest} more differences follow from these; --json lists them.[/]")
     verdict = "[bold red]broken[/]" if found.faults else "[bold green]whole[/]"
@@ -75,10 +96,13 @@ def _branch(tree: Tree, graph: Graph, node: str, records: Records, seen: set[str
 def show_explanation(out: Console, found: Explanation) -> None:
     """Why a file would be, or was, rebuilt."""
     file, up = f"[bold]{escape(found.file)}[/]", "is up to date; it was made"
-    if not (found.again or found.previous):
+    if not (found.again or found.previous or found.otherwise):
         out.print(f"{file} {up} once, at {found.made}.")
         return
     why = "would be made again" if found.again else f"{up} again at {found.made}"
+    if found.otherwise:
+        why = (f"counts as up to date (as after --touch), and was made otherwise at {found.made}; "
+               "--forcerun of these rules makes it again")  # fmt: skip
     out.print(f"{file} {why}, because")
     _causes(out, found.causes)
     if found.again:
@@ -146,6 +170,24 @@ def show_history(out: Console, entries: list[dict[str, Any]]) -> None:
             f"[{colour}]{entry['outcome']}[/]{escape(error)}",
         )  # fmt: skip
     out.print(table)
+
+
+def show_stale(out: Console, found: Stale) -> None:
+    """What may go, or went, by folder."""
+    asked = [", ".join(files) or "the default" for files in found.configurations]
+    out.print(f"asked: {escape('; '.join(asked))}")
+    for file in found.gone:
+        out.print(f"[yellow]note[/]  {escape(file)} is gone: what only it wanted is listed")
+    for folder, count in found.folders().items():
+        out.print(f"  {escape(folder)}/ [dim]{count} files[/]")
+    for name in found.left:
+        out.print(f"  {escape(name)} [dim]half-made, by no run that is known to live[/]")
+    if found.behind:
+        out.print(f"{len(found.behind)} more files are of no configuration, and what is wanted was made from "
+                  "them: they go when that is made again.")  # fmt: skip
+    went = "removed" if found.removed else "would go; give --remove"
+    files = f"{len(found.files):,} files, {found.bytes / 1e6:,.1f} MB"
+    out.print(f"{files}, and {len(found.left)} left half-made: {went}")
 
 
 def _more(out: Console, count: int, what: str, where: str = "; --json lists them") -> None:

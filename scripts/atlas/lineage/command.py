@@ -1,4 +1,4 @@
-"""python scripts/lineage.py: verify, trace, explain, diff, history, sign."""
+"""python scripts/lineage.py: verify, trace, explain, diff, history, clean, sign."""
 
 import argparse
 import json
@@ -15,12 +15,13 @@ from rich.console import Console
 
 from atlas.errors import AtlasError
 from atlas.job.attempts import read_attempts
-from atlas.job.records import CRATE_FILE, Records, open_records
+from atlas.job.records import CRATE_FILE, SIGNATURE, Records, open_records
 from atlas.job.statements import is_artefact
 from atlas.lineage import _terminal as terminal
 from atlas.lineage import diff as differences
 from atlas.lineage import trace as tracing
-from atlas.lineage.explain import explain, last_configfiles
+from atlas.lineage.clean import remove, stale
+from atlas.lineage.explain import explain
 from atlas.lineage.faults import Verification
 from atlas.lineage.file_digests import FileDigests
 from atlas.lineage.signature import check_signature, sign
@@ -72,6 +73,13 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("a", type=Path, metavar="RUN_A", help="results folder or unpacked crate")
     found.add_argument("b", type=Path, metavar="RUN_B")
     command(_history, "List who ran what, when, and how it ended.")
+    found = command(
+        _clean, "List what no configuration wants any more, and what runs left half-made."
+    )
+    found.add_argument("--configfile", action="append", metavar="FILE",
+                       help="a configuration that still wants its files; again for each further one "
+                       "(default: those of all runs so far that are still there)")  # fmt: skip
+    found.add_argument("--remove", action="store_true", help="remove what is listed")
     found = command(_sign, "Sign the manifest of all artefacts and statements.")
     found.add_argument("--key", type=Path, required=True,
                        help="private EC key (PEM); made, with its .pub, where there is none")  # fmt: skip
@@ -90,13 +98,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             _json(value())
         else:
-            show(Console(highlight=False, width=width))
+            show(terminal.PlainConsole(highlight=False, width=width))
         return int(status)
     except AtlasError as error:
         if options.json:
             _json({"error": str(error)})
         else:
-            Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(str(error))
+            out = terminal.PlainConsole(stderr=True, highlight=False, soft_wrap=True, markup=False)
+            out.print(str(error))
         return WRONG
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -104,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
 def _name(records: Records, text: str) -> str:
@@ -124,7 +133,9 @@ def _verify(options: argparse.Namespace) -> Answer:
     start = time.perf_counter()
     digests = FileDigests()
     places = [Path(f) for f in options.files] or [options.root]
-    crates = [place for place in places if (place / CRATE_FILE).is_file()]
+    # A run is no crate, whatever lies beside its results; a folder is one where it is called one.
+    crates = [place for place in places if (place / CRATE_FILE).is_file()
+              and (options.files or Records(place).is_crate)]  # fmt: skip
     # With each verification, whether files were chosen.
     checked = [(Records(crate), verify_crate(crate, digests), True) for crate in crates]
     others = [f for f in options.files if Path(f) not in crates]
@@ -136,7 +147,10 @@ def _verify(options: argparse.Namespace) -> Answer:
     for records, part, chosen in checked:
         if options.signature:
             names = part.names if chosen else None
-            part.faults += check_signature(records, options.signature, names)
+            part.add(check_signature(records, options.signature, names))
+        elif (records.root / SIGNATURE).is_file():
+            part.notes.append("there is a signature, which was not checked: give its public key with "
+                              "--signature")  # fmt: skip
         found.add(part)
     found.bytes = digests.bytes
     seconds = time.perf_counter() - start
@@ -173,10 +187,9 @@ def _trace(options: argparse.Namespace) -> Answer:
 
 def _explain(options: argparse.Namespace) -> Answer:
     records = open_records(options.root)
-    files = options.configfile
-    files = [os.path.abspath(f) for f in files] if files else last_configfiles(records.root)  # noqa: PTH100
+    files = [os.path.abspath(f) for f in options.configfile or ()]  # noqa: PTH100
     found = explain(records, _name(records, options.file), files)
-    status = BROKEN if found.again else WHOLE
+    status = BROKEN if found.again or found.otherwise else WHOLE
     return status, lambda: asdict(found), lambda out: terminal.show_explanation(out, found)
 
 
@@ -189,6 +202,17 @@ def _diff(options: argparse.Namespace) -> Answer:
 def _history(options: argparse.Namespace) -> Answer:
     entries = read_attempts(open_records(options.root).root)
     return WHOLE, lambda: entries, lambda out: terminal.show_history(out, entries)
+
+
+def _clean(options: argparse.Namespace) -> Answer:
+    records = open_records(options.root)
+    files = [os.path.abspath(f) for f in options.configfile or []]  # noqa: PTH100
+    found = stale(records, files)
+    if options.remove:
+        remove(records, found)
+    nothing = options.remove or not (found.files or found.left)
+    status = WHOLE if nothing else BROKEN
+    return status, lambda: asdict(found), lambda out: terminal.show_stale(out, found)
 
 
 def _sign(options: argparse.Namespace) -> Answer:

@@ -2,14 +2,15 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
-from atlas.files import write_bytes
+from atlas.files import read_bounded, write_bytes
 from atlas.job.records import SEAL
+from atlas.job.statements import Statement
 
 
 @dataclass(frozen=True)
@@ -28,35 +29,57 @@ class CrateFile:
     included: bool = True
 
 
-def crate_files(metadata: dict[str, Any]) -> list[CrateFile]:
+def is_included(path: str, made: Statement | None) -> bool:
+    """Whether a file goes into a crate itself: downloaded weights do not, nor files elsewhere."""
+    place = PurePosixPath(path)
+    if made is not None:
+        return place.suffix != ".safetensors" or not made.rule.startswith("fetch_")
+    outside = place.is_absolute() or ".." in place.parts or path.startswith("~")
+    return not outside and place.suffix != ".safetensors"
+
+
+def crate_files(metadata: Any) -> list[CrateFile]:
     """Read the files back that a crate's metadata describe, in their order.
 
     :returns: one that is not included stands there once for each path at which the workflow had it.
     :raises AtlasError: where the metadata lack the digest, size or path of a file.
     """
+    graph = metadata.get("@graph", []) if isinstance(metadata, dict) else None
+    if not isinstance(graph, list):
+        raise AtlasError("the crate's metadata: are no list of entities; write the crate again.")
     found = []
-    for entity in metadata.get("@graph", []):
-        kinds = entity.get("@type", [])
+    for entity in graph:
+        kinds = entity.get("@type", []) if isinstance(entity, dict) else []
         if "File" not in (kinds if isinstance(kinds, list) else [kinds]):
             continue
         identifier = str(entity.get("@id"))
-        included = not urlsplit(identifier).scheme
-        names = unquote(identifier) if included else entity.get("alternateName", [])
-        try:
-            digest, size = str(entity["sha256"]), int(entity["contentSize"])
-        except (KeyError, TypeError, ValueError):
+        digest, size = entity.get("sha256"), entity.get("contentSize")
+        if not (isinstance(digest, str) and re.fullmatch(r"[0-9]{1,18}", str(size))):
             raise AtlasError(
                 f"the crate's metadata: {identifier} has no sha256 and contentSize; write the "
                 "crate again."
-            ) from None
+            )
+        included = not _is_address(identifier)
+        names = unquote(identifier) if included else entity.get("alternateName", [])
+        names = [name for name in (names if isinstance(names, list) else [names]) if _is_path(name)]
         if not names:
             raise AtlasError(
                 f"the crate's metadata: {identifier} is not in the crate and has no alternateName; "
                 "write the crate again."
             )
-        names = names if isinstance(names, list) else [names]
-        found += [CrateFile(name, digest, size, included) for name in names]
+        found += [CrateFile(name, digest, int(size), included) for name in names]
     return found
+
+
+def _is_address(identifier: str) -> bool:
+    try:
+        return bool(urlsplit(identifier).scheme)
+    except ValueError:
+        return False
+
+
+def _is_path(name: Any) -> bool:
+    return isinstance(name, str) and bool(name) and "\0" not in name
 
 
 def seal(folder: Path, more: dict[str, str], skip: Path) -> None:
@@ -83,9 +106,13 @@ def read_seal(folder: Path) -> dict[str, str]:
     if not file.is_file():
         return {}
     found = {}
-    for line in file.read_bytes().decode(errors="replace").splitlines():
+    try:
+        text = read_bounded(file).decode(errors="replace")
+    except ValueError as error:
+        raise AtlasError(f"{file}: {error}.") from None
+    for line in text.splitlines():
         digest, gap, name = line.partition("  ")
-        if not (gap and name and re.fullmatch(r"[0-9a-f]{64}", digest)):
+        if not (gap and _is_path(name) and re.fullmatch(r"[0-9a-f]{64}", digest)):
             raise AtlasError(f"{file}: has a line that is not a digest and a path: {line[:80]!r}.")
         found[name] = digest
     return found

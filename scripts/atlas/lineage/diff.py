@@ -6,7 +6,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from atlas.files import read_csv
-from atlas.job.records import CRATE_FILE, CRATES, Records
+from atlas.job.records import CRATES, Records
 from atlas.job.statements import RESULTS, Statement
 from atlas.lineage.causes import Cause, Causes, Find, Group, group, own_causes
 from atlas.lineage.file_digests import FileDigests
@@ -83,7 +83,7 @@ def diff(a: Records, b: Records) -> Difference:
 
 def _digests(records: Records, digests: FileDigests) -> dict[str, str]:
     """SHA-256 of each artefact; what a crate gives by address has the attested one."""
-    crate = (records.root / CRATE_FILE).is_file()
+    crate = records.is_crate
     names = set(records.artefacts()) | (set(records.attested()) if crate else set())
     digests.read(records.path(name) for name in names)
     found = {}

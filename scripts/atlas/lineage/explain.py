@@ -1,16 +1,20 @@
 """Why an artefact would be made again, or was made again the last time."""
 
 import contextlib
+import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from atlas.configuration.files import DEFAULT_FILE
 from atlas.errors import AtlasError
-from atlas.job.attempts import ATTEMPTS, RUN_FILE, read_record
+from atlas.files import WORKFLOW_FOLDER
+from atlas.job.attempts import read_runs
 from atlas.job.records import BrokenRecordError, Records
 from atlas.job.statements import Statement
-from atlas.lineage._dry_run import planned_jobs
+from atlas.lineage._dry_run import Command, planned_jobs
 from atlas.lineage.causes import Cause, Causes, Find, Group, changed, group, own_causes
 from atlas.lineage.file_digests import FileDigests
 
@@ -20,6 +24,8 @@ class Explanation:
     """Why a file would be, or was, rebuilt.
 
     :param again: whether Snakemake would make it again now.
+    :param otherwise: whether Snakemake would not, and it was made otherwise than it would be now, as
+        after ``--touch``.
     :param causes: of that; where it is up to date, of its last rebuilding.
     :param rules, jobs: number of jobs that would run by rule, and each with Snakemake's own reason.
     :param previous: SHA-256 of the statement that the present one replaced.
@@ -32,26 +38,35 @@ class Explanation:
     jobs: list[dict[str, str]] = field(default_factory=list)
     previous: str | None = None
     made: str | None = None
+    otherwise: bool = False
 
 
-def explain(records: Records, file: str, configfiles: Sequence[str]) -> Explanation:
+def explain(records: Records, file: str, configfiles: Sequence[str] | None = None) -> Explanation:
     """Compare what Snakemake would do now with what was attested; else the last two attestations.
 
+    :param configfiles: to plan with (default: those of the last run).
     :raises AtlasError: for a file that no rule makes.
     """
-    planned = planned_jobs(records.root, file, configfiles)
-    jobs = [job for job, _ in planned]
+    command = last_command(records.root)
+    if configfiles:
+        command = replace(command, configfiles=configfiles)
+    planned = planned_jobs(records.root, file, command)
+    jobs = [job for job, reason in planned if reason]
     if any(file in job.outputs for job in jobs):
         digests = FileDigests()
         coming = {path for job in jobs for path in job.outputs}
         causes = [(c, file) for job in jobs for c in _why(records, job, coming, digests)]
         return Explanation(
             file, True, group(causes), dict(sorted(Counter(job.rule for job in jobs).items())),
-            [{"job": job.job, "reason": reason} for job, reason in planned],
+            [{"job": job.job, "reason": reason} for job, reason in planned if reason],
         )  # fmt: skip
     now = records.statement(file)
     if now is None:
         raise AtlasError(f"{file}: no rule makes it, and it has no attestation.")
+    found = ((_attested(records, job), job) for job, _ in planned)
+    differing = [(c, file) for made, job in found if made for c in own_causes(made, job)]
+    if differing:
+        return Explanation(file, False, group(differing), made=now.finished, otherwise=True)
     return _last_time(records, file, now)
 
 
@@ -110,10 +125,26 @@ def _last_time(records: Records, file: str, now: Statement) -> Explanation:
                        previous=before.digest, made=now.finished)  # fmt: skip
 
 
-def last_configfiles(root: Path) -> list[str]:
-    """Configuration files that the last run was given beyond the default."""
-    runs = list(filter(None, map(read_record, (root / ATTEMPTS).glob(f"*/{RUN_FILE}"))))
-    if not runs:
-        return []
-    latest = max(runs, key=lambda run: str(run["started"]))
-    return [f for f in latest["configfiles"] if Path(f) != Path("config/config.yaml")]
+def last_command(root: Path) -> Command:
+    """What the last run was given."""
+    return command_of(root, (read_runs(root) or [{}])[-1])
+
+
+def command_of(root: Path, run: Mapping[str, Any]) -> Command:
+    """The Snakefile, working folder and files beyond the default that a run was given.
+
+    :param run: its record, which anybody may have written.
+    """
+
+    def text(key: str, otherwise: str) -> str:
+        found = run.get(key)
+        return found if isinstance(found, str) else otherwise
+
+    given = run.get("configfiles")
+    files = [root / f for f in given if isinstance(f, str)] if isinstance(given, list) else []
+    folder = Path(os.path.normpath(root / text("folder", "")))
+    default = {WORKFLOW_FOLDER / DEFAULT_FILE, folder.resolve() / DEFAULT_FILE}
+    return Command(
+        root / text("snakefile", "Snakefile"), folder,
+        tuple(str(file) for file in files if file.resolve() not in default),
+    )  # fmt: skip

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["artefact", "input", "code", "missing", "unattested", "statement", "history",
-               "signature"]  # fmt: skip
+               "signature", "touched"]  # fmt: skip
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Verification:
     :param files, bytes, statements: how many it read.
     :param names: the artefacts that it looked at.
     :param absent: files that are not there because the configuration does not keep them.
+    :param elsewhere: files that a crate knows by address and digest only, and that are not there.
     """
 
     files: int = 0
@@ -43,6 +44,7 @@ class Verification:
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
 
     @property
     def broken(self) -> list[Fault]:
@@ -56,6 +58,7 @@ class Verification:
         self.faults += other.faults
         self.notes = list(dict.fromkeys([*self.notes, *other.notes]))
         self.absent += other.absent
+        self.elsewhere += other.elsewhere
 
     def plain(self) -> dict[str, Any]:
         """The verification as JSON values."""

@@ -5,17 +5,25 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from atlas.digests import sha256_file
 from atlas.errors import AtlasError
 from atlas.files import read_json, write_json
-from atlas.job.records import MANIFEST, SIGNATURE, BrokenRecordError, Records
+from atlas.job.attempts import now, user
+from atlas.job.history import SIGNED, append, compile_history, head, lines
+from atlas.job.records import HISTORY, MANIFEST, SIGNATURE, BrokenRecordError, Records
 from atlas.job.statements import is_artefact
-from atlas.lineage.faults import Fault
+from atlas.lineage.faults import Fault, Verification
 from atlas.lineage.verify import verify
+from atlas.owners import machine
+from atlas.sources.hub import REVISIONS
 
 
 def make_manifest(records: Records) -> dict[str, Any]:
-    """Every attested artefact with its SHA-256 and that of its statement, and outer inputs.
+    """What is signed: artefacts, outer inputs, the history, and records that no statement knows.
 
+    :returns: every attested artefact with its SHA-256 and that of its statement; ``sources``, outer
+        inputs; ``absent``, those of both that are not here; ``history``, number of its lines and SHA-256
+        of the last; ``records``, the commits of revisions.
     :raises BrokenRecordError: where a statement is not whole.
     """
     artefacts: dict[str, dict[str, str]] = {}
@@ -25,11 +33,24 @@ def make_manifest(records: Records) -> dict[str, Any]:
         assert made is not None
         artefacts[name] = {"sha256": made.outputs[name], "statement": made.digest}
         sources |= {path: d for path, d in made.inputs.items() if not is_artefact(path)}
-    return {"artefacts": artefacts, "sources": sources}
+    told = lines(records.root)
+    return {
+        "artefacts": artefacts,
+        "sources": sources,
+        "absent": [n for n in sorted({*artefacts, *sources}) if not records.path(n).is_file()],
+        "history": {"lines": len(told), "head": head(told)},
+        "records": _revisions(records),
+    }
+
+
+def _revisions(records: Records) -> dict[str, str]:
+    """Commits that revisions were found to be: file -> SHA-256."""
+    files = sorted((records.root / REVISIONS).glob("*.json"))
+    return {f"{REVISIONS}/{file.name}": sha256_file(file) for file in files if file.is_file()}
 
 
 def sign(records: Records, key: Path) -> tuple[Path, Path]:
-    """Write the manifest and sign it.
+    """Write the manifest and sign it; the history has a line of it.
 
     :param key: private EC key (PEM, P-256); made where there is none.
     :returns: the manifest, and the public key that checks it.
@@ -37,17 +58,23 @@ def sign(records: Records, key: Path) -> tuple[Path, Path]:
     """
     from model_signing import signing
 
-    if broken := verify(records).broken:
+    if not records.is_crate:
+        compile_history(records.root)
+    broken = [fault for fault in verify(records).broken if fault.file not in (MANIFEST, SIGNATURE)]
+    if broken:
         raise AtlasError(
             f"{broken[0].file} {broken[0].sentence}: what is broken is not signed; see "
             "lineage.py verify."
         )
     public = _public_key(key)
-    manifest = records.root / MANIFEST
+    manifest, signature = records.root / MANIFEST, records.root / SIGNATURE
     manifest.parent.mkdir(parents=True, exist_ok=True)
     write_json(manifest, make_manifest(records))
     config = signing.Config().use_elliptic_key_signer(private_key=key)
-    config.sign(manifest.parent, records.root / SIGNATURE)
+    config.sign(manifest.parent, signature)
+    if not records.is_crate:
+        said = {name: sha256_file(records.root / name) for name in (MANIFEST, SIGNATURE)}
+        append(records.root, {SIGNED: said, "user": user(), "host": machine(), "ended": now()})
     return manifest, public
 
 
@@ -79,8 +106,8 @@ def _public_key(key: Path) -> Path:
     return public
 
 
-def check_signature(records: Records, key: Path, names: Iterable[str] | None) -> list[Fault]:
-    """The manifest against its signature, and artefacts and statements against the manifest.
+def check_signature(records: Records, key: Path, names: Iterable[str] | None) -> Verification:
+    """The manifest against its signature, and what is here against the manifest.
 
     :param key: public EC key (PEM).
     :param names: artefacts to look at; None for all that are signed or attested.
@@ -93,15 +120,43 @@ def check_signature(records: Records, key: Path, names: Iterable[str] | None) ->
     manifest, signature = records.root / MANIFEST, records.root / SIGNATURE
     for file in (MANIFEST, SIGNATURE):
         if not (records.root / file).is_file():
-            return [Fault("signature", file, "is missing: nothing here is signed")]
+            return _faulty([Fault("signature", file, "is missing: nothing here is signed")])
     try:
         config = verifying.Config().use_elliptic_key_verifier(public_key=key)
         config.verify(manifest.parent, signature)
     except Exception as error:  # the library raises many kinds, all of them a refusal
         reason = str(error).partition("\n")[0]
-        return [Fault("signature", MANIFEST, f"does not fit its signature and {key}: {reason}")]
+        return _faulty([
+            Fault("signature", MANIFEST, f"does not fit its signature and {key}: {reason}")
+        ])  # fmt: skip
     signed = read_json(manifest)
+    if "history" not in signed:
+        return _faulty(
+            [Fault("signature", MANIFEST, "signs less than is signed today; sign it again")]
+        )
     wanted = {*signed["artefacts"], *records.attested()} if names is None else set(names)
+    found = _faulty([*_artefacts(records, signed, wanted), *_records(records, signed, names)])
+    told, known = lines(records.root), signed["history"]
+    if told and head(told[: known["lines"]]) != known["head"]:
+        found.faults.append(
+            Fault("signature", HISTORY, "does not begin with the lines that were signed")
+        )
+    elif known["lines"] > len(told):
+        what = f"has {len(told)} lines, and {known['lines']} were signed"
+        found.faults.append(Fault("signature", HISTORY, what))
+    # The line of the signature itself comes after what it signs.
+    if (later := len(told) - known["lines"] - 1) > 0:
+        found.notes.append(
+            f"{later} lines of {HISTORY} came after the signature, which says nothing of them"
+        )
+    return found
+
+
+def _faulty(faults: list[Fault]) -> Verification:
+    return Verification(faults=faults)
+
+
+def _artefacts(records: Records, signed: dict[str, Any], wanted: set[str]) -> list[Fault]:
     found = []
     for name in sorted(wanted):
         entry = signed["artefacts"].get(name)
@@ -117,3 +172,20 @@ def check_signature(records: Records, key: Path, names: Iterable[str] | None) ->
             sentence = "is attested by another statement than the signed one"
             found.append(Fault("signature", name, sentence, entry["statement"], made.digest))
     return found
+
+
+def _records(records: Records, signed: dict[str, Any], names: Iterable[str] | None) -> list[Fault]:
+    """What was here when it was signed, and is gone; commits that are others now."""
+    known = {*signed["artefacts"], *signed["sources"]} if names is None else set(names)
+    kept = {
+        n
+        for n in known - set(signed["absent"])
+        if n in signed["sources"] or records.mirror(n).exists()
+    }
+    gone = sorted(n for n in kept if not records.path(n).is_file())
+    found = [Fault("signature", name, "was here when it was signed, and is gone") for name in gone]
+    now = _revisions(records)
+    return found + [
+        Fault("signature", name, "is not the one that was signed", digest, now.get(name))
+        for name, digest in signed["records"].items() if now.get(name) != digest
+    ]  # fmt: skip

@@ -1,6 +1,8 @@
 """The way from a file, or a row of it, back to raw rows, base weights, recipe, seed and code."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from atlas.datasets.row_ids import origins
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
-from atlas.files import read_csv
+from atlas.files import parse_jsonl, read_bounded, read_csv, read_json, read_object
 from atlas.job.records import Records
 from atlas.job.statements import RESULTS, Statement
 from atlas.lineage.graph import Graph, Node, build_graph
@@ -81,20 +83,25 @@ def _row(place: Path, file: str, number: int) -> dict[str, Any]:
 
 def _raw(records: Records, file: str, row: dict[str, Any]) -> list[dict[str, Any]]:
     """From a training row to the rows of its splits, from those to the raw rows."""
-    if file.endswith("/rows.jsonl"):
-        made = records.statement(file)
-        inputs = sorted(made.inputs) if made else []
-        found = []
-        for name, number in origins(row):
-            stem = f"{DATASETS}{name}"
-            split = next((p for p in inputs if p.startswith(f"{stem}+")), f"{stem}.jsonl")
-            lines = [line for line in _lines(records.path(split)) if line["row"] == number]
-            found += [{"file": split, "row": number, "content": line} for line in lines]
-            found += _raw_row(records, split, number)
-        return found
-    if file.startswith(DATASETS) and "row" in row:
-        return _raw_row(records, file, row["row"])
+    with _as_written(records.path(file)):
+        if file.endswith("/rows.jsonl"):
+            return _raw_of_training(records, file, row)
+        if file.startswith(DATASETS) and "row" in row:
+            return _raw_row(records, file, row["row"])
     return []
+
+
+def _raw_of_training(records: Records, file: str, row: dict[str, Any]) -> list[dict[str, Any]]:
+    made = records.statement(file)
+    inputs = sorted(made.inputs) if made else []
+    found = []
+    for name, number in origins(row):
+        stem = f"{DATASETS}{name}"
+        split = next((p for p in inputs if p.startswith(f"{stem}+")), f"{stem}.jsonl")
+        lines = [line for line in _lines(records.path(split)) if line["row"] == number]
+        found += [{"file": split, "row": number, "content": line} for line in lines]
+        found += _raw_row(records, split, number)
+    return found
 
 
 def _raw_row(records: Records, split: str, number: int) -> list[dict[str, Any]]:
@@ -109,17 +116,34 @@ def _raw_row(records: Records, split: str, number: int) -> list[dict[str, Any]]:
 def _lines(place: Path) -> list[dict[str, Any]]:
     if not place.is_file():
         return []
-    return [json.loads(x) for x in place.read_text(encoding="utf-8").split("\n") if x.strip()]
+    with _as_written(place):
+        lines = read_bounded(place).decode().split("\n")
+    return list(parse_jsonl(lines, str(place)))
+
+
+@contextlib.contextmanager
+def _as_written(place: Path) -> Iterator[None]:
+    """Within this context, a file is read that has the bytes of its statement, whoever wrote both.
+
+    :raises AtlasError: where it is not as a job writes it.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
+        raise AtlasError(
+            f"{place}: is not as a job writes it ({type(error).__name__}); see lineage.py verify."
+        ) from None
 
 
 def used_rows(records: Records, path: str) -> dict[str, list[int]]:
     """Rows that a model is trained on: dataset/split -> ids in the raw file, in order of use."""
     found: dict[str, list[int]] = {}
     for line in _lines(records.path(path)):
-        for name, number in origins(line):
-            numbers = found.setdefault(name, [])
-            if number not in numbers[-1:]:  # a packed row may go on in the next line
-                numbers.append(number)
+        with _as_written(records.path(path)):
+            for name, number in origins(line):
+                numbers = found.setdefault(name, [])
+                if number not in numbers[-1:]:  # a packed row may go on in the next line
+                    numbers.append(number)
     return found
 
 
@@ -160,7 +184,7 @@ def describe(place: Path, records: Records | None) -> str:
     known = []
     if records is not None:
         for record in sorted((records.root / RESULTS / "sources/bases").glob("*/base.json")):
-            if json.loads(record.read_bytes())["weights_sha256"] == says["base_sha256"]:
+            if read_object(record).get("weights_sha256") == says["base_sha256"]:
                 known.append(f"that base is here as {record.parent.name}")
         if "rows_sha256" in says and (made := _maker(records, says["rows_sha256"])):
             known.append(f"those rows are here as {min(made.outputs)}")
@@ -203,12 +227,14 @@ def _origin(record: Path) -> list[tuple[str, str]]:
     """Origin and licence, as the record of a base, encoder or dataset has them."""
     if not record.is_file():
         return []
-    value = json.loads(record.read_bytes())
+    value = read_json(record)
     if not isinstance(value, dict) or "origin" not in value:
         return []
+    with _as_written(record):
+        addresses = _addresses(value["origin"])
     more = (("licence", "licence", ""), ("weights", "weights_sha256", "SHA-256 "))
     return [
-        *(("origin", text) for text in _addresses(value["origin"])),
+        *(("origin", text) for text in addresses),
         *((name, f"{before}{value[key]}") for name, key, before in more if key in value),
     ]
 

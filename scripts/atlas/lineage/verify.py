@@ -1,20 +1,25 @@
 """Is every artefact what its attestation says, back to the sources?"""
 
-import json
-from collections import defaultdict
-from collections.abc import Iterable
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from atlas import owners
 from atlas.errors import AtlasError
-from atlas.files import read_json
-from atlas.job.attempts import ATTEMPTS, HISTORY, history_lines
+from atlas.files import owner_of, read_json
+from atlas.job.attempts import read_runs
 from atlas.job.closures import Library
 from atlas.job.records import CRATE_FILE, MANIFEST, SEAL, SIGNATURE, BrokenRecordError, Records
 from atlas.job.statements import Statement, is_artefact
 from atlas.lineage.causes import changed
-from atlas.lineage.crate_files import crate_files, read_seal
+from atlas.lineage.crate_files import crate_files, is_included, read_seal
 from atlas.lineage.faults import Fault, Kind, Verification
-from atlas.lineage.file_digests import FileDigests
+from atlas.lineage.file_digests import UNREADABLE, FileDigests
+from atlas.lineage.past import check_history
+
+MOST = 5  # parts of the workflow that a note names
 
 
 def verify(
@@ -23,12 +28,16 @@ def verify(
     """Check artefacts (None: everything below results/, crates included), and what is behind them."""
     check = _Check(records, digests or FileDigests())
     check.collect({*records.artefacts(), *records.attested()} if files is None else files)
+    if files is None:
+        check.strangers()
     for name in sorted(check.names):
         check.artefact(name)
     for statement in check.statements.values():
         check.inputs(statement)
         check.code(statement)
+    check.workflow()
     check.rank()
+    check.touched()
     if files is None:
         check.records_themselves()
         check.crates()
@@ -50,12 +59,16 @@ class _Check:
         self.made_by: dict[str, Statement] = {}
         self.bad_files: set[str] = set()
         self.bad_jobs: set[str] = set()
-        metadata = records.root / CRATE_FILE
-        crate = crate_files(read_json(metadata)) if metadata.is_file() else []
-        self.elsewhere = {file.path: file.sha256 for file in crate if not file.included}
-        self.has_code = (records.root / "scripts" / "atlas").is_dir()
-        self.library = Library(records.root / "scripts")
-        if not self.has_code:
+        self.elsewhere: dict[str, str] = {}
+        if records.is_crate:
+            crate = crate_files(read_json(records.root / CRATE_FILE))
+            self.elsewhere = {file.path: file.sha256 for file in crate if not file.included}
+        elif (records.root / CRATE_FILE).exists():
+            self.found.notes.append(
+                f"{CRATE_FILE} beside results/ says nothing of a run, and was not read"
+            )
+        self.library = Library(records.workflow / "scripts") if records.workflow else None
+        if not self.library:
             self.found.notes.append("there are no scripts beside results/: code was not compared")
 
     def add(
@@ -93,14 +106,17 @@ class _Check:
         if made and found == expected:
             return
         if made and found is None:
-            if self.elsewhere.get(name) == expected:
+            if self.elsewhere.get(name) == expected and not is_included(name, made):
+                self.found.elsewhere.append(name)
                 return
             if name in made.temporary:
                 self.found.absent.append(name)
                 return
         self.bad_files.add(name)
         kind: Kind = "missing"
-        if made and expected and found:
+        if found == UNREADABLE:
+            kind, sentence = "artefact", "cannot be read"
+        elif made and expected and found:
             kind, sentence = "artefact", (
                 f"is not what {made.rule} made: SHA-256 {found[:12]}…, attested {expected[:12]}…"
             )  # fmt: skip
@@ -109,6 +125,8 @@ class _Check:
             sentence = f"is missing; make it again, or remove {pointer} if it is not wanted"
         elif found:
             kind, sentence = "unattested", "has no attestation: no job of this workflow made it"
+        elif os.path.lexists(self.records.path(name)):
+            kind, sentence = "unattested", "is a folder, a link or no file, and no job made it"
         else:
             sentence = "is missing, and so is its attestation"
         self.add(kind, name, sentence, expected, found, made.job if made else None)
@@ -119,11 +137,7 @@ class _Check:
             inside = is_artefact(path)
             if inside and path not in self.made_by:
                 continue  # missing, unattested or broken: said of the file itself
-            found = (
-                self.made_by[path].outputs[path]
-                if inside
-                else self.digests.of(self.records.path(path)) or self.elsewhere.get(path)
-            )
+            found = self.made_by[path].outputs[path] if inside else self._outside(path)
             if found == expected:
                 continue
             name = self._name(statement)
@@ -139,11 +153,18 @@ class _Check:
 
     def code(self, statement: Statement) -> None:
         """The modules behind a job against those at hand."""
-        if not self.has_code:
+        if not self.library:
             return
         try:
             now, _ = self.library.modules_behind(statement.code["function"])
-        except (ModuleNotFoundError, SyntaxError, ValueError) as error:
+        except (
+            ImportError,
+            SyntaxError,
+            ValueError,
+            OSError,
+            RecursionError,
+            MemoryError,
+        ) as error:
             now = {}
             self.found.notes.append(str(error))
         if not (differing := changed(statement.code["modules"], now)):
@@ -154,6 +175,41 @@ class _Check:
         self.add("code", self._name(statement),
                  f"was made by other code: {module}{more} changed since ({before or 'absent'} "
                  f"then, {after or 'absent'} now)", before, after, statement.job)  # fmt: skip
+
+    def workflow(self) -> None:
+        """Rules, and modules that alter no byte, against those that jobs ran with: a note."""
+        if not self.library:
+            return
+        now, jobs = self.library.outside(), Counter[str]()
+        for statement in self.statements.values():
+            then = statement.code.get("outside", {})
+            jobs.update(part for part, digest in then.items() if now.get(part) != digest)
+        if jobs:
+            parts = [f"{part} ({n} jobs)" for part, n in jobs.most_common(MOST)]
+            more = f" and {len(jobs) - MOST} more" if len(jobs) > MOST else ""
+            self.found.notes.append(
+                f"rules, or modules that alter no byte of an artefact, were changed since jobs ran with "
+                f"them: {', '.join(parts)}{more}"
+            )
+
+    def strangers(self) -> None:
+        """What stands below results/ and is neither an artefact nor a record."""
+        for name in self.records.foreign():
+            self.add("unattested", name, "is no record of this workflow")
+        for name in self.records.unfinished():
+            if owners.is_alive(owner_of(name) or ""):
+                self.found.notes.append(f"{name} is being written by a run that goes on")
+            else:
+                self.add("unattested", name, "is no file that a run is writing; the next run removes what "
+                         "one that is over has left")  # fmt: skip
+
+    def _outside(self, path: str) -> str | None:
+        """SHA-256 of a file that no job made."""
+        found = self.digests.of(self.records.path(path))
+        if found is None and path in self.elsewhere and not is_included(path, None):
+            self.found.elsewhere.append(path)
+            return self.elsewhere[path]
+        return found
 
     def rank(self) -> None:
         """Tell first broken links from their consequences, and count what stands on each."""
@@ -187,22 +243,29 @@ class _Check:
     def records_themselves(self) -> None:
         """Statements against their names, and the history against the attempts."""
         for path, digest in self.records.broken_statements():
-            self.add("statement", path, "was altered: its bytes are not those of its name",
+            what = (
+                "was altered: its bytes are not those of its name" if digest else "is no statement"
+            )
+            self.add("statement", path, what,
                      Path(path).stem, digest)  # fmt: skip
-        stored = self.records.root / HISTORY
-        if not stored.is_file():
-            return
-        known = set(history_lines(self.records.root))
-        lines = stored.read_bytes().splitlines(keepends=True)
-        kept = set(lines)
-        # What ended before the newest line did was known when it was compiled.
-        newest = max(map(_ended, kept & known), default="")
-        lost = [line for line in known - kept if "" < _ended(line) <= newest]
-        if lost and kept <= known:
-            self.add("history", str(HISTORY), f"lacks {len(lost)} lines that {ATTEMPTS}/ has")
-        for number, line in enumerate(lines, start=1):
-            if line not in known:
-                self.add("history", str(HISTORY), f"line {number} is not what {ATTEMPTS}/ says")
+        if not self.records.is_crate:
+            self.found.add(check_history(self.records, self.statements.values(), self.digests))
+
+    def touched(self) -> None:
+        """What ``snakemake --touch`` took as made, and is still what it was then."""
+        told = {n: entry for run in read_runs(self.records.root) for n, entry in _touched(run)}
+        seen: set[str] = set()
+        for name in sorted(told.keys() & self.made_by.keys()):
+            made, entry = self.made_by[name], told[name]
+            # Other modules are told of as such.
+            otherwise = [cause for cause in entry["otherwise"] if cause[0] != "module"]
+            if made.digest == entry["statement"] and otherwise and made.digest not in seen:
+                seen.add(made.digest)
+                kind, key, before, after = otherwise[0]
+                more = f" and {len(otherwise) - 1} more" if otherwise[1:] else ""
+                self.add("touched", name,
+                         f"was made otherwise than it would be now ({kind} {key}: {before} then, "
+                         f"{after} now{more}), and --touch took it as made", job=made.job)  # fmt: skip
 
     def crates(self) -> None:
         """Crates below results/: their files, and their own records."""
@@ -221,10 +284,6 @@ class _Check:
     def _name(self, statement: Statement) -> str:
         """The output of a job that is spoken of."""
         return min(self.names & statement.outputs.keys(), default=min(statement.outputs))
-
-
-def _ended(line: bytes) -> str:
-    return str(json.loads(line).get("ended", ""))
 
 
 def verify_crate(root: Path, digests: FileDigests | None = None) -> Verification:
@@ -248,26 +307,37 @@ def verify_crate(root: Path, digests: FileDigests | None = None) -> Verification
     checked = verify(Records(root), digests=digests)
     listed = {f.path: f.sha256 for f in crate_files(read_json(root / CRATE_FILE)) if f.included}
     named = {fault.file for fault in checked.faults}
-    there = {f.relative_to(root).as_posix() for f in root.rglob("*") if f.is_file()}
+    there = {
+        f.relative_to(root).as_posix() for f in root.rglob("*") if not f.is_dir() or f.is_symlink()
+    }
     there -= {SEAL, MANIFEST, SIGNATURE}
     digests.read(root / name for name in there)
     doubted = None
     for name in sorted({*listed, *sealed, *there} - named):
         found, expected = digests.of(root / name), listed.get(name, sealed.get(name))
-        if found == expected == sealed.get(name):
+        if found and found == expected == sealed.get(name):
             continue
         if name not in listed or found == expected:
             doubted = doubted or name
         kind: Kind = "artefact"
         sentence = "is not what the crate was made with"
-        if found is None:
-            kind, sentence = "missing", "is missing from the crate"
-        elif expected is None:
+        if expected is None:
             kind = "unattested"
             sentence = "is not among the files that the crate was sealed with"
-        if found != expected:
+        elif found is None:
+            kind, sentence = "missing", "is missing from the crate"
+        if found != expected or not found:
             checked.faults.append(Fault(kind, name, sentence, expected, found))
     if doubted:
         checked.faults.append(Fault("artefact", SEAL, f"does not fit {doubted}"))
     checked.bytes = digests.bytes
     return checked
+
+
+def _touched(run: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a run notes of the files that it touched; anybody may have written its record."""
+    told = run.get("touched")
+    for name, entry in told.items() if isinstance(told, dict) else ():
+        causes = entry.get("otherwise") if isinstance(entry, dict) else None
+        if isinstance(causes, list) and all(isinstance(c, list) and len(c) == 4 for c in causes):
+            yield name, {"statement": entry.get("statement"), "otherwise": causes}

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlas import device as devices
 from atlas.errors import AtlasError
-from atlas.files import read_json
+from atlas.files import read_object
 
 if TYPE_CHECKING:
     import torch
 
+# Settings that say how often a part of a network is made.
+COUNTS = re.compile(r"(num|n)_(\w+_)?(layers?|experts|heads?)|(en|de)coder_layers")
+MOST_PARTS = 4096
+
 
 def is_seq2seq(folder: Path) -> bool:
     """Whether the base in a folder is a sequence-to-sequence model, by its config.json."""
-    return bool(read_json(folder / "config.json").get("is_encoder_decoder", False))
+    return bool(read_object(folder / "config.json").get("is_encoder_decoder", False))
 
 
 def loader(seq2seq: bool) -> Any:
@@ -35,7 +40,7 @@ def blank(folder: Path) -> Any:
     import torch
 
     config = configuration(folder)
-    with _reported(folder.name), torch.device("meta"):
+    with reported(folder.name), torch.device("meta"):
         return loader(is_seq2seq(folder)).from_config(config, trust_remote_code=False).eval()
 
 
@@ -46,7 +51,8 @@ def configuration(folder: Path) -> Any:
     """
     from transformers import AutoConfig
 
-    with _reported(folder.name):
+    check_settings(folder)
+    with reported(folder.name):
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
@@ -61,9 +67,10 @@ def load(folder: Path, dtype: str, device: torch.device, *, empty: bool = False)
     """
     import torch
 
+    check_settings(folder)
     nothing = {"device_map": "meta"} if empty or device.type == "meta" else {}
     wanted = None if device.type == "meta" else devices.attention(dtype, device)
-    with _reported(folder.name):
+    with reported(folder.name):
         network, found = loader(is_seq2seq(folder)).from_pretrained(
             folder, dtype=dtype if dtype == "auto" else getattr(torch, dtype),
             trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True,
@@ -79,8 +86,33 @@ def load(folder: Path, dtype: str, device: torch.device, *, empty: bool = False)
     return network
 
 
+def check_settings(folder: Path) -> None:
+    """Refuse a config.json of a family that only code of its own knows, or with sizes that no network has.
+
+    :raises AtlasError: naming the first such key.
+    """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    where = f"{folder.name}/config.json"
+    parts = [read_object(folder / "config.json")]
+    for settings in parts:
+        if settings.get("auto_map") and settings.get("model_type") not in CONFIG_MAPPING_NAMES:
+            raise AtlasError(
+                f"{where}: names code of its own (auto_map), which is never run; take a model of a family "
+                "that transformers has."
+            )
+        for key, value in settings.items():
+            if isinstance(value, dict) and key.endswith("_config"):
+                parts.append(value)
+            is_count = isinstance(value, int | float) and COUNTS.fullmatch(key)
+            if is_count and not (isinstance(value, int) and 0 <= value <= MOST_PARTS):
+                raise AtlasError(
+                    f"{where}: says {key}: {value}, and no network has more than {MOST_PARTS:,}."
+                )
+
+
 @contextlib.contextmanager
-def _reported(name: str) -> Iterator[None]:
+def reported(name: str) -> Iterator[None]:
     """What transformers says of somebody's files, of whatever kind, as an error of these files."""
     import torch
 
@@ -118,7 +150,7 @@ def _refuse_misfits(folder: Path, network: Any, found: dict[str, Any]) -> None:
 
 def is_text_of_more(folder: Path, config: Any) -> bool:
     """Whether a network is the text model of a repository that holds more, by its configuration."""
-    stored = read_json(folder / "config.json")
+    stored = read_object(folder / "config.json")
     return "text_config" in stored and stored.get("model_type") != config.model_type
 
 

@@ -20,6 +20,7 @@ import torch
 
 from atlas.errors import AtlasError
 from atlas.networks.architectures import own_path, text_path
+from atlas.networks.peft_settings import configuration, reason, takes_from_base
 from atlas.weights.adapted_module import PREFIX
 from atlas.weights.adapters import PeftAdapter, is_off
 from atlas.weights.tensors import Weights
@@ -27,27 +28,11 @@ from atlas.weights.tensors import Weights
 # Kinds that put virtual tokens before a text, or keys and values: no weight of the base changes.
 PROMPTS = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "MULTITASK_PROMPT_TUNING", "CPT",
            "CARTRIDGE")  # fmt: skip
-# Kinds that a base and their own files are not enough for.
-REFUSED = {
-    "XLORA": "needs the adapters that it mixes",
-    "POLY": "needs a task beside each prompt",
-    "MULTITASK_PROMPT_TUNING": "needs a task beside each prompt",
-    "CPT": "needs to know which tokens of a prompt are which",
-    "SHADOW": "runs a second network beside the base",
-    "LILY": "mixes its parts by the mean of all texts that are computed together",
-}
-# Initialisations that take something from the base, which PEFT takes again when it loads; of others
-# that do, only the person who trained them has what was taken.
-REPEATED, LOST = ("pissa", "olora"), ("pissa_niter_", "corda", "loftq", "lora_ga")
 # Heads of other tasks, which stand after the hidden states that are read here.
 HEADS = ("score", "classifier", "qa_outputs", "v_head", "summary")
-OTHER_TASKS = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION")
 ANOTHER = (
     "name the base that it was trained from, or merge it and give the merged model with kind: full"
 )
-# What PEFT and torch raise for files that do not fit.
-UNFIT = (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError, ImportError,
-         AssertionError)  # fmt: skip
 
 
 def shadow(network: Any, changed: Callable[[str], bool]) -> Any:
@@ -89,7 +74,7 @@ def peft_unread(network: Any, adapter: PeftAdapter) -> tuple[Any, Any]:
         own tensors; None and nothing of it where PEFT computes from the weights when it loads.
     :raises AtlasError: as there.
     """
-    if _takes_from_base(adapter):
+    if takes_from_base(adapter):
         return None, None
     loaded = _loaded(network, adapter, unread=True)
     whole = adapter.method in PROMPTS or _is_activated(adapter.config)
@@ -101,15 +86,15 @@ def merged_by_peft(network: Any, adapter: PeftAdapter) -> Any:
 
     :raises AtlasError: for kinds that change no weight, and as :func:`peft_applied` does.
     """
-    if reason := no_weights(adapter.config):
-        raise AtlasError(f"{adapter.name}: {reason}.")
+    if without := no_weights(adapter.config):
+        raise AtlasError(f"{adapter.name}: {without}.")
     loaded = _loaded(network, adapter, merges=True)
     try:
         inner = loaded.wrapped.merge_and_unload(safe_merge=True)
-    except UNFIT as error:
+    except Exception as error:
         raise AtlasError(
             f"{adapter.name}: PEFT cannot merge this {adapter.method} adapter "
-            f"({_reason(error)}), so the change of the weights is not known; leave it out of the "
+            f"({reason(error)}), so the change of the weights is not known; leave it out of the "
             "spaces that compare weights."
         ) from None
     return _give_back(inner, loaded.network)
@@ -149,7 +134,7 @@ def _loaded(
     """
     import peft
 
-    config = _configuration(adapter, network)
+    config = configuration(adapter, network)
     tensors = Weights([adapter.weights])
     shapes = {name: tensors.shape(name) for name in tensors}
     text = text_path(network)
@@ -157,7 +142,7 @@ def _loaded(
     places = {name_in_base(name) for name in shapes}
     if own != text:
         places = {f"{text}.{name.removeprefix(own).lstrip('.')}" for name in places} | places
-    base = shadow(network, _changed(places, takes=merges or _takes_from_base(adapter)))
+    base = shadow(network, _changed(places, takes=merges or takes_from_base(adapter)))
     named = base if own == text else _renamed(base, text, own)
     if named is not base:
         config.task_type = None
@@ -175,13 +160,13 @@ def _loaded(
                     str(adapter.weights.parent), "default",
                     torch_device="cpu" if blank else str(network.device),
                 )  # fmt: skip
-        except UNFIT as error:
+        except Exception as error:
             if blank and isinstance(error, NotImplementedError):
                 # It begins with a computation from weights, so it is tried where there are some.
                 return _Loaded(None, base)
             raise AtlasError(
                 f"{adapter.name}: PEFT cannot load it into this base ({type(error).__name__}: "
-                f"{_reason(error)}); {ANOTHER}."
+                f"{reason(error)}); {ANOTHER}."
             ) from None
     _refuse_misfits(adapter, shapes, found)
     return _Loaded(wrapped.eval().requires_grad_(False), _give_back(named, base))
@@ -243,13 +228,13 @@ def _try_one_token(wrapped: Any, adapter: PeftAdapter) -> None:
     try:
         with torch.inference_mode():
             wrapped(input_ids=one, use_cache=False, **decoder)
-    except UNFIT as error:
+    except Exception as error:
         # Without weights, some steps cannot be taken; these are about shapes and kinds of layers.
         if one.is_meta and not isinstance(error, ValueError) and "Sizes of" not in str(error):
             return
         raise AtlasError(
             f"{adapter.name}: PEFT cannot put {adapter.method} before a text in this base "
-            f"({_reason(error)}); leave this model out."
+            f"({reason(error)}); leave this model out."
         ) from None
 
 
@@ -257,73 +242,6 @@ def name_in_base(name: str) -> str:
     """The tensor of the base that one of an adapter, or of what PEFT made, stands for, if any."""
     wrappers = r"\.(base_layer|original_module|modules_to_save)(?=\.)"
     return re.sub(wrappers, "", name.removeprefix(PREFIX))
-
-
-def _reason(error: Exception) -> str:
-    """What an error says first; of a list, its first item. Too little memory is no fault of a file."""
-    if isinstance(error, torch.OutOfMemoryError):
-        raise error
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:300].rstrip(".:")
-
-
-def _takes_from_base(adapter: PeftAdapter) -> bool:
-    return str(adapter.config.get("init_lora_weights")).lower() in REPEATED
-
-
-def _configuration(adapter: PeftAdapter, network: Any) -> Any:
-    """PEFT's configuration of an adapter, as a causal network can take it."""
-    import peft
-
-    method, own = adapter.method, adapter.config
-    if method not in peft.PEFT_TYPE_TO_CONFIG_MAPPING:
-        raise AtlasError(
-            f"{adapter.name}: PEFT {peft.__version__} has no adapters of the kind {method}; merge it "
-            "with the version that made it, and give the merged model with kind: full."
-        )
-    if why := REFUSED.get(method) or _draws(own):
-        raise AtlasError(
-            f"{adapter.name}: an adapter of the kind {method} {why}, so it has no activations of its "
-            "own; leave this model out."
-        )
-    initial = str(own.get("init_lora_weights")).lower()
-    if initial.startswith(LOST):
-        raise AtlasError(
-            f"{adapter.name}: {initial} changed the base before training, and what it took cannot be "
-            "computed again; save the adapter as plain LoRA (save_pretrained with "
-            "path_initial_model_for_weight_conversion), or merge it and give the merged model."
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            config = peft.PeftConfig.from_pretrained(str(adapter.weights.parent))
-    except UNFIT as error:
-        raise AtlasError(
-            f"{adapter.name}: PEFT cannot read its configuration ({type(error).__name__}: "
-            f"{_reason(error)}); mend its adapter_config.json."
-        ) from None
-    if unknown := [k for k in sorted(own) if not hasattr(config, k) and not is_off(own[k])]:
-        raise AtlasError(
-            f"{adapter.name}: its configuration has {unknown[0]}, which PEFT {peft.__version__} does "
-            "not know; where it is only a note, take the line out, else merge the adapter with the "
-            "version that made it, and give the merged model with kind: full."
-        )
-    config.inference_mode = True
-    if str(config.task_type) in OTHER_TASKS:
-        # Their heads are read by nobody here, and a causal network has no place for them.
-        config.task_type = "SEQ_2_SEQ_LM" if network.config.is_encoder_decoder else "CAUSAL_LM"
-        modules = dict(network.named_modules())
-        for key in ("modules_to_save", "exclude_modules"):
-            kept = getattr(config, key, None)
-            if isinstance(kept, list):
-                there = [n for n in kept if any(m.split(".")[-1] == n for m in modules)]
-                setattr(config, key, there or None)
-    return config
-
-
-def _draws(config: Mapping[str, Any]) -> str:
-    """Why an adapter computes something else each time; nothing where it does not."""
-    return "draws at random as it computes" if config.get("sample_at_inference") else ""
 
 
 def _of_a_head(name: str) -> bool:

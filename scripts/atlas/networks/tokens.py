@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlas.errors import AtlasError
 from atlas.files import read_json
+from atlas.guarded_templates import limited
 from atlas.networks.architectures import device_of
 
 if TYPE_CHECKING:
@@ -100,8 +101,9 @@ class Tokens:
 
     def chat(self, messages: list[dict[str, str]], *, prompt: bool) -> list[int]:
         """Tokens of a conversation by the chat template; `prompt` opens the next answer."""
-        template = self._whole.apply_chat_template
-        return list(template(messages, add_generation_prompt=prompt, return_dict=False))
+        render = self._whole.apply_chat_template
+        with limited(self._template):
+            return list(render(messages, add_generation_prompt=prompt, return_dict=False))
 
     def exchange(self, messages: list[dict[str, str]]) -> tuple[list[int], int]:
         """Tokens of a conversation, and the place of the first one of its last message."""
@@ -120,13 +122,18 @@ class Tokens:
         As TRL renders preferences: an answer is what the whole has beyond the opening.
         """
         render = partial(self._whole.apply_chat_template, tokenize=False)
-        opening = render(messages, add_generation_prompt=True)
-        whole = {
-            key: render([*messages, {"role": "assistant", "content": answer}])
-            for key, answer in answers.items()
-        }
+        with limited(self._template):
+            opening = render(messages, add_generation_prompt=True)
+            whole = {
+                key: render([*messages, {"role": "assistant", "content": answer}])
+                for key, answer in answers.items()
+            }
         opening = os.path.commonprefix([opening, *whole.values()])  # noqa: RUF071 (by characters)
         return opening, {key: text[len(opening) :] for key, text in whole.items()}
+
+    @property
+    def _template(self) -> str:
+        return f"{self._folder}: the chat template of its tokenizer"
 
     @property
     def has_chat(self) -> bool:

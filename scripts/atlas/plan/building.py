@@ -11,7 +11,7 @@ from typing import Any
 
 from atlas.configuration.validation import validate
 from atlas.errors import AtlasError
-from atlas.plan.checks import check_bases, check_datasets, check_pushes
+from atlas.plan.checks import check_bases, check_datasets, check_pushes, check_tables
 from atlas.plan.comparison_checks import check_comparison
 from atlas.plan.grids import expand
 from atlas.plan.models import check_chain, resolve_model
@@ -60,6 +60,7 @@ def build(
     assert config is not None
     root = root or Path()
     check_datasets(config)
+    check_tables(config)
     globs = Globs(data, default or {})
     entries = dict(config.models)
     for name in config.models:

@@ -34,6 +34,20 @@ def check_datasets(config: Config) -> None:
             raise AtlasError(f"datasets.{name}.source.hub.files: name the data files to read.")
 
 
+def check_tables(config: Config) -> None:
+    """Refuse a table whose file another one writes, beside its own.
+
+    :raises AtlasError: naming both.
+    """
+    for name, table in config.tables.items():
+        for other in config.tables:
+            if f"results/tables/{other}.csv" in table.beside(name).values():
+                raise AtlasError(
+                    f"tables.{other}: {name!r} writes results/tables/{other}.csv beside its own file; "
+                    "give one of them another name."
+                )
+
+
 def check_bases(config: Config, models: Collection[str]) -> None:
     """Refuse bases that are no pretrained model and no model of the configuration.
 

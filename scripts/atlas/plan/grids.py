@@ -11,7 +11,7 @@ from atlas.configuration.config import Config
 from atlas.configuration.models import Model
 from atlas.configuration.validation import validate
 from atlas.errors import AtlasError
-from atlas.grammar import NAME_PATTERN
+from atlas.grammar import NAME_PATTERN, NAMES
 from atlas.references import known
 
 
@@ -49,9 +49,7 @@ def expand(config: Config, name: str) -> dict[str, Model]:
         values = dict(zip(grid.lists, combination, strict=True))
         key = _fill(grid.name, values, f"{where}.name")
         if not isinstance(key, str) or not re.match(NAME_PATTERN, key):
-            raise AtlasError(
-                f"{where}.name: {key!r} is not a name; names are made of letters, digits and . _ + -"
-            )
+            raise AtlasError(f"{where}.name: {key!r} is not a name; {NAMES}")
         if key in models:
             raise AtlasError(
                 f"{where}.name: {key!r} is generated twice; use every list in the name."

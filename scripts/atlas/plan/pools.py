@@ -117,6 +117,10 @@ def repeat_pools(
             if model.trained:
                 copy = replace(model, name=f"{model.name}.seed{seed}",
                                seed=model_seed(seed, model.name))  # fmt: skip
+                if models.get(copy.name, copy) != copy:
+                    raise AtlasError(
+                        f"models.{copy.name}: the name is kept for the seed {seed} of {model.name!r}."
+                    )
                 models[copy.name] = copy
             again.append(copy)
         name = f"{pool_name}.seed{seed}"

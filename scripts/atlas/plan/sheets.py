@@ -12,7 +12,7 @@ from atlas.configuration.config import Config
 from atlas.configuration.models import ModelSource
 from atlas.configuration.sources import HubSource
 from atlas.errors import AtlasError
-from atlas.grammar import NAME_PATTERN
+from atlas.grammar import NAME_PATTERN, NAMES
 from atlas.plan.resolved import PlannedModel, model_seed
 from atlas.references import known
 
@@ -22,12 +22,15 @@ OPTIONAL = ("kind", "subfolder")
 
 def read_sheet(config: Config, path: str, root: Path) -> dict[str, PlannedModel]:
     """Models of a TSV: made elsewhere, fetched from a hub or a folder."""
-    file = root / path
+    file = root / Path(path).expanduser()
     if not file.is_file():
         raise AtlasError(f"{path}: there is no such sheet.")
     with io.StringIO(_text(file, path), newline="") as handle:
         reader = csv.DictReader(handle, delimiter="\t")
         columns = reader.fieldnames or []
+        twice = [column for column in columns if columns.count(column) > 1]
+        if twice:
+            raise AtlasError(f"{path}: the column {twice[0]!r} is there twice.")
         missing = [column for column in SHEET_COLUMNS if column not in columns]
         if missing:
             marks = [mark for mark in ",;" if len(columns) == 1 and mark in columns[0]]
@@ -39,6 +42,10 @@ def read_sheet(config: Config, path: str, root: Path) -> dict[str, PlannedModel]
         found: dict[str, PlannedModel] = {}
         for line, row in enumerate(reader, start=2):
             where = f"{path}, line {line}"
+            if None in row:
+                raise AtlasError(
+                    f"{where}: has more cells than the header has columns ({len(columns)})."
+                )
             empty = [column for column in SHEET_COLUMNS if not (row[column] or "").strip()]
             if empty:
                 raise AtlasError(f"{where}: {empty[0]!r} is empty.")
@@ -47,10 +54,7 @@ def read_sheet(config: Config, path: str, root: Path) -> dict[str, PlannedModel]
             for column in ("model", "domain"):
                 value = name if column == "model" else values[column]
                 if not re.match(NAME_PATTERN, value):
-                    raise AtlasError(
-                        f"{where}: {value!r} is not a name; names are made of letters, digits "
-                        "and . _ + -"
-                    )
+                    raise AtlasError(f"{where}: {value!r} is not a name; {NAMES}")
             if name in found:
                 raise AtlasError(f"{where}: the model {name!r} stands in the sheet twice.")
             known(values["base"], config.bases, where, "base")

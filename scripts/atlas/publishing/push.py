@@ -12,7 +12,7 @@ from atlas.job.records import Records
 from atlas.lineage.file_digests import FileDigests
 from atlas.lineage.verify import verify
 from atlas.publishing.hub_cards import CARD, Origins, delta_card, fitted_card
-from atlas.publishing.push_errors import explain, without_secrets
+from atlas.publishing.push_errors import explain
 
 
 def push(
@@ -35,10 +35,10 @@ def push(
     token = _token(repo)
     try:
         commit = _upload(contents, card, digests, repo, private, token, f"Delta Atlas: {path}")
-    except AtlasError as error:
-        raise AtlasError(without_secrets(str(error), token)) from None
+    except AtlasError:
+        raise
     except Exception as error:
-        raise AtlasError(explain(error, repo, token)) from None
+        raise AtlasError(explain(error, repo)) from None
     write_json(record, {"name": name, "path": path, "repo": repo, "private": private, **commit})
 
 
@@ -80,7 +80,7 @@ def _token(repo: str) -> str:
     try:
         token = get_token()
     except Exception as error:
-        raise AtlasError(explain(error, repo, "")) from None
+        raise AtlasError(explain(error, repo)) from None
     if not token:
         raise AtlasError(
             f"{repo}: there is no token to upload with; give one that may write there (`hf auth "

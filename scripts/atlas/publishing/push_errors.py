@@ -2,6 +2,7 @@
 
 import re
 
+from atlas.redaction import without_secrets
 from atlas.sources.hub import unreachable
 
 QUOTA = re.compile(
@@ -9,21 +10,12 @@ QUOTA = re.compile(
 )
 
 
-def explain(error: BaseException, repo: str, token: str) -> str:
+def explain(error: BaseException, repo: str) -> str:
     """One sentence for a failed upload."""
     chain = _chain(error)
     said = " ".join(filter(None, (_words(e) for e in chain)))
     status = next(filter(None, map(_status, reversed(chain))), None)
-    return without_secrets(f"{repo}: {_sentence(chain, status, said)}", token)
-
-
-def without_secrets(text: str, token: str) -> str:
-    """A text on one line, without the token and without what signed addresses carry."""
-    if token:
-        text = text.replace(token, "…")
-    text = re.sub(r"(https?://)[^\s/'\"@]+@", r"\1", text)
-    text = re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1", text)
-    return re.sub(r"\s+", " ", text).strip()
+    return " ".join(without_secrets(f"{repo}: {_sentence(chain, status, said)}").split())
 
 
 def _sentence(chain: list[BaseException], status: int | None, said: str) -> str:

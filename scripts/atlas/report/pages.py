@@ -11,7 +11,8 @@ from atlas.files import write_bytes
 def write_page(*, text: Path, template: Path, page: Path) -> None:
     """Write a Markdown file as a page; its first heading is the title of the page.
 
-    HTML within the text is shown as it is written and never interpreted: models write it, too.
+    HTML within the text is shown as it is written and never interpreted, and images are links: models
+    write it, too.
 
     :param template: Jinja template with the variables title and body.
     """
@@ -31,7 +32,8 @@ def title(source: str) -> str:
 
 def html(source: str) -> str:
     """Markdown (CommonMark and tables) as HTML, tables within boxes that scroll by themselves."""
-    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    # Without images, which a browser would ask a stranger's server for.
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     found = str(reader.render(source))
     opened = '<div class="wide" tabindex="0"><table>'
     return found.replace("<table>", opened).replace("</table>", "</table></div>")

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from atlas.errors import AtlasError
-from atlas.files import read_csv, read_jsonl, write_whole
+from atlas.files import WORKFLOW_FOLDER, read_csv, read_jsonl, write_whole
 
 FRAME = (
     "Below is an instruction that describes a task. Write a response that appropriately "
@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_whole(place, text.encode())
     target = f"results/retrieval/{name}/models.csv"
     command = [sys.executable, "-m", "snakemake", target, "--cores", str(options.cores)]
+    if not Path("Snakefile").is_file():
+        command += ["--snakefile", str(WORKFLOW_FOLDER / "Snakefile")]
     command += ["--resources", "gpu=1", "--configfile", *options.configfile, str(place), *more]
     print(f"{place} written; running: snakemake {' '.join(command[3:])}", flush=True)
     status = subprocess.run(command, check=False).returncode

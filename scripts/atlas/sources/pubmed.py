@@ -1,6 +1,5 @@
 """Articles of a PubMed baseline file, as the National Library of Medicine publishes them."""
 
-import gzip
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError
+from atlas.sources.archives import unpacked
 
 
 def pubmed_rows(file: Path) -> Iterator[dict[str, Any]]:
@@ -19,12 +19,12 @@ def pubmed_rows(file: Path) -> Iterator[dict[str, Any]]:
     :raises AtlasError: where the file is not whole.
     """
     try:
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as handle:
+        with unpacked(file) as handle:
             for _, element in ElementTree.iterparse(handle):
                 if element.tag == "PubmedArticle":
                     yield _row(element)
                     element.clear()
-    except (ElementTree.ParseError, EOFError, gzip.BadGzipFile) as error:
+    except ElementTree.ParseError as error:
         raise AtlasError(
             f"{file.name}: cannot be read as a PubMed file ({error}); is it whole?"
         ) from None

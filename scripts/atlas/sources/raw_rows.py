@@ -1,7 +1,6 @@
 """Raw rows of a dataset, as published, one JSON object per line; duplicates may go."""
 
 import fnmatch
-import gzip
 import io
 import json
 import tempfile
@@ -11,11 +10,14 @@ from typing import Any
 
 from atlas.errors import AtlasError
 from atlas.files import parse_jsonl, write_json, write_jsonl
+from atlas.guarded_json import parse_json
 from atlas.sources import hub, packages
+from atlas.sources.archives import unpacked
 from atlas.sources.pubmed import pubmed_rows
 
 Row = dict[str, Any]
-BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv"}
+BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
+MOST_LIST = 1 << 32  # bytes of a .json file with all rows
 
 
 def fetch_rows(
@@ -140,15 +142,14 @@ def _read(name: str, source: Row, cache: Path, scratch: Path) -> tuple[Row, Iter
     return {"local": file.name}, _tables(name, [file], [file.suffix], scratch)
 
 
-def _json_lines(file: Path, where: str = "") -> Iterator[dict[str, Any]]:
+def _json_lines(file: Path, where: str = "") -> Iterator[Row]:
     where = where or file.name
     try:
-        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-        text = data.decode("utf-8-sig")
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        # Not splitlines(): it also cuts at separators that may stand inside a JSON text.
+        with unpacked(file) as data, io.TextIOWrapper(data, "utf-8-sig", newline="\n") as lines:
+            yield from parse_jsonl(lines, where)
+    except UnicodeDecodeError as error:
         raise AtlasError(f"{where}: cannot be read ({error}); is the file truncated?") from None
-    # Not splitlines(): it also cuts at separators that may stand inside a JSON text.
-    return parse_jsonl(io.StringIO(text, newline="\n"), where)
 
 
 def _expand(patterns: list[str], repo: str, commit: str, cache: Path) -> list[str]:
@@ -166,14 +167,22 @@ def _expand(patterns: list[str], repo: str, commit: str, cache: Path) -> list[st
     return found
 
 
-def _json_list(file: Path) -> list[dict[str, Any]]:
+def _json_list(file: Path) -> list[Row]:
     try:
-        rows = json.loads(file.read_bytes())
+        with unpacked(file) as data:
+            rows = parse_json(data.read(), MOST_LIST)
     except ValueError as error:
         raise AtlasError(f"{file.name}: cannot be read ({error}); is the file truncated?") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise AtlasError(f"{file.name}: holds no list of rows.")
     return rows
+
+
+def _json(file: Path) -> Iterable[Row]:
+    """Rows of a .json file: one list of them, or, as many are called, a row a line."""
+    with unpacked(file) as data:
+        start = data.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return _json_list(file) if start.startswith(b"[") else _json_lines(file)
 
 
 def _arrow(folder: Path) -> Any:
@@ -192,12 +201,12 @@ def _tables(name: str, files: list[Path], suffixes: list[str], scratch: Path) ->
     import datasets
 
     for file, suffix in zip(files, suffixes, strict=True):
-        if suffix == ".jsonl":
-            yield from _json_lines(file)
+        if suffix in (".json", ".jsonl", ".gz"):
+            yield from _json(file) if suffix == ".json" else _json_lines(file)
             continue
         if suffix not in BUILDERS:
             raise AtlasError(
-                f"{name}: rows are read from {', '.join(BUILDERS)}, not from {suffix}."
+                f"{name}: rows are read from .parquet, .json, .jsonl, .csv, .tsv, not from {suffix}."
             )
         options = {"sep": "\t"} if suffix == ".tsv" else {}
         try:

@@ -54,19 +54,35 @@ class AdaptedModule(ABC):
                 raise AtlasError(
                     f"{where}: the tensor {name} is not part of {article} {cls.NAME} adapter."
                 )
-            parts.setdefault(match[1], {})[match[2]] = weights[name].float()
+            module = parts.setdefault(match[1], {})
+            if match[2] in module:
+                raise AtlasError(
+                    f"{where}: the tensor {name} stands there twice, as of one adapter."
+                )
+            module[match[2]] = weights[name].float()
         if not parts:
             raise AtlasError(f"{where}: the adapter has no tensors.")
-        return {module: cls.read(module, parts[module], config, where) for module in sorted(parts)}
+        own = cls.by_module(config, sorted(parts), where)
+        return {name: cls.read(name, parts[name], own[name], where) for name in sorted(parts)}
+
+    @classmethod
+    def by_module(
+        cls, config: Mapping[str, Any], modules: Sequence[str], where: str
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """What the configuration says of each module: all of it, where it has no patterns of modules.
+
+        :raises AtlasError: where a pattern is none, or never ends.
+        """
+        return dict.fromkeys(modules, config)
 
     @classmethod
     @abstractmethod
     def read(
-        cls, name: str, parts: Mapping[str, torch.Tensor], config: Mapping[str, Any], where: str
+        cls, name: str, parts: Mapping[str, torch.Tensor], own: Mapping[str, Any], where: str
     ) -> Self:
         """One module.
 
-        :param parts: part, as ``PART`` finds it -> tensor.
+        :param parts: part, as ``PART`` finds it -> tensor. :param own: of :meth:`by_module`.
         :raises AtlasError: where a part is missing, or is not what the configuration says.
         """
 

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from atlas.errors import AtlasError
-from atlas.files import by_name, read_json, write_bytes
+from atlas.files import by_name, write_bytes
 from atlas.weights.adapted_module import PREFIX, AdaptedModule
+from atlas.weights.adapter_settings import read_settings
 from atlas.weights.ia3 import Ia3Module
 from atlas.weights.lora import LoraModule
 from atlas.weights.portable_settings import portable_adapter
@@ -89,14 +90,10 @@ def load_adapter(files: Sequence[Path]) -> Adapter | PeftAdapter:
             pickled = "adapter_model.bin" in named and f"; adapter_model.bin is a pickle: {CONVERT}"
             raise AtlasError(f"{files[0].parent}: an adapter has a file {needed}{pickled or ''}.")
     file = named["adapter_model.safetensors"]
-    config = read_json(named["adapter_config.json"])
-    if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
-        raise AtlasError(
-            f"{named['adapter_config.json']}: names no peft_type; is it a configuration of PEFT?"
-        )
+    config = read_settings(named["adapter_config.json"])
     stored = Weights([file])
     weights = {name: stored[name] for name in stored}
-    check_stored(weights, str(file))
+    check_stored(weights, str(file), adapter=True)
     where = file.parent.name
     if is_plain(config, weights):
         return adapter_from(where, config, weights, stored.metadata)
@@ -110,7 +107,7 @@ def load_modules(files: Sequence[Path], names: Collection[str]) -> Mapping[str, 
     stored, starts = Weights([file]), tuple(f"{PREFIX}{name}." for name in names)
     weights = {name: stored[name] for name in stored if name.startswith(starts)}
     return adapter_from(
-        file.parent.name, read_json(named["adapter_config.json"]), weights, {}
+        file.parent.name, read_settings(named["adapter_config.json"]), weights, {}
     ).modules
 
 

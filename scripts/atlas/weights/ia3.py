@@ -1,12 +1,12 @@
 """IA3 (arXiv 2205.05638): dW = (l - 1) * W, by output rows, or by input columns where feed-forward."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 
+from atlas.guarded_patterns import matches
 from atlas.weights.adapted_module import AdaptedModule, Turn
 
 
@@ -23,18 +23,27 @@ class Ia3Module(AdaptedModule):
     SETTINGS: ClassVar[frozenset[str]] = frozenset({"feedforward_modules", "init_ia3_weights"})
 
     @classmethod
-    def read(
-        cls, name: str, parts: Mapping[str, torch.Tensor], config: Mapping[str, Any], where: str
-    ) -> "Ia3Module":
-        """One module; the configuration says which are feed-forward, by names or a pattern."""
+    def by_module(
+        cls, config: Mapping[str, Any], modules: Sequence[str], where: str
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Whether each is feed-forward: the configuration has names, or a pattern."""
         forward = config.get("feedforward_modules") or []
         if isinstance(forward, str):
-            return cls(parts["l"], re.fullmatch(forward, name) is not None)
-        return cls(parts["l"], any(name == f or name.endswith(f".{f}") for f in forward))
+            (found,) = matches([(forward, modules)], where)
+        else:
+            found = {m for m in modules if any(m == f or m.endswith(f".{f}") for f in forward)}
+        return {module: {"feedforward": module in found} for module in modules}
+
+    @classmethod
+    def read(
+        cls, name: str, parts: Mapping[str, torch.Tensor], own: Mapping[str, Any], where: str
+    ) -> "Ia3Module":
+        """One module."""
+        return cls(parts["l"], own["feedforward"])
 
     def misfit(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """The number of elements of ``l``, where it is not that of rows, or columns."""
-        fits = self.l.numel() == shape[1 if self.feedforward else 0]
+        fits = len(shape) == 2 and self.l.numel() == shape[1 if self.feedforward else 0]
         return None if fits else (self.l.numel(),)
 
     def delta(self, weight: torch.Tensor | None) -> torch.Tensor:

@@ -1,7 +1,6 @@
 """LoRA (arXiv 2106.09685): dW = scale * B A, scale = alpha / r, or alpha / sqrt(r) for rsLoRA."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from atlas.errors import AtlasError
+from atlas.guarded_patterns import valued
 from atlas.weights.adapted_module import AdaptedModule, Turn
 
 
@@ -36,27 +36,33 @@ class LoraModule(AdaptedModule):
     )
 
     @classmethod
+    def by_module(
+        cls, config: Mapping[str, Any], modules: Sequence[str], where: str
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Rank and alpha of each, and whether the scale is that of rsLoRA."""
+        # Where they are not written down, PEFT takes these.
+        ranks = valued(config.get("rank_pattern"), modules, config.get("r", 8), where)
+        alphas = valued(config.get("alpha_pattern"), modules, config.get("lora_alpha", 8), where)
+        root = bool(config.get("use_rslora"))
+        return {m: {"rank": ranks[m], "alpha": alphas[m], "root": root} for m in modules}
+
+    @classmethod
     def read(
-        cls, name: str, parts: Mapping[str, torch.Tensor], config: Mapping[str, Any], where: str
+        cls, name: str, parts: Mapping[str, torch.Tensor], own: Mapping[str, Any], where: str
     ) -> "LoraModule":
         """One matrix; its rank is the one that the configuration says."""
         if set(parts) != {"A", "B"}:
             raise AtlasError(f"{where}: {name} has only one of lora_A and lora_B.")
         a, b = parts["A"], parts["B"]
+        if a.dim() != 2 or b.dim() != 2:
+            raise AtlasError(f"{where}: lora_A and lora_B of {name} are not both matrices.")
         rank = a.shape[0]
-        # Where they are not written down, PEFT takes these.
-        expected = _pattern(config.get("rank_pattern"), name, config.get("r", 8))
-        if b.shape[1] != rank or rank != expected:
+        if b.shape[1] != rank or rank != own["rank"]:
             raise AtlasError(
                 f"{where}: {name} has the rank {rank} (A) and {b.shape[1]} (B), and its "
-                f"configuration says {expected}."
+                f"configuration says {own['rank']}."
             )
-        alpha = _pattern(config.get("alpha_pattern"), name, config.get("lora_alpha", 8))
-        if not isinstance(alpha, int | float):
-            raise AtlasError(
-                f"{where}: its configuration says lora_alpha: {alpha}, which is no number."
-            )
-        return cls(a, b, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
+        return cls(a, b, own["alpha"] / (math.sqrt(rank) if own["root"] else rank))
 
     def misfit(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """The shape of B A, where it is another one."""
@@ -110,10 +116,3 @@ class LoraModule(AdaptedModule):
         flat = output.view(-1, output.shape[-1])
         flat.addmm_(low.view(-1, low.shape[-1]), self.b.t(), alpha=self.scale)
         return output
-
-
-def _pattern(patterns: Mapping[str, Any] | None, module: str, default: Any) -> Any:
-    for pattern, value in (patterns or {}).items():
-        if re.fullmatch(rf"(.*\.)?({pattern})", module):
-            return value
-    return default

@@ -5,7 +5,6 @@ than a few blocks, whatever the size of the model.
 """
 
 import hashlib
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ import torch
 from atlas.digests import joint_digest, weights_digest
 from atlas.errors import AtlasError
 from atlas.files import PICKLES
+from atlas.guarded_json import parse_json
 from atlas.weights.tensors import NAMES, Kinds, Weights, safetensors_header
 
 BLOCK = 1 << 19  # elements of a row block: 2 MiB in float32, so that a block stays in the cache
@@ -134,7 +134,7 @@ class WeightStream:
     def _open(self, file: Path) -> None:
         descriptor = self._descriptors[file] = os.open(file, os.O_RDONLY)
         size = int.from_bytes(os.pread(descriptor, 8, 0), "little")
-        for name, entry in json.loads(os.pread(descriptor, size, 8)).items():
+        for name, entry in parse_json(os.pread(descriptor, size, 8)).items():
             if name == "__metadata__":
                 continue
             if entry["dtype"] not in _DTYPES:

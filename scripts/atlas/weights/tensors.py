@@ -8,6 +8,7 @@ read with the library.
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,13 +16,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from atlas.errors import AtlasError
-from atlas.files import PICKLES, read_json, write_json
+from atlas.files import PICKLES, read_object, write_json
 
 NAMES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
     torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
     torch.uint8: "U8", torch.bool: "BOOL",
 }  # fmt: skip
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+PLACES = re.compile(r"_(indices|size)(\.|$)")
+BESIDE = re.compile(r"[\w+-][\w.+-]*\.safetensors")
+MOST_TENSORS, LONGEST_NAME = 150_000, 500  # the largest mixtures of experts have 100,000 or so
 
 
 def write_safetensors(
@@ -132,7 +137,14 @@ class Weights(Mapping[str, torch.Tensor]):
                 raise AtlasError(f"{file}: not a whole safetensors file ({error}).") from None
             self._open[file] = handle
             self.metadata.update(handle.metadata() or {})
-            for name in handle.keys():  # noqa: SIM118 - safe_open is no mapping
+            names = handle.keys()
+            if len(names) + len(self._where) > MOST_TENSORS:
+                raise AtlasError(
+                    f"{file}: has {len(names):,} tensors, and no model has more than {MOST_TENSORS:,}."
+                )
+            for name in names:
+                if len(name) > LONGEST_NAME:
+                    raise AtlasError(f"{file}: a tensor has a name of {len(name):,} characters.")
                 if name in self._where:
                     raise AtlasError(f"{file}: the tensor {name} stands in another file too.")
                 self._where[name] = file
@@ -140,7 +152,7 @@ class Weights(Mapping[str, torch.Tensor]):
             self._check_index(file)
 
     def _check_index(self, file: Path) -> None:
-        names = read_json(file).get("weight_map", {})
+        names = read_index(file)
         found = {name: where.name for name, where in self._where.items()}
         for name in sorted(set(names) | set(found)):
             if names.get(name) != found.get(name):
@@ -161,6 +173,22 @@ class Weights(Mapping[str, torch.Tensor]):
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor, without reading it."""
         return tuple(self._open[self._where[name]].get_slice(name).get_shape())
+
+
+def read_index(file: Path) -> dict[str, str]:
+    """Which file each tensor stands in, by the index of a model.
+
+    :raises AtlasError: where it is none, or names what is not a file beside it.
+    """
+    found = read_object(file).get("weight_map")
+    if not isinstance(found, dict) or not found:
+        raise AtlasError(f"{file}: is not the index of a model (weight_map).")
+    for name in found.values():
+        if not (isinstance(name, str) and BESIDE.fullmatch(name)):
+            raise AtlasError(
+                f"{file}: names the file {str(name)[:80]!r}, which is no safetensors file beside it."
+            )
+    return found
 
 
 def refuse_pickle(file: Path) -> None:
@@ -185,9 +213,10 @@ CONVERT = (
 )
 
 
-def check_stored(tensors: Mapping[str, torch.Tensor], where: str) -> None:
-    """Stop at what cannot be a weight as it stands: an empty tensor, packed bits, NaN or Inf.
+def check_stored(tensors: Mapping[str, torch.Tensor], where: str, *, adapter: bool = False) -> None:
+    """Stop at what cannot be a weight as it stands: empty, packed bits, no real numbers, NaN or Inf.
 
+    :param adapter: whether they are of an adapter, which has no buffers beside its weights.
     :raises AtlasError: naming the first such tensor.
     """
     for name, tensor in tensors.items():
@@ -197,19 +226,26 @@ def check_stored(tensors: Mapping[str, torch.Tensor], where: str) -> None:
                 "on several GPUs (ZeRO-3); save it again with stage3_gather_16bit_weights_on_model_"
                 "save, or gather the checkpoint with zero_to_fp32.py."
             )
-        # Of a few kinds of adapters, small numbers say where something stands.
-        packed = tensor.dtype.itemsize == 1 and tensor.dtype != torch.bool
-        if packed and not name.endswith("_indices"):
+        # Of a few kinds of adapters, small numbers say where something stands, or how large it is.
+        if PLACES.search(name) and tensor.dtype in INTEGERS:
+            continue
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        if tensor.dtype.itemsize == 1 and tensor.dtype != torch.bool:
             raise AtlasError(
-                f"{where}: the tensor {name} is {str(tensor.dtype).removeprefix('torch.')}: weights "
-                "of 4 or 8 bits are not read; save the model dequantised (model.dequantize(), then "
-                "save_pretrained)."
+                f"{where}: the tensor {name} is {dtype}: weights of 4 or 8 bits are not read; save "
+                "the model dequantised (model.dequantize(), then save_pretrained)."
+            )
+        is_weight = adapter or name.endswith(".weight") or tensor.is_complex()
+        if is_weight and not tensor.is_floating_point():
+            raise AtlasError(
+                f"{where}: the tensor {name} is {dtype}, and weights are float32, bfloat16, float16 or "
+                "float64; save the model as it was trained."
             )
         check_finite({name: tensor}, where)
 
 
 def check_finite(tensors: Mapping[str, torch.Tensor], where: str) -> None:
-    """Stop at NaN or Inf.
+    """Stop at NaN or Inf, and at what would be Inf in float32, in which everything is computed.
 
     :raises AtlasError: naming the first tensor that is not finite.
     """
@@ -217,5 +253,5 @@ def check_finite(tensors: Mapping[str, torch.Tensor], where: str) -> None:
         # A finite sum has finite terms; only where it is not (it may overflow) is each one looked at.
         if not tensor.is_floating_point() or math.isfinite(float(tensor.sum(dtype=torch.float32))):
             continue
-        if not bool(torch.isfinite(tensor).all()):
+        if not bool(torch.isfinite(tensor.float()).all()):
             raise AtlasError(f"{where}: the tensor {name} has NaN or Inf.")

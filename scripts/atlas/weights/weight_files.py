@@ -6,9 +6,9 @@ from pathlib import Path
 
 from atlas.digests import joint_digest, sha256_file
 from atlas.errors import AtlasError
-from atlas.files import PICKLES, link, read_json
+from atlas.files import PICKLES, link
 from atlas.weights.row_blocks import StreamWriter, WeightStream, row_blocks
-from atlas.weights.tensors import CONVERT, Kinds, shard_groups, write_index
+from atlas.weights.tensors import CONVERT, Kinds, read_index, shard_groups, write_index
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -39,10 +39,7 @@ def listed_files(index: Path) -> list[str]:
     """Files of the weights, by what an index says, or the one of all weights, and the index."""
     if index.name == WHOLE:
         return [WHOLE]
-    found = read_json(index).get("weight_map")
-    if not isinstance(found, dict) or not found:
-        raise AtlasError(f"{index}: is not the index of a model (weight_map).")
-    return [*sorted({str(name) for name in found.values()}), INDEX]
+    return [*sorted(set(read_index(index).values())), INDEX]
 
 
 def place_weights(files: Sequence[Path], names: Sequence[str], targets: Sequence[Path]) -> None:

@@ -381,7 +381,7 @@ def test_what_cannot_be_stored(bases, tmp_path, monkeypatch):
     network = load(bases["llama"][0].parent)
     with torch.no_grad():
         network.base_model.embed_tokens.weight.fill_(1e5)
-    monkeypatch.setattr("atlas.networks.shards.load_base", lambda *_: network)
+    monkeypatch.setattr("atlas.networks.shards.load_base", lambda *_, **__: network)
     with pytest.raises(AtlasError, match=r"llama: .* is too large for float16; store"):
         extracted(tmp_path, bases["llama"], name="large", precision="float16")
     assert not (tmp_path / "large.h5").exists()

@@ -36,6 +36,7 @@ def statement(
     time: int = 0,
     temporary: Mapping[str, int] | None = None,
     distributions: Mapping[str, str] | None = None,
+    outside: Mapping[str, str] | None = None,
     **host,
 ) -> Statement:
     """A statement of a job, from digests; it has a digest as if it was stored."""
@@ -44,7 +45,7 @@ def statement(
         inputs=dict(inputs), input_names=dict.fromkeys(inputs, "read"),
         rule=rule, wildcards=dict(wildcards or {}), params=dict(params or {}),
         code={"function": function, "modules": dict(modules or {}),
-              "distributions": dict(packages or {}), "outside": {}},
+              "distributions": dict(packages or {}), "outside": dict(outside or {})},
         started=f"2026-01-01T00:{time:02d}:00+00:00", finished=f"2026-01-01T00:{time:02d}:30+00:00",
         run="1.2.host.", execution={"host": "host", "device": "cpu", **host},
         temporary=dict(temporary or {}), packages=dict(distributions or {}),

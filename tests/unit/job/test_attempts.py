@@ -11,17 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from atlas.job import attempts, deathwatch
-from atlas.job.attempts import (
-    ATTEMPTS,
-    HISTORY,
-    Attempt,
-    compile_history,
-    history_lines,
-    open_run,
-    read_attempts,
-    slug,
-)
+from atlas import owners
+from atlas.job import attempts
+from atlas.job.attempts import ATTEMPTS, Attempt, open_run, read_attempts, slug
 
 SCRIPTS = Path(attempts.__file__).parents[2]
 HOST = os.uname().nodename
@@ -45,7 +37,7 @@ def outcomes():
 def test_an_attempt_that_goes_on():
     made = attempt()
     (entry,) = read_attempts()
-    start = deathwatch.start_time(os.getpid())
+    start = owners.start_time(os.getpid())
     assert entry.pop("started") <= attempts.now()
     assert entry == {
         "run": RUN, "rule": "train", "wildcards": {"model": "m"}, "attempt": 1,
@@ -152,7 +144,7 @@ def test_a_number_of_a_process_that_was_given_anew():
 
 
 def test_an_attempt_on_another_machine_lives_as_long_as_its_run():
-    mine = f"{os.getpid()}.{deathwatch.start_time(os.getpid())}.{HOST}.12"
+    mine = f"{os.getpid()}.{owners.start_time(os.getpid())}.{HOST}.12"
     for run in (mine, RUN, "1.1.far-away.example.org."):
         rewrite(attempt(run=run), host="node-7.example.org")
     assert {e["run"]: e["outcome"] for e in read_attempts()} == {
@@ -195,7 +187,6 @@ def test_an_account_that_the_system_does_not_know_is_left_out(monkeypatch):
     (entry,) = read_attempts()
     assert "user" not in entry
     assert "user" not in json.loads((FOLDER / "run.json").read_text())
-    assert b'"user"' not in history_lines()[0]
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[1]", b"\xff\xfe", b'"text"', b"{}"])
@@ -206,7 +197,6 @@ def test_an_unreadable_file(data):
     found = read_attempts()
     assert [e["outcome"] for e in found] == ["unreadable", "finished"]
     assert found[0]["file"] == str(broken)
-    assert len(history_lines()) == 2
 
 
 @pytest.mark.parametrize("missing", ["outcome", "started", "process", "host"])
@@ -223,41 +213,3 @@ def test_an_unreadable_run_is_left_out():
     (FOLDER / "run.json").write_text("{")
     (entry,) = read_attempts()
     assert not {"command", "run_sha256"} & set(entry)
-
-
-def test_the_history_is_the_attempts_in_order():
-    for started, model in (("3", "a"), ("1", "b"), ("2", "c")):
-        made = attempt(model=model)
-        made.close("finished")
-        rewrite(made, started=started)
-    compile_history()
-    lines = HISTORY.read_bytes()
-    assert [json.loads(x)["wildcards"]["model"] for x in lines.splitlines()] == ["b", "c", "a"]
-    for line in lines.splitlines():
-        value = json.loads(line)
-        assert json.dumps(value, sort_keys=True, ensure_ascii=False).encode() == line
-    assert not list(Path("results").rglob("*.tmp"))
-
-
-def test_the_history_says_the_same_again(tmp_path):
-    """Whatever the time stamps and the order in which the file system gives them."""
-    for number in range(5):
-        made = attempt(model=str(number))
-        made.close("finished")
-        rewrite(made, started="the same")
-    compile_history()
-    before = HISTORY.read_bytes()
-    files = sorted(FOLDER.glob("*.json"), reverse=True)
-    for file in files:
-        data = file.read_bytes()
-        file.unlink()
-        file.write_bytes(data)
-    compile_history()
-    assert HISTORY.read_bytes() == before
-    assert b"".join(history_lines(tmp_path)) == before  # from another place too
-
-
-def test_no_history_without_attempts(tmp_path):
-    compile_history()
-    assert list(tmp_path.iterdir()) == []
-    assert read_attempts() == history_lines() == []

@@ -114,16 +114,32 @@ def test_modules_outside_are_attested(library, monkeypatch):
     folder, closure = library
     monkeypatch.setattr(closures, "OUTSIDE", ("leaf", "other"))
     assert "pkg.leaf" not in closure()["modules"]
-    leaf = digest_of("import numpy as np\n\n\ndef leaf(x):\n    return np.sum(x)\n")
-    others = {"pkg": digest_of(""), "pkg.leaf": leaf, "pkg.other": digest_of("X = 1\n")}
-    assert Library().outside() == others
+    before = Library().outside()
+    place = f"{folder.parent.name}/pkg"
+    assert set(before) == {f"{place}/{name}.py" for name in ("__init__", "leaf", "other")}
     (folder / "other.py").write_text("X = 100\n")
-    assert Library().outside()["pkg.other"] == digest_of("X = 100\n")
+    digest = hashlib.sha256(b"X = 100\n").hexdigest()[:16]
+    assert Library().outside() == {**before, f"{place}/other.py": digest}
+
+
+def test_rules_and_scripts_are_attested(tmp_path):
+    for name in ("Snakefile", "rules/a.smk", "scripts/job.py", "notebooks/a.ipynb", "rules/README"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    digest = hashlib.sha256(b"rules/a.smk").hexdigest()[:16]
+    found = Library(tmp_path / "scripts").outside()
+    assert found["rules/a.smk"] == digest
+    assert {"Snakefile", "scripts/job.py", "notebooks/a.ipynb"} <= set(found)
+    assert "rules/README" not in found
 
 
 def test_the_outside_of_this_library():
     """Each room and module of the list is there: a name that is not is a slip."""
-    found = {tuple(module.split(".")[1:]) for module in Library().outside()} - {()}
+    start = "scripts/atlas/"
+    found = {
+        tuple(file.removeprefix(start).removesuffix(".py").split("/"))
+        for file in Library().outside() if file.startswith(start)
+    } - {("__init__",)}  # fmt: skip
     entries = {parts for parts in found if parts[-1] == closures.ENTRY}
     assert {parts[0] for parts in found - entries} == set(closures.OUTSIDE)
     assert {("experiments", "entry"), ("experiments", "main", "entry")} <= entries
@@ -175,7 +191,7 @@ def test_entries_of_the_configuration_are_in_no_closure(library):
     (folder / "entry.py").write_text("import pydantic\n")
     (folder / "other.py").write_text("from pkg import entry\n")
     assert closure("pkg.other:x")["distributions"] == {}
-    assert "pkg.entry" in Library().outside()
+    assert f"{folder.parent.name}/pkg/entry.py" in Library().outside()
 
 
 def test_the_summary_hangs_on_the_findings_of_all_kinds():

@@ -12,6 +12,7 @@ from atlas.job import earlier, statements
 from atlas.job.records import Records
 from atlas.job.statements import Statement
 
+TIMES = {"started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:01:00+00:00"}
 OUT = "results/pools/p/shards/0000.h5"
 MODELS = [{"name": n, "base": "small" if n == "c" else "tiny"} for n in "abc"]
 
@@ -23,11 +24,12 @@ def sha256(path):
 def planned(models=MODELS, **inputs):
     found = {"resources/probes.txt": "p", "results/bases/tiny/w": "t", "results/bases/small/w": "s",
              **{f"results/models/{m['name']}/w": m["name"] for m in models}, **inputs}  # fmt: skip
+    found = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in found.items()}
     kinds = {"bases": "bases", "models": "weights"}
     return Statement(
         rule="compute_shard", wildcards={"pool": "p"},
         params={"models": models, "dtypes": {"tiny": "float32", "small": "float32"}},
-        code={"function": "f", "modules": {"m": "1"}, "distributions": {}},
+        code={"function": "atlas.some:f", "modules": {"m": "1"}, "distributions": {}},
         outputs={OUT: ""}, inputs=found, output_names={OUT: "activations"},
         input_names={path: kinds.get(Path(path).parts[1], "probes") for path in found},
     )  # fmt: skip
@@ -38,7 +40,7 @@ def made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path(OUT).parent.mkdir(parents=True)
     Path(OUT).write_text("arrays")
-    done = replace(planned(), outputs={OUT: sha256(OUT)}, execution={"device": "cpu"})
+    done = replace(planned(), outputs={OUT: sha256(OUT)}, execution={"device": "cpu"}, **TIMES)
     return statements.store(done, [OUT])
 
 
@@ -49,7 +51,7 @@ def kept(now):
 def test_nothing_changed(made):
     found, statement = earlier.kept(planned(), Records(Path()), sha256)
     assert found.models == {"a": "tiny", "b": "tiny", "c": "small"}
-    assert found.files == {"activations": Path(OUT)}
+    assert found.files == {"activations": Path(OUT).resolve()}
     assert statement.digest == made
 
 
@@ -76,7 +78,7 @@ def test_another_base_of_the_same_name_and_another_precision(made):
 
 @pytest.mark.parametrize(
     "change",
-    [{"code": {"function": "f", "modules": {"m": "2"}, "distributions": {}}},
+    [{"code": {"function": "atlas.some:f", "modules": {"m": "2"}, "distributions": {}}},
      {"params": {**planned().params, "new_tokens": 8}}, {"rule": "other"}],
 )  # fmt: skip
 def test_what_concerns_all_models(made, change):
@@ -97,6 +99,6 @@ def test_only_what_the_statement_says(made):
 
 
 def test_another_device(made):
-    done = replace(planned(), outputs={OUT: sha256(OUT)}, execution={"device": "some GPU"})
+    done = replace(planned(), outputs={OUT: sha256(OUT)}, execution={"device": "some GPU"}, **TIMES)
     statements.store(done, [OUT])
     assert kept(planned()) == set()

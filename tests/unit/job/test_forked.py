@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from atlas.job import deathwatch, forked, forkserver
-from atlas.job.deathwatch import start_time
+from atlas.job import forked, forkserver
+from atlas.owners import RUN, start_time
 
 SCRIPTS = Path(forked.__file__).parents[2]
 JOB = f"""
@@ -46,7 +46,7 @@ PID = "import os, time; print(os.getpid(), os.getppid(), flush=True); "
 
 @pytest.fixture(autouse=True)
 def no_run(monkeypatch):
-    monkeypatch.delenv(deathwatch.VARIABLE, raising=False)
+    monkeypatch.delenv(RUN, raising=False)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
 
 
@@ -152,7 +152,7 @@ def test_it_does_not_outlive_what_waits_for_it(root, tmp_path):
 def test_it_does_not_outlive_its_run(root, tmp_path):
     run = subprocess.Popen(["sleep", "60"])
     identity = f"{run.pid}.{start_time(run.pid)}.{os.uname().nodename}."
-    process = job(tmp_path, PID + "time.sleep(60)", **{deathwatch.VARIABLE: identity})
+    process = job(tmp_path, PID + "time.sleep(60)", **{RUN: identity})
     pid, keeper = map(int, process.stdout.readline().split())
     run.kill()
     run.wait()

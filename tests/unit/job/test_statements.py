@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from atlas.job import statements
+from unit.job.runs import sha
 
-CODE = {"function": "f", "modules": {"m": "0"}, "distributions": {"numpy": "2.0"}}
+START, END = "2026-01-01T10:00:00+00:00", "2026-01-01T10:05:00+00:00"
+CODE = {"function": "m:f", "modules": {"m": "0"}, "distributions": {"numpy": "2.0"}}
 MADE = statements.Statement(
-    outputs={"results/b": "bb", "results/a": "aa"}, inputs={"raw": "cc"},
+    outputs={"results/b": sha("b"), "results/a": sha("a")}, inputs={"raw": sha("c")},
     output_names={"results/a": "table", "results/b": "page"}, input_names={"raw": "source"},
-    rule="r", wildcards={"model": "m"}, params={"x": 1}, code=CODE, started="t0", finished="t1",
+    rule="r", wildcards={"model": "m"}, params={"x": 1}, code=CODE, started=START, finished=END,
     run="run", execution={"host": "h"}, packages={"NumPy": "2.0"}, temporary={"results/b": 7},
 )  # fmt: skip
 
@@ -26,16 +28,16 @@ def test_statement_is_slsa_in_in_toto():
     assert found["_type"] == "https://in-toto.io/Statement/v1"
     assert found["predicateType"] == "https://slsa.dev/provenance/v1"
     assert found["subject"] == [
-        {"name": "results/a", "digest": {"sha256": "aa"}, "annotations": {"output": "table"}},
+        {"name": "results/a", "digest": {"sha256": sha("a")}, "annotations": {"output": "table"}},
         {
             "name": "results/b",
-            "digest": {"sha256": "bb"},
+            "digest": {"sha256": sha("b")},
             "annotations": {"output": "page", "temporary": True, "bytes": 7},
         },
     ]
     definition = found["predicate"]["buildDefinition"]
     assert definition["resolvedDependencies"] == [
-        {"uri": "raw", "digest": {"sha256": "cc"}, "annotations": {"input": "source"}},
+        {"uri": "raw", "digest": {"sha256": sha("c")}, "annotations": {"input": "source"}},
         {"uri": "pkg:pypi/numpy@2.0", "name": "NumPy"},
     ]
     assert definition["internalParameters"] == {"code": CODE}
@@ -47,7 +49,11 @@ def test_statement_is_slsa_in_in_toto():
 def test_what_is_true_of_the_execution_only_stands_apart():
     details = statements.content(MADE)["predicate"]["runDetails"]
     assert details["delta_atlas_execution"] == {"host": "h"}
-    assert details["metadata"] == {"invocationId": "run", "startedOn": "t0", "finishedOn": "t1"}
+    assert details["metadata"] == {
+        "invocationId": "run",
+        "startedOn": START,
+        "finishedOn": END,
+    }
 
 
 def test_a_file_without_a_name_is_refused():

@@ -9,8 +9,9 @@ import sys
 import pytest
 from snakemake import benchmark
 
+from atlas import owners
 from atlas.files import WORKFLOW_FOLDER
-from atlas.job import deathwatch, usage
+from atlas.job import usage
 
 WORK = """
 import json, os, time
@@ -53,11 +54,9 @@ def measured(monkeypatch, tmp_path):
 
 def test_benchmarks_hold_what_a_forked_job_says(measured, monkeypatch):
     run = os.getppid()
-    monkeypatch.setenv(
-        deathwatch.VARIABLE, f"{run}.1.host."
-    )  # as if Snakemake had started this one
+    monkeypatch.setenv(owners.RUN, f"{run}.1.host.")  # as if Snakemake had started this one
     file = usage.file_of_this_shell()
-    assert file.stem == str(os.getpid())
+    assert file.stem.endswith(f".{os.getpid()}")
     monkeypatch.setenv(usage.VARIABLE, str(file))
     with benchmark.benchmarked(os.getpid(), benchmark.BenchmarkRecord()) as record:
         usage.tell()
@@ -69,8 +68,10 @@ def test_benchmarks_hold_what_a_forked_job_says(measured, monkeypatch):
 
 
 def test_other_benchmarks_are_left_alone(measured, monkeypatch):
-    monkeypatch.setenv(deathwatch.VARIABLE, "1.1.host.")
-    assert usage.file_of_this_shell().stem == str(os.getppid())  # a shell between it and Snakemake
+    monkeypatch.setenv(owners.RUN, "1.1.host.")
+    assert usage.file_of_this_shell().stem.endswith(
+        f".{os.getppid()}"
+    )  # a shell between it and Snakemake
     monkeypatch.delenv(usage.VARIABLE, raising=False)
     usage.tell()
     with benchmark.benchmarked(os.getpid(), benchmark.BenchmarkRecord()) as record:

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from atlas.job.attempts import history_lines
+from atlas.job.history import of_records
 from atlas.lineage.command import main
 from unit.job.runs import RAW, A, B, C, E, Run, flip, sha
 
@@ -124,7 +124,7 @@ def test_sign_as_json(root, lineage, tmp_path):
     assert status == 0
     assert value["public_key"] == str(tmp_path / "k.pub")
     assert set(json.loads((root / "results/provenance/manifest/manifest.json").read_text())) == {
-        "artefacts", "sources",
+        "artefacts", "sources", "absent", "history", "records",
     }  # fmt: skip
     assert str(root / "results/provenance/manifest/manifest.json") == value["manifest"]
 
@@ -284,7 +284,7 @@ def test_history(root, lineage):
     for words in ("2026-01-01T10:00:00", "ann@host", "train m (attempt 2)", "failed [no] room",
                   "unreadable"):  # fmt: skip
         assert words in text
-    assert len(history_lines(root.root)) == 2
+    assert len(list(of_records(root.root))) == 2
 
 
 @pytest.mark.parametrize(
@@ -302,3 +302,17 @@ def test_help_tells_the_exit_statuses(capsys):
         main(["verify", "--help"])
     assert stop.value.code == 0
     assert "exit status: 0 whole" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_a_record_moves_no_cursor(root, capsys, as_json):
+    """What a statement says can neither paint over what was found nor add a line to it."""
+    paint = "\x1b[2K\x1b[1A\x9b1Gx\r\nwhole: 4 files of 4 jobs"
+    root.job({f"results/{paint}": "x"}, [C], rule=paint, wildcards={"w": paint}, host=paint)
+    flip(root / f"results/{paint}")
+    for command in (["verify"], ["trace", f"results/{paint}"], ["trace", "results/none\x1b[1A"]):
+        main([*command, "--root", str(root.root), *as_json])
+        text = "".join(capsys.readouterr())
+        assert "x1b[1A" in text or "u001b[1A" in text
+        assert not set(text) & {"\x1b", "\x9b", "\r"}
+        assert not [line for line in text.splitlines() if line.startswith("whole")]

@@ -22,7 +22,7 @@ def signed(tmp_path):
 
 
 def found(run, public, names=None):
-    return {(f.kind, f.file) for f in check_signature(run.records, public, names)}
+    return {(f.kind, f.file) for f in check_signature(run.records, public, names).faults}
 
 
 def test_the_manifest(run):
@@ -34,12 +34,16 @@ def test_the_manifest(run):
             C: {"sha256": sha("c"), "statement": made[C]},
         },
         "sources": {RAW: sha("raw")},
+        "absent": [],
+        "history": {"lines": 0, "head": ""},
+        "records": {},
     }
 
 
 def test_what_was_signed_is_whole(signed):
     run, _, public = signed
-    assert json.loads((run / MANIFEST).read_bytes()) == make_manifest(run.records)
+    before = {"history": {"lines": 0, "head": ""}}  # the history has a line of the signature since
+    assert json.loads((run / MANIFEST).read_bytes()) == make_manifest(run.records) | before
     assert found(run, public) == set()
     assert found(run, public, [A]) == set()
     assert verify(run.records).faults == []  # the manifest is no artefact
@@ -51,7 +55,7 @@ def test_a_forged_chain(signed):
     forged = {B: run.job({B: "forged"}, [A], rule="split"),
               C: run.job({C: "c of forged"}, [B], rule="train")}  # fmt: skip
     assert verify(run.records).faults == []
-    faults = check_signature(run.records, public, None)
+    faults = check_signature(run.records, public, None).faults
     assert {(f.kind, f.file, f.expected, f.found) for f in faults} == {
         ("signature", name, made[name], forged[name]) for name in (B, C)
     }
@@ -79,7 +83,7 @@ def test_a_forger_who_signs_with_a_key_of_his_own(signed, tmp_path):
     run.job({C: "forged"}, [B], rule="train")
     _, other = sign(run.records, tmp_path / "other.pem")
     assert found(run, other) == set()
-    (fault,) = check_signature(run.records, public, None)
+    (fault,) = check_signature(run.records, public, None).faults
     assert (fault.kind, fault.file) == ("signature", MANIFEST)
     assert str(public) in fault.sentence
 
@@ -90,7 +94,7 @@ def test_what_was_removed_or_added_since(signed):
     run.pointer(C).unlink()
     run.job({D: "d"}, [B])
     assert verify(run.records).faults == []
-    faults = {f.file: f.sentence for f in check_signature(run.records, public, None)}
+    faults = {f.file: f.sentence for f in check_signature(run.records, public, None).faults}
     assert set(faults) == {C, D}
     assert "has no attestation any more" in faults[C]
     assert "is not in the signed manifest" in faults[D]
@@ -124,7 +128,7 @@ def test_another_file_beside_the_manifest(signed):
 def test_nothing_is_signed(signed, file):
     run, _, public = signed
     (run / file).unlink()
-    (fault,) = check_signature(run.records, public, None)
+    (fault,) = check_signature(run.records, public, None).faults
     assert (fault.kind, fault.file) == ("signature", file)
     assert "is missing" in fault.sentence
 

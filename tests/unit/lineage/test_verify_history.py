@@ -5,58 +5,107 @@ import os
 
 import pytest
 
-from atlas.job.attempts import history_lines
+from atlas.job.history import compile_history
 from atlas.lineage.verify import verify
+from unit.job.runs import A
 from unit.lineage.faults import found, the_one
 
+HISTORY = "results/provenance/history.jsonl"
+ATTEMPTS = "results/provenance/attempts/0123456789ab"
 
-def attempt(run, name="0123/rule-00-1.json", **more):
+
+def attempt(run, number="1", **more):
     """An attempt file."""
-    value = {"run": "1.2.host.", "rule": "rule", "started": "2026-01-01", "outcome": "finished",
+    value = {"run": "1.2.host.", "rule": "rule", "started": number, "outcome": "finished",
              "host": "host", "process": "1.2", "wildcards": {}, "attempt": 1, **more}  # fmt: skip
-    run.put(f"results/provenance/attempts/{name}", json.dumps(value))
+    run.put(f"{ATTEMPTS}/rule-00-{number}.json", json.dumps(value))
 
 
-def history(run):
-    run.put("results/provenance/history.jsonl", b"".join(history_lines(run.root)))
-
-
-def test_the_history_is_what_the_attempts_say(chain):
+@pytest.fixture
+def told(chain):
+    """A chain of jobs with a run, three attempts and their history."""
+    chain.put(f"{ATTEMPTS}/run.json", json.dumps({"run": "1.2.host.", "command": ["snakemake"]}))
     for number in "123":
-        attempt(chain, f"0123/rule-00-{number}.json", started=number)
-    history(chain)
+        attempt(chain, number)
+    compile_history(chain.root)
     assert found(chain) == set()
-    attempt(chain, "0123/rule-00-4.json", started="4")  # made since, and not yet compiled
-    assert found(chain) == set()
-    attempt(chain, "0123/rule-00-2.json", started="2", user="somebody else")
-    fault = the_one(chain)
-    assert (fault.kind, fault.file) == ("history", "results/provenance/history.jsonl")
-    assert "line 2 " in fault.sentence
+    return chain
 
 
-def test_a_changed_line_of_the_history(chain):
+def lines(run, change):
+    """Rewrite the lines of the history."""
+    file = run / HISTORY
+    file.write_bytes(b"".join(change(file.read_bytes().splitlines(keepends=True))))
+
+
+def sentences(run):
+    assert {(f.kind, f.file) for f in verify(run.records).faults} <= {("history", HISTORY)}
+    return [fault.sentence for fault in verify(run.records).faults]
+
+
+def test_the_history_is_what_the_attempts_say(told):
+    attempt(told, "4")  # made since, and not yet compiled
+    report = verify(told.records)
+    assert (report.faults, len(report.notes)) == ([], 2)
+    assert "does not tell of 1 runs and attempts" in report.notes[-1]
+    attempt(told, "2", user="somebody else")
+    assert "line 3 is not what" in the_one(told).sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [(lambda x: [*x[:1], *x[2:]], 2), (lambda x: x[::-1], 1), (lambda x: [*x[:2], *x[1:]], 3),
+     (lambda x: [x[0], x[2], x[1], x[3]], 2), (lambda x: x[1:], 1),
+     (lambda x: [*x, b"{}\n"], 5), (lambda x: [*x, b"{" * 99_999 + b"\n"], 5),
+     (lambda x: [x[0].replace(b"snakemake", b"snakemate"), *x[1:]], 2)],
+    ids=["taken out", "reversed", "twice", "moved", "the first", "added", "nested", "altered"],
+)  # fmt: skip
+def test_a_chain_that_is_broken(told, change, line):
+    lines(told, change)
+    assert f"line {line} does not follow the one before it" in sentences(told)[0]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3])
+def test_lines_that_were_cut_off_are_told_as_lacking(told, kept):
+    """It looks as if the run had been killed; a signature knows better."""
+    lines(told, lambda x: x[:kept])
+    report = verify(told.records)
+    assert report.faults == []
+    assert f"does not tell of {4 - kept} runs and attempts" in report.notes[-1]
+
+
+@pytest.mark.parametrize("name", ["rule-00-2.json", "run.json"])
+def test_an_attempt_or_a_run_that_was_deleted(told, name):
+    (told / ATTEMPTS / name).unlink()
+    assert any(f"tells of {ATTEMPTS}/{name}, which is gone" in text for text in sentences(told))
+
+
+def test_the_command_of_a_run_that_was_altered(told):
+    told.put(f"{ATTEMPTS}/run.json", json.dumps({"run": "1.2.host.", "command": ["other"]}))
+    assert "line 1 is not what" in sentences(told)[0]
+
+
+def test_an_attempt_that_a_statement_names(chain):
+    chain.job({A: "a"}, attempt="0123456789ab/rule-00-1.json")
+    assert (
+        "the statement of rule names it" in the_one(chain).sentence
+        if (attempt(chain, "2"), 1)
+        else ""
+    )
     attempt(chain)
-    chain.put("results/provenance/attempts/0123/run.json", json.dumps({"command": ["snakemake"]}))
-    history(chain)
     assert found(chain) == set()
-    file = chain / "results/provenance/history.jsonl"
-    text = file.read_text()
-    file.write_text(text.replace("finished", "failed"))
-    assert {(f.kind, f.sentence.partition(" is")[0]) for f in verify(chain.records).faults} == {
-        ("history", "line 1")
-    }
-    file.write_text(text)
-    chain.put("results/provenance/attempts/0123/run.json", json.dumps({"command": ["other"]}))
-    assert the_one(chain).kind == "history"
 
 
-def test_a_line_taken_out_of_the_history(chain):
-    """Attempts that ended before the newest line were known when it was compiled."""
-    for number in "123":
-        attempt(chain, f"0123/rule-00-{number}.json", started=number, ended=number)
-    lines = history_lines(chain.root)
-    chain.put("results/provenance/history.jsonl", b"".join([lines[0], lines[2]]))
-    assert the_one(chain).kind == "history"
+def test_a_statement_that_an_attempt_names(chain):
+    """Also of one that was replaced since."""
+    old = chain.job({A: "old"})
+    chain.job({A: "a"}, ["resources/raw.txt"], rule="fetch")
+    attempt(chain, statement=old, rule="fetch")
+    before = found(chain)
+    chain.statement(old).unlink()
+    new = {fault.file for fault in verify(chain.records).faults if fault.kind == "statement"}
+    assert new == {f"results/provenance/statements/{old[:2]}/{old}.json"}
+    assert {f for _, f, *_ in before}.isdisjoint(new)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +115,8 @@ def test_a_line_taken_out_of_the_history(chain):
 )  # fmt: skip
 def test_an_attempt_with_one_other_byte(chain, old, new):
     attempt(chain, host=os.uname().nodename, outcome="running")
-    history(chain)
-    file = chain / "results/provenance/attempts/0123/rule-00-1.json"
+    compile_history(chain.root)
+    file = chain / ATTEMPTS / "rule-00-1.json"
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new))
     assert the_one(chain).kind == "history"

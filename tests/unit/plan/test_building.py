@@ -33,6 +33,9 @@ from unit.plan.small_plans import refused, with_delta
         ({"tables": {"main": {"pools": []}}}, "tables.main.pools: .* names its pools"),
         ({"deltas__x": {"base": "tiny", "instruct": "tinny"}}, "deltas.x.instruct: .*'tiny'"),
         ({"comparisons__c": {"base": "tiny", "models": ["m"], "tasks": ["dd"]}}, "no dataset 'dd'"),
+        ({"models": {"..": {}}}, "'..' is not a name; .* begin with a letter"),
+        ({"models": {"-x": {}}}, "'-x' is not a name"),
+        ({"pools": {".p": {}}}, "'.p' is not a name"),
         ({"bases__model--x": {"source": {"local": "."}}}, "kept for models"),
         ({"bases__b": {"source": {"model": "o"}}}, "bases.b.source.model: there is no model 'o'"),
         ({"models__m__base": {"model": "m"}}, "models.m: its base is, through others, itself"),
@@ -55,6 +58,20 @@ def test_a_model_has_not_the_name_of_a_merged_one():
     data["models"]["m+chat"] = data["models"]["m"]
     with pytest.raises(AtlasError, match=r"models\.m\+chat: the name is that of a merged model"):
         build(data)
+
+
+def test_a_table_has_not_the_name_of_what_another_writes():
+    data = with_delta()
+    data["tables"] = {
+        "t": {"kind": "temporal", "pools": ["p"], "models": ["m", "n"], "deltas": ["chat"]},
+        "t_distances": {"kind": "spaces", "pools": ["p"]},
+    }
+    with pytest.raises(
+        AtlasError, match=r"tables\.t_distances: 't' writes results/tables/t_distance"
+    ):
+        build(data)
+    data["tables"]["t_distance"] = data["tables"].pop("t_distances")
+    assert "t_distance" in build(data).config.tables
 
 
 def test_the_order_of_keys_is_of_no_account():

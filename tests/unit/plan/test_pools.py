@@ -44,6 +44,15 @@ def test_merged_models_exist_by_name_and_no_glob_takes_them():
     assert names(plan.pools["p"]) == ["m", "n", "o"]
 
 
+def test_a_model_has_not_the_name_of_one_that_is_trained_anew():
+    data = two_domains(**mixed(kind="silhouettes"), seeds=[42, 7])
+    data["models"]["m.seed7"] = data["models"]["n"]
+    with pytest.raises(
+        AtlasError, match=r"models\.m\.seed7: the name is kept for the seed 7 of 'm'"
+    ):
+        build(data)
+
+
 def test_experiments_are_repeated_with_each_further_seed_and_the_main_table_is_not():
     changes = mixed(kind="silhouettes")
     changes["models__far"] = {"base": "tiny", "domain": "z", "source": {"local": "x"}}

@@ -67,6 +67,8 @@ def test_a_sheet_that_is_written_otherwise(tmp_path, data, message):
         (SHEET.replace("b\t./b", "b b\t./b"), "line 3: 'b b' is not a name"),
         (SHEET.replace("./b", "what is this"), "line 3: .*neither a folder nor a repository"),
         (SHEET.splitlines()[0] + "\n", "the sheet has no models"),
+        (SHEET.replace("base", "model", 1), "the column 'model' is there twice"),
+        (SHEET.replace("legal", "legal\tfull"), r"line 3: has more cells than the header has columns \(4\)"),
     ],
 )  # fmt: skip
 def test_mistakes_in_a_sheet(tmp_path, text, message):
@@ -77,6 +79,16 @@ def test_mistakes_in_a_sheet(tmp_path, text, message):
 def test_a_missing_sheet(tmp_path):
     with pytest.raises(AtlasError, match=r"no\.tsv: there is no such sheet"):
         build(two_domains(pools__p={"sheet": "no.tsv"}), root=tmp_path)
+
+
+def test_a_sheet_in_the_home_of_its_user(tmp_path, monkeypatch):
+    """As any other path of a configuration."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.tsv").write_text(SHEET)
+    pools = {"p": {"sheet": "~/mine.tsv", "spaces": ["delta_activations"]}}
+    plan = build(two_domains(pools=pools, cache="~/cache"), root=tmp_path / "no")
+    assert {"b", "me--a"} <= set(plan.models)
+    assert plan.config.cache == str(tmp_path / "cache")
 
 
 def test_trained_and_fetched_models_in_one_pool(tmp_path):

@@ -17,7 +17,6 @@ from atlas.job import statements
 from atlas.plan.building import build
 from atlas.plan.checks import check_pushes
 from atlas.publishing.hub_cards import delta_card, fitted_card
-from atlas.publishing.push_errors import without_secrets
 from hub_server import READ_TOKEN, TOKEN, Hub
 from micro import micro_config
 from unit.job.runs import statement
@@ -324,11 +323,6 @@ def test_what_the_hub_lists_is_compared_with_what_was_sent(server, push, name):
     server.spoil = name
     said = push()
     assert f"org/m/{name}: the hub lists it with" in said and "do not use" in said
-
-
-def test_secrets_do_not_leave():
-    text = f"at https://user:pw@hub/x?X-Amz-Signature=1\n 'Bearer {TOKEN}'"
-    assert without_secrets(text, TOKEN) == "at https://hub/x 'Bearer …'"
 
 
 def test_wrong_pushes_are_refused_before_anything_is_made():

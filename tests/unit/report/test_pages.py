@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+import pytest
 
 from atlas.report.pages import html, title, write_page
 
@@ -35,4 +38,18 @@ def test_a_page_is_one_file_that_asks_for_nothing(tmp_path):
     assert "<title>Yes &amp; no</title>" in found
     assert "<h1>Yes &amp; no</h1>" in found
     assert "A <em>word</em>." in found
-    assert "http" not in found and "src=" not in found
+    assert "http:" not in found and "https:" not in found and "src=" not in found
+    (policy,) = re.findall('Content-Security-Policy" content="(.*?)"', found)
+    assert policy.startswith("default-src 'none'; ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["![a](https://evil/x.png)", "![a][1]\n\n[1]: https://evil/x.png", "[![a](//evil/x)](https://evil)",
+     "![a](data:image/svg+xml,x)", "<img src=https://evil/x>", "| a |\n|---|\n| ![a](https://evil/x) |"],
+    ids=range(6),
+)  # fmt: skip
+def test_an_image_of_a_stranger_is_never_asked_for(text):
+    found = html(text)
+    assert "<img" not in found
+    assert not re.search(r"<(?!/?(p|a|div|table|thead|tbody|tr|th|td)\b)", found)

@@ -68,8 +68,9 @@ def test_the_command_writes_the_configuration_and_runs_it(tmp_path, monkeypatch,
     monkeypatch.setattr(find_models.subprocess, "run", run)
     status = main([str(write(tmp_path, PAIR)), "--pool", "p", "--configfile", "mine.yaml", "-n"])
     assert status == 0
-    assert ran[0][3:] == ["results/retrieval/my-tasks/models.csv", "--cores", "1", "--resources",
-                          "gpu=1", "--configfile", "mine.yaml", "retrieval-my-tasks.yaml", "-n"]  # fmt: skip
+    assert ran[0][3:] == ["results/retrieval/my-tasks/models.csv", "--cores", "1", "--snakefile",
+                          str(find_models.WORKFLOW_FOLDER / "Snakefile"), "--resources", "gpu=1",
+                          "--configfile", "mine.yaml", "retrieval-my-tasks.yaml", "-n"]  # fmt: skip
     written = yaml.safe_load((tmp_path / "retrieval-my-tasks.yaml").read_text())
     assert written["retrievals"]["my-tasks"]["pool"] == "p"
     assert "0.750" not in capsys.readouterr().out

@@ -25,8 +25,7 @@ def test_the_rule_runs_the_notebook(tmp_path):
     for part in ("rules", "scripts", "resources", "profiles", "envs", "notebooks"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "Snakefile").write_text(
-        'configfile: "config.yaml"\n\n\n'
-        + "".join(
+        "".join(
             f'include: "rules/{part}.smk"\n'
             for part in ("common", "resources", "captions", "job", "clusters")
         )
@@ -37,7 +36,8 @@ def test_the_rule_runs_the_notebook(tmp_path):
         "models": {name: {**model, "domain": name[0]} for name in NAMES},
         "pools": {"fake": {"models": NAMES, "spaces": ["delta_activations", "flattened_weights"]}},
     }
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "config").mkdir()
+    (folder / "config/config.yaml").write_text(yaml.safe_dump(config))
     place = folder / "results/pools/fake"
     pool(place)
     made = [f for f in place.rglob("*") if f.is_file()]

@@ -99,7 +99,11 @@ def fresh(tmp_path):
 
 def test_an_empty_file_of_rows(fresh):
     (fresh / "data/alpha.jsonl").write_text("")
-    fails(fresh, "results/sources/datasets/alpha.jsonl", r"alpha: the source has no rows")
+    fails(
+        fresh,
+        "results/sources/datasets/alpha.jsonl",
+        r"datasets.alpha.source.local: data/alpha.jsonl is empty\.",
+    )
 
 
 def test_a_truncated_file_of_rows(fresh):

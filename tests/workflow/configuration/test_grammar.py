@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from atlas.plan.building import build
-from micro import LLAMA, dataset, micro, micro_config, snakemake, write_config
+from micro import LLAMA, dataset, lay_down, micro, micro_config, snakemake, write_config
 
 pytestmark = pytest.mark.workflow
 SPLITS = ("first", "second")
@@ -134,6 +134,7 @@ def folder(tmp_path_factory):
     folder = micro(tmp_path_factory.mktemp("grammar") / "checkout")
     sheet = "model\tsource\tbase\tdomain\norg/adapter\torg/adapter@v1\tmicro\talpha\n"
     (folder / "sheet.tsv").write_text(sheet)
+    lay_down(folder / "elsewhere/found")
     return folder
 
 

@@ -19,7 +19,7 @@ from atlas.files import read_json
 from atlas.plan.resolved import weight_names
 from atlas.sources.bases import fetch_base
 from hub_server import Hub
-from micro import BERT, checkout, litter, snakemake
+from micro import BERT, checkout, lay_down, litter, snakemake
 
 PUBLISHED = ("delta_activations", "flattened_weights", "salient_mask", "output_sentences")
 pytestmark = pytest.mark.workflow
@@ -96,6 +96,7 @@ def test_selection_is_planned_at_full_size(plain):
 
 
 def test_the_temporal_study_is_planned_at_full_size(plain):
+    lay_down(plain / "corpus.jsonl")
     done = snakemake(
         plain, "results/tables/temporal.csv", "-n", "--cores", "2", config="config/temporal.yaml",
         **NOWHERE,

@@ -19,8 +19,9 @@ SILHOUETTE = "results/pools/micro/silhouette.csv"
 
 
 def history(folder) -> list[dict]:
-    file = folder / "results/provenance/history.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    """Attempts that the history tells of; a run has a line of its own."""
+    lines = (folder / "results/provenance/history.jsonl").read_text().splitlines()
+    return [entry for entry in map(json.loads, lines) if "rule" in entry]
 
 
 def training(folder) -> dict:

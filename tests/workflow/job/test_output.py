@@ -56,7 +56,7 @@ def test_an_error_is_whole(folder):
     text = make(folder, check=False).stdout
     assert "Error in make_split beta first : beta, row 0: there is no column 'item.answer'" in text
     assert "Error in rule make_split:" in text
-    assert "log: logs/make_split/beta-first.log (check log file(s) for error details)" in text
+    assert "log: logs/make_split/beta/first.log (check log file(s) for error details)" in text
     assert re.search(r"^\d of 4 jobs done, 1 failed in \d+ s$", text, re.MULTILINE)
     assert "At least one job did not complete successfully." in text
     assert "Open in a browser" not in text

@@ -135,7 +135,7 @@ def test_explain_tells_of_the_last_time(copy):
     assert {(c["kind"], c["name"]) for c in found["causes"]} == {("input", "data/alpha.jsonl")}
     entries = [json.loads(x) for x in
                (copy / "results/provenance/history.jsonl").read_text().splitlines()]  # fmt: skip
-    (again,) = (e for e in entries if e["rule"] == "main_table" and "replaced" in e)
+    (again,) = (e for e in entries if e.get("rule") == "main_table" and "replaced" in e)
     old = {s["name"]: s["digest"]["sha256"] for s in before["subject"]}
     assert again["replaced"][MAIN]["from"] == old[MAIN]
     assert again["replaced"][MAIN]["to"] == digests(copy)[MAIN]

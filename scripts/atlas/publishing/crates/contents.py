@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from graphlib import TopologicalSorter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from atlas.digests import sha256_file
@@ -15,7 +15,7 @@ from atlas.files import copy, link, read_json, write_bytes, write_json
 from atlas.job.attempts import run_file
 from atlas.job.records import Records
 from atlas.job.statements import Statement, is_artefact, place_of, pointer_to
-from atlas.lineage.crate_files import CrateFile
+from atlas.lineage.crate_files import CrateFile, is_included
 
 README = "README.md"  # a crate has one, also where the workflow has none
 # The workflow itself, as far as it is there.
@@ -94,15 +94,6 @@ def jobs_behind(records: Records, names: Iterable[str]) -> list[Statement]:
         ordered += sorted((jobs[d] for d in ready), key=lambda s: (s.job, s.digest))
         sorter.done(*ready)
     return ordered
-
-
-def is_included(path: str, made: Statement | None) -> bool:
-    """Whether a file goes into a crate itself: downloaded weights do not, nor files elsewhere."""
-    place = PurePosixPath(path)
-    if made is not None:
-        return place.suffix != ".safetensors" or not made.rule.startswith("fetch_")
-    outside = place.is_absolute() or ".." in place.parts or path.startswith("~")
-    return not outside and place.suffix != ".safetensors"
 
 
 def gather(records: Records, target: str, companions: Iterable[str]) -> Contents:

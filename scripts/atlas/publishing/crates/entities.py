@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from atlas.files import read_json
 from atlas.job.statements import ATTESTATIONS, Statement
 from atlas.lineage.crate_files import CrateFile
 from atlas.publishing.crates.contents import README, Contents
@@ -160,7 +161,7 @@ class Entities:
 
     def _json(self, path: str) -> dict[str, Any]:
         """A record such as base.json."""
-        value = json.loads((self.folder / path).read_bytes())
+        value = read_json(self.folder / path)
         return value if isinstance(value, dict) else {}
 
     def _model_origin(self, paths: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from atlas.deployment import results_root
 from atlas.files import WORKFLOW_FOLDER, json_bytes, write_bytes
 from atlas.job.records import CRATE_FILE, Records
 from atlas.lineage.crate_files import seal
@@ -21,14 +22,15 @@ def write_crate(
 ) -> None:  # fmt: skip
     """Write a crate: its folder is the one of the metadata, which are written last.
 
-    :param artefact: what the crate is about, relative to the working folder.
+    :param artefact: what the crate is about.
     :param target: its name in the path of the crate.
     :param companions: artefacts that belong to it and are not behind it (the figures of a table).
     :raises AtlasError: where an artefact has no statement, is missing, or is not what its
         statement says.
     """
-    records = Records(Path())
-    contents = gather(records, artefact.as_posix(), companions)
+    root = results_root()
+    records = Records(root)
+    contents = gather(records, artefact.relative_to(root).as_posix(), companions)
     folder = metadata.parent
     clear(folder, keep=metadata)
     fill(records, contents, source, folder)

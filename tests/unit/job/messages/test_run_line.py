@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from atlas.job import run_line
-from atlas.job.run_line import RunLine, Tally, attach
+from atlas.job.messages import run_line
+from atlas.job.messages.run_line import RunLine, Tally, attach
 
 STATS = {"fetch": 1, "train": 4, "draw": 1, "total": 6}
 

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from atlas.job import outcome
+from atlas.job.messages import outcome
 from atlas.plan.building import build
 from unit.plan.small_plans import two_domains
 

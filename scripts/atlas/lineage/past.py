@@ -1,0 +1,86 @@
+"""The history against itself, against the files of runs and attempts, and against statements."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from atlas.job.attempts import ATTEMPTS
+from atlas.job.history import PREVIOUS, SIGNED, corrects, entry_of, head, latest, lines, of_records
+from atlas.job.records import HISTORY, MANIFEST, SIGNATURE, Records
+from atlas.job.statements import Statement, place_of
+from atlas.lineage.faults import Fault, Verification
+from atlas.lineage.file_digests import FileDigests
+
+
+def check_history(
+    records: Records, statements: Iterable[Statement], digests: FileDigests
+) -> Verification:
+    """What of the history is not as it was written, and which attempts it does not tell of yet."""
+    told = lines(records.root)
+    entries = list(map(entry_of, told))
+    said, there = latest(entries), {entry["file"]: entry for entry in of_records(records.root)}
+    found = Verification()
+    if not told and not there:
+        return found
+    broken = [
+        number for number, entry in enumerate(entries, start=1)
+        if entry.get(PREVIOUS) != head(told[: number - 1])
+    ]  # fmt: skip
+    if broken:
+        found.faults.append(_fault(f"line {broken[0]} does not follow the one before it: lines were "
+                                   "altered, moved, added or taken out"))  # fmt: skip
+    numbers = {entry["file"]: n for n, entry in enumerate(entries, start=1) if "file" in entry}
+    for name, entry in said.items():
+        if name not in there:
+            found.faults.append(_fault(f"line {numbers[name]} tells of {name}, which is gone"))
+        elif there[name] != entry and not corrects(entry, there[name]):
+            found.faults.append(_fault(f"line {numbers[name]} is not what {name} says"))
+    found.faults += _statements_gone(records, {**said, **there})
+    found.faults += _attempts_gone(statements, there)
+    found.faults += _signature_altered(records, entries, digests)
+    if lacking := [name for name in there if name not in said]:
+        found.notes.append(
+            f"{HISTORY} does not tell of {len(lacking)} runs and attempts of {ATTEMPTS}/: their run was "
+            "killed, or lines were cut off; the next run adds them"
+        )
+    return found
+
+
+def _fault(sentence: str) -> Fault:
+    return Fault("history", HISTORY, sentence)
+
+
+def _statements_gone(records: Records, said: Mapping[str, dict[str, Any]]) -> list[Fault]:
+    """Statements that attempts wrote, also those that were replaced since."""
+    return [
+        Fault("statement", place_of(digest), f"is gone; {name} wrote it")
+        for name, entry in said.items()
+        if isinstance(digest := entry.get("statement"), str)
+        and not (records.root / place_of(digest)).is_file()
+    ]  # fmt: skip
+
+
+def _attempts_gone(statements: Iterable[Statement], there: Mapping[str, Any]) -> list[Fault]:
+    """Attempts that statements name."""
+    return [
+        _fault(f"{name} is gone; the statement of {statement.job} names it")
+        for statement in statements
+        if (attempt := statement.execution.get("attempt"))
+        and (name := f"{ATTEMPTS}/{attempt}") not in there
+    ]
+
+
+def _signature_altered(
+    records: Records, entries: Iterable[dict[str, Any]], digests: FileDigests
+) -> list[Fault]:
+    """Files of a signature, which the history knows, whoever has no key to check them with."""
+    signed = next(
+        (e[SIGNED] for e in reversed(list(entries)) if isinstance(e.get(SIGNED), dict)), {}
+    )
+    found = []
+    for name in (MANIFEST, SIGNATURE):
+        now, then = digests.of(records.root / name), signed.get(name)
+        if now != then:
+            what = "is not the one that was signed" if now else "is gone, and was signed"
+            sentence = what if then else f"is of no signature that {HISTORY} tells of"
+            found.append(Fault("signature", name, sentence, then, now))
+    return found
