@@ -1,7 +1,9 @@
 """What lineage.py says on a terminal."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import markup
 from rich.console import Console
@@ -11,13 +13,15 @@ from rich.tree import Tree
 
 from atlas.job.records import Records
 from atlas.lineage.causes import Group
-from atlas.lineage.clean import Stale
 from atlas.lineage.diff import Cell, Difference
-from atlas.lineage.explain import Explanation
 from atlas.lineage.faults import Verification
 from atlas.lineage.graph import Graph
 from atlas.lineage.trace import Trace, facts
 from atlas.printable import printable
+
+if TYPE_CHECKING:  # they plan, for which much is imported
+    from atlas.lineage.clean import Stale
+    from atlas.lineage.explain import Explanation
 
 MANY = 12  # lines of a kind that are shown before "and … more"
 
@@ -62,6 +66,10 @@ def show_trace(out: Console, found: Trace, records: Records) -> None:
     """A trace as a tree; a job that is reached twice is expanded once."""
     if found.known_as:
         out.print(escape(found.known_as))
+    if found.withdrawn:
+        out.print(
+            f"[bold red]withdrawn[/]  {escape(found.file)} hangs on {escape(found.withdrawn)}"
+        )
     tree = Tree(f"[bold]{escape(found.file)}[/]  [dim]SHA-256 {found.sha256}[/]")
     if found.row is not None:
         cells = tree.add("row")

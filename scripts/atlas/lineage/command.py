@@ -20,10 +20,13 @@ from atlas.job.statements import is_artefact
 from atlas.lineage import _terminal as terminal
 from atlas.lineage import diff as differences
 from atlas.lineage import trace as tracing
-from atlas.lineage.clean import remove, stale
-from atlas.lineage.explain import explain
 from atlas.lineage.faults import Verification
 from atlas.lineage.file_digests import FileDigests
+from atlas.lineage.forward import withdrawing
+from atlas.lineage.forward.affected import affected, graph_of
+from atlas.lineage.forward.asked import asked
+from atlas.lineage.forward.index import open_at_hand
+from atlas.lineage.forward.show import show_affected, show_notices
 from atlas.lineage.signature import check_signature, sign
 from atlas.lineage.verify import verify, verify_crate
 
@@ -31,6 +34,9 @@ WHOLE, BROKEN, WRONG = 0, 1, 2
 # What a command found: exit status, what --json prints, and what a terminal shows.
 Answer = tuple[int, Callable[[], Any], Callable[[Console], None]]
 
+WHAT = """rows of a dataset (gsm8k:17, gsm8k:3-9,17, gsm8k:/pattern/), a file, a SHA-256, a model, a dataset,
+a base, a package at some versions (trl<1.16), a module, an attempt or a host; a kind and a colon before it
+where several are meant (model:…, package:…)"""
 EPILOG = """exit status: 0 whole, identical or up to date; 1 broken, different or to be made again;
 2 the command could not do what was asked."""
 
@@ -72,6 +78,21 @@ def parser() -> argparse.ArgumentParser:
     found = command(_diff, "Show which artefacts of two runs differ, and the nearest causes.")
     found.add_argument("a", type=Path, metavar="RUN_A", help="results folder or unpacked crate")
     found.add_argument("b", type=Path, metavar="RUN_B")
+    found = command(
+        _affected, "Show what hangs on a thing, and what would be made again without it."
+    )
+    found.add_argument("what", metavar="WHAT", help=WHAT)
+    found.add_argument(
+        "--depth", type=int, metavar="N", help="steps of the tree that are shown (default: 3)"
+    )
+    found.add_argument("--html", type=Path, metavar="PAGE", help="write the graph as one page")
+    found = command(
+        _withdraw, "Write a notice that a thing is withdrawn; without WHAT, list all notices."
+    )
+    found.add_argument("what", metavar="WHAT", nargs="?", help=WHAT)
+    found.add_argument("--reason", help="why, in a sentence")
+    found.add_argument("--undo", metavar="NOTICE", help="undo a notice, by another one")
+    found.add_argument("--key", type=Path, help="sign what is here afterwards, as `sign` does")
     command(_history, "List who ran what, when, and how it ended.")
     found = command(
         _clean, "List what no configuration wants any more, and what runs left half-made."
@@ -116,19 +137,6 @@ def _json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
-def _name(records: Records, text: str) -> str:
-    """A file as statements call it: relative to the root, from the root or from here."""
-    name = os.path.normpath(text)
-    inside = not Path(text).is_absolute()
-    if inside and ((records.root / name).exists() or records.mirror(name).exists()):
-        return Path(name).as_posix()
-    place = Path(name).absolute()
-    for found in (place, place.parent.resolve() / place.name):
-        if found.is_relative_to(records.root):
-            return found.relative_to(records.root).as_posix()
-    return name
-
-
 def _verify(options: argparse.Namespace) -> Answer:
     start = time.perf_counter()
     digests = FileDigests()
@@ -141,7 +149,7 @@ def _verify(options: argparse.Namespace) -> Answer:
     others = [f for f in options.files if Path(f) not in crates]
     if others or not crates:
         records = open_records(options.root)
-        names = [_name(records, f) for f in others] or None
+        names = [records.name(f) for f in others] or None
         checked.append((records, verify(records, names, digests), bool(names)))
     found = Verification()
     for records, part, chosen in checked:
@@ -170,7 +178,7 @@ def _trace(options: argparse.Namespace) -> Answer:
         if Path(text).is_file():
             tracing.trace_stranger(None, Path(text))
         raise
-    name = _name(records, text)
+    name = records.name(text)
     if is_artefact(name):
         found = tracing.trace(records, name, row)
     else:
@@ -186,9 +194,11 @@ def _trace(options: argparse.Namespace) -> Answer:
 
 
 def _explain(options: argparse.Namespace) -> Answer:
+    from atlas.lineage.explain import explain
+
     records = open_records(options.root)
     files = [os.path.abspath(f) for f in options.configfile or ()]  # noqa: PTH100
-    found = explain(records, _name(records, options.file), files)
+    found = explain(records, records.name(options.file), files)
     status = BROKEN if found.again or found.otherwise else WHOLE
     return status, lambda: asdict(found), lambda out: terminal.show_explanation(out, found)
 
@@ -199,12 +209,49 @@ def _diff(options: argparse.Namespace) -> Answer:
     return status, lambda: value | asdict(found), lambda out: terminal.show_difference(out, found)
 
 
+def _affected(options: argparse.Namespace) -> Answer:
+    records = open_at_hand(options.root)
+    found = affected(records, asked(options.what, records))
+    status = BROKEN if found.artefacts else WHOLE
+    if options.html:
+        from atlas.lineage.page import write_page
+
+        write_page(graph_of(records, found), options.html, found.what)
+        done = f"{options.html}: {len(found.artefacts)} artefacts hang on {found.what}"
+        return status, found.plain, lambda out: out.print(done, markup=False)
+    return status, found.plain, lambda out: show_affected(out, found, options.depth)
+
+
+def _withdraw(options: argparse.Namespace) -> Answer:
+    records = open_at_hand(options.root)
+    if not (options.what or options.undo):
+        listed = withdrawing.listed(records)
+        return WHOLE, lambda: [one.plain() for one in listed], lambda out: show_notices(out, listed)
+    if options.undo:
+        notice = withdrawing.undo(records, options.undo, options.reason)
+        done = f"{notice} undoes the notice {options.undo}."
+        value: dict[str, Any] = {"notice": notice, "undoes": options.undo}
+    else:
+        thing = asked(options.what, records)
+        notice = withdrawing.withdraw(records, thing, options.reason)
+        found = affected(records, thing)
+        count = len(found.holding)
+        done = (f"{notice} withdraws {thing.what}; {count} artefacts hang on it and are refused from now on "
+                f"(lineage.py affected {thing.what}).")  # fmt: skip
+        value = {"notice": notice, **found.plain()}
+    if options.key:
+        sign(records, options.key)
+    return WHOLE, lambda: value, lambda out: out.print(done, markup=False)
+
+
 def _history(options: argparse.Namespace) -> Answer:
     entries = read_attempts(open_records(options.root).root)
     return WHOLE, lambda: entries, lambda out: terminal.show_history(out, entries)
 
 
 def _clean(options: argparse.Namespace) -> Answer:
+    from atlas.lineage.clean import remove, stale
+
     records = open_records(options.root)
     files = [os.path.abspath(f) for f in options.configfile or []]  # noqa: PTH100
     found = stale(records, files)

@@ -5,8 +5,9 @@ from typing import Any
 
 from atlas.job.attempts import ATTEMPTS
 from atlas.job.history import PREVIOUS, SIGNED, corrects, entry_of, head, latest, lines, of_records
-from atlas.job.records import HISTORY, MANIFEST, SIGNATURE, Records
+from atlas.job.records import HISTORY, MANIFEST, NOTICES, SIGNATURE, Records
 from atlas.job.statements import Statement, place_of
+from atlas.job.withdrawn.notices import NOTICE
 from atlas.lineage.faults import Fault, Verification
 from atlas.lineage.file_digests import FileDigests
 
@@ -37,6 +38,7 @@ def check_history(
     found.faults += _statements_gone(records, {**said, **there})
     found.faults += _attempts_gone(statements, there)
     found.faults += _signature_altered(records, entries, digests)
+    found.faults += _notices_altered(records, entries, digests)
     if lacking := [name for name in there if name not in said]:
         found.notes.append(
             f"{HISTORY} does not tell of {len(lacking)} runs and attempts of {ATTEMPTS}/: their run was "
@@ -83,4 +85,21 @@ def _signature_altered(
             what = "is not the one that was signed" if now else "is gone, and was signed"
             sentence = what if then else f"is of no signature that {HISTORY} tells of"
             found.append(Fault("signature", name, sentence, then, now))
+    return found
+
+
+def _notices_altered(
+    records: Records, entries: Iterable[dict[str, Any]], digests: FileDigests
+) -> list[Fault]:  # fmt: skip
+    """Notices that the history tells of and that are gone or altered, and such as it does not tell of."""
+    told = {str(said["file"]): said.get("sha256") for entry in entries
+            if isinstance(said := entry.get(NOTICE), dict) and "file" in said}  # fmt: skip
+    there = {f"{NOTICES}/{file.name}" for file in (records.root / NOTICES).glob("*.json")}
+    found = []
+    for name in sorted({*told, *there}):
+        now = digests.of(records.root / name)
+        if now != told.get(name):
+            what = "is gone" if now is None else "is not the one that was written"
+            sentence = what if name in told else f"is no notice that {HISTORY} tells of"
+            found.append(Fault("history", name, sentence, told.get(name), now))
     return found

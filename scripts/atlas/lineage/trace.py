@@ -15,6 +15,7 @@ from atlas.errors import AtlasError
 from atlas.files import parse_jsonl, read_bounded, read_csv, read_json, read_object
 from atlas.job.records import Records
 from atlas.job.statements import RESULTS, Statement
+from atlas.job.withdrawn.notices import Withdrawn
 from atlas.lineage.graph import Graph, Node, build_graph
 
 DATASETS = f"{RESULTS}/datasets/"
@@ -28,6 +29,7 @@ class Trace:
     :param row: the row that was asked for, column -> value.
     :param raw: for a row of training rows or of a split: the rows that it was made from, by file.
     :param known_as: how a file outside results/ was recognised.
+    :param withdrawn: on what it hangs that was withdrawn, in words.
     """
 
     file: str
@@ -36,6 +38,7 @@ class Trace:
     row: dict[str, str] | None = None
     raw: list[dict[str, Any]] = field(default_factory=list)
     known_as: str | None = None
+    withdrawn: str | None = None
 
 
 def trace(records: Records, file: str, number: int | None = None) -> Trace:
@@ -64,7 +67,9 @@ def _traced(
     texts = {name: value for name, value in (row or {}).items() if isinstance(value, str)}
     graph = build_graph(records, made, texts)
     raw = _raw(records, file, row) if row else []
-    return Trace(file, made.outputs[file], graph, row, raw, known_as or None)
+    digest = made.outputs[file]
+    notice = Withdrawn(records).on(file, digest)
+    return Trace(file, digest, graph, row, raw, known_as or None, notice and notice.sentence)
 
 
 def _row(place: Path, file: str, number: int) -> dict[str, Any]:
@@ -252,7 +257,7 @@ def plain(found: Trace, records: Records) -> dict[str, Any]:
     """A trace as JSON values."""
     return {
         "file": found.file, "sha256": found.sha256, "row": found.row, "raw": found.raw,
-        "known_as": found.known_as, "targets": found.graph.targets,
+        "known_as": found.known_as, "withdrawn": found.withdrawn, "targets": found.graph.targets,
         "nodes": {
             key: {"label": n.label, "stage": n.stage, "outputs": n.outputs, **n.details,
                   "facts": [list(fact) for fact in facts(records, n)]}
