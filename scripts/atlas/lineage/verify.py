@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ MOST = 5  # parts of the workflow that a note names
 
 
 def verify(
-    records: Records, files: Iterable[str] | None = None, digests: FileDigests | None = None
+    records: Records, files: Collection[str] | None = None, digests: FileDigests | None = None
 ) -> Verification:
     """Check artefacts (None: everything below results/, crates included), and what is behind them."""
     check = _Check(records, digests or FileDigests())
@@ -39,7 +39,7 @@ def verify(
     check.workflow()
     check.rank()
     check.touched()
-    check.withdrawn()
+    check.withdrawn(check.names if files is None else files)
     if files is None:
         check.records_themselves()
         check.crates()
@@ -243,15 +243,21 @@ class _Check:
                 reached |= new
         return reached
 
-    def withdrawn(self) -> None:
-        """What hangs on something that was withdrawn."""
+    def withdrawn(self, asked: Iterable[str]) -> None:
+        """What hangs on something that was withdrawn, of some files, and by which way they do."""
         withdrawn = Withdrawn(self.records)
         if not withdrawn.notices:
             return
         hanging = {name: notice for name, made in self.made_by.items()
                    if (notice := withdrawn.on(name, made.outputs[name]))}  # fmt: skip
-        for name, notice in sorted(hanging.items()):
-            made = self.made_by[name]
+        # A model that drew other rows stands on a raw file that has the withdrawn one, and has not.
+        told, queue = set[str](), list(asked)
+        while queue:
+            if (name := queue.pop()) in hanging and name not in told:
+                told.add(name)
+                queue += self.made_by[name].inputs
+        for name in sorted(told):
+            made, notice = self.made_by[name], hanging[name]
             self.add("withdrawn", name, f"hangs on {notice.sentence}", job=made.job)
             fault = self.found.faults[-1]
             fault.first = hanging.keys().isdisjoint(made.inputs)

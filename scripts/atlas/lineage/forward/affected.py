@@ -94,11 +94,12 @@ def affected(records: AtHand, thing: Thing) -> Affected:
     found = Affected(thing.what, thing)
     found.outside = sorted({path for path, _ in held if not is_artefact(path)})
     again: dict[str, Statement] = {}
+    written: set[File] = set()
     for made in statements:
         if not (files := [file for file in made.outputs.items() if file in every]):
             continue
         current = [path for path, digest in files if _is_newest(records, path, made)]
-        found.earlier += len(files) - len(current)
+        written.update(files)
         if current:
             again[made.digest] = made
         for path in current:
@@ -108,6 +109,7 @@ def affected(records: AtHand, thing: Thing) -> Affected:
                                            ways.why(file), rows))  # fmt: skip
         if made.code["function"] == PUSH:
             found.uploads += _upload(made, ways, held)
+    found.earlier = len(written - {(one.file, one.sha256) for one in found.artefacts})
     found.artefacts.sort(key=lambda one: (not one.holds, one.distance, one.file))
     found.uploads.sort(key=lambda one: (not one.holds, one.finished))
     found.crates = _crates(found, again.values(), statements, records)

@@ -40,7 +40,9 @@ BATCH = 2000  # statements that are written at once
 def connect(records: Records) -> sqlite3.Connection:
     """The index of a folder, brought up to date."""
     kept = records.root / WORK / f"statements-{FORM}.sqlite"
-    if records.is_crate or not kept.parents[1].is_dir():  # a crate, or results without the folder of a run
+    if (
+        records.is_crate or not kept.parents[1].is_dir()
+    ):  # a crate, or results without the folder of a run
         return _brought(records, ":memory:")
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +59,7 @@ class AtHand(Records):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.every = _statements(self)
+        self.every = sorted(_statements(self), key=lambda made: (made.finished, made.digest))
         self._by_digest = {made.digest: made for made in self.every}
         self._by_file: dict[tuple[str, str], Statement] | None = None
 
@@ -72,8 +74,7 @@ class AtHand(Records):
     def maker(self, name: str, digest: str) -> Statement | None:
         """The newest statement of a file with these bytes, also one that was replaced since."""
         if self._by_file is None:
-            order = sorted(self.every, key=lambda made: made.finished)
-            self._by_file = {file: made for made in order for file in made.outputs.items()}
+            self._by_file = {file: made for made in self.every for file in made.outputs.items()}
         return self._by_file.get((name, digest))
 
     def all_statements(self) -> Iterator[Statement]:

@@ -25,7 +25,8 @@ def touched_rows(
     made, place = records.statement(path), records.path(path)
     if made is None or (path, made.outputs[path]) not in held or not place.is_file():
         return None
-    if thing.is_of(made) or not _tells_apart(place):
+    itself = thing.is_of(made) or thing.is_file(path, made.outputs[path])
+    if itself or not _tells_apart(place):
         return None
     try:
         rows = read_csv(place)
