@@ -25,8 +25,9 @@ from atlas.lineage.file_digests import FileDigests
 from atlas.lineage.forward import withdrawing
 from atlas.lineage.forward.affected import affected, graph_of
 from atlas.lineage.forward.asked import asked
+from atlas.lineage.forward.find import COLUMNS, find
 from atlas.lineage.forward.index import open_at_hand
-from atlas.lineage.forward.show import show_affected, show_notices
+from atlas.lineage.forward.show import show_affected, show_found, show_notices
 from atlas.lineage.signature import check_signature, sign
 from atlas.lineage.verify import verify, verify_crate
 
@@ -37,6 +38,8 @@ Answer = tuple[int, Callable[[], Any], Callable[[Console], None]]
 WHAT = """rows of a dataset (gsm8k:17, gsm8k:3-9,17, gsm8k:/pattern/), a file, a SHA-256, a model, a dataset,
 a base, a package at some versions (trl<1.16), a module, an attempt or a host; a kind and a colon before it
 where several are meant (model:…, package:…)"""
+EXPRESSION = """SQL as after WHERE, such as "rule = 'train_adapter' AND seed > 3 AND packages MATCH
+'trl<1.16'"; columns: """ + ", ".join(COLUMNS)
 EPILOG = """exit status: 0 whole, identical or up to date; 1 broken, different or to be made again;
 2 the command could not do what was asked."""
 
@@ -86,6 +89,11 @@ def parser() -> argparse.ArgumentParser:
         "--depth", type=int, metavar="N", help="steps of the tree that are shown (default: 3)"
     )
     found.add_argument("--html", type=Path, metavar="PAGE", help="write the graph as one page")
+    found = command(_find, "Find artefacts by what is in their statements.")
+    found.add_argument("expression", metavar="EXPRESSION", help=EXPRESSION)
+    found.add_argument(
+        "--earlier", action="store_true", help="versions that were replaced since, too"
+    )
     found = command(
         _withdraw, "Write a notice that a thing is withdrawn; without WHAT, list all notices."
     )
@@ -220,6 +228,11 @@ def _affected(options: argparse.Namespace) -> Answer:
         done = f"{options.html}: {len(found.artefacts)} artefacts hang on {found.what}"
         return status, found.plain, lambda out: out.print(done, markup=False)
     return status, found.plain, lambda out: show_affected(out, found, options.depth)
+
+
+def _find(options: argparse.Namespace) -> Answer:
+    found = find(open_records(options.root), options.expression, earlier=options.earlier)
+    return WHOLE, lambda: [vars(one) for one in found], lambda out: show_found(out, found)
 
 
 def _withdraw(options: argparse.Namespace) -> Answer:

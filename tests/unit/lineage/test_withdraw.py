@@ -10,6 +10,8 @@ from atlas.job.execution import Execution
 from atlas.job.records import NOTICES
 from atlas.job.withdrawn.notices import Withdrawn, read
 from atlas.lineage.command import main
+from atlas.lineage.forward.affected import affected
+from atlas.lineage.forward.index import AtHand
 from atlas.lineage.trace import plain, trace
 from atlas.lineage.verify import verify
 from unit.job.runs import Run, sha, statement
@@ -258,3 +260,15 @@ def test_a_notice_that_is_none_is_told_of(world, data, capsys):
     assert "is no notice, so that it is not known what was withdrawn" in capsys.readouterr().err
     with pytest.raises(AtlasError, match="is no notice"):
         refusing(world, [FIRST])
+
+
+def test_what_has_the_same_bytes_again_is_as_its_last_job_says(world):
+    """Rows of the half that is left alone stay as they were, whatever the raw file was before."""
+    mended(world, [{"q": "changed"}, *RAW_ROWS[1:]])
+    assert withdraw(world, "d:0", "--reason", "r") == 0
+    assert hanging(world) >= {FIRST, weights_of("a"), TABLE}
+    assert not hanging(world) & {"results/datasets/d/second.jsonl", rows_of("c"), weights_of("c")}
+    records = AtHand(world.root)
+    assert {one.file for one in affected(records, read(world.root)[0].thing).holding} == hanging(
+        world
+    )

@@ -80,9 +80,13 @@ class Step:
 
 
 def forward(step: Step, statements: Iterable[Statement]) -> dict[File, Held]:
-    """All files that hang on a thing, of some statements."""
+    """All files that hang on a thing, of some statements.
+
+    Of several jobs that made the same bytes, the last counts.
+    """
     found: dict[File, Held] = {}
-    order = sorted(statements, key=lambda made: made.finished)
+    order = sorted(statements, key=lambda made: (made.finished, made.digest))
+    maker = {file: made for made in order for file in made.outputs.items()}
     again = True
     while again:
         again = False
@@ -97,7 +101,7 @@ def forward(step: Step, statements: Iterable[Statement]) -> dict[File, Held]:
             reached = step.leads(made, held) if held or step.thing.runs else None
             for file in made.outputs.items():
                 new = reached or step.begins(*file)
-                if new and file not in found:
+                if new and file not in found and maker[file] is made:
                     found[file] = new
                     again |= file in passed
     return found

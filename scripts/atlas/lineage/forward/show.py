@@ -7,6 +7,7 @@ from rich.tree import Tree
 
 from atlas.lineage._terminal import MANY, escape
 from atlas.lineage.forward.affected import Affected, Reached
+from atlas.lineage.forward.find import Found
 from atlas.lineage.forward.withdrawing import Listed
 
 DEPTH = 3  # steps away from the thing that are shown
@@ -35,6 +36,15 @@ def show_affected(out: Console, found: Affected, depth: int | None) -> None:
     for crate in found.crates:
         out.print(f"[bold red]handed over[/]  {escape(crate)}")
     out.print(_sum(found))
+
+
+def show_found(out: Console, found: list[Found]) -> None:
+    """Artefacts, each with its job and when it was made."""
+    for one in found:
+        old = "" if one.newest else "  [dim]replaced since[/]"
+        out.print(f"{escape(one.file)}  [dim]{one.finished[:19]} {escape(one.rule)} "
+                  f"SHA-256 {one.sha256[:12]}[/]{old}")  # fmt: skip
+    out.print(f"{len(found):,} artefacts")
 
 
 def show_notices(out: Console, listed: list[Listed]) -> None:
