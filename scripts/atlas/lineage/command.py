@@ -1,4 +1,4 @@
-"""python scripts/lineage.py: verify, trace, explain, diff, history, clean, sign."""
+"""python scripts/lineage.py: verify, trace, explain, diff, affected, find, withdraw, history, clean, sign."""
 
 import argparse
 import json
@@ -220,14 +220,13 @@ def _diff(options: argparse.Namespace) -> Answer:
 def _affected(options: argparse.Namespace) -> Answer:
     records = open_at_hand(options.root)
     found = affected(records, asked(options.what, records))
-    status = BROKEN if found.artefacts else WHOLE
     if options.html:
         from atlas.lineage.page import write_page
 
         write_page(graph_of(records, found), options.html, found.what)
         done = f"{options.html}: {len(found.artefacts)} artefacts hang on {found.what}"
-        return status, found.plain, lambda out: out.print(done, markup=False)
-    return status, found.plain, lambda out: show_affected(out, found, options.depth)
+        return WHOLE, found.plain, lambda out: out.print(done, markup=False)
+    return WHOLE, found.plain, lambda out: show_affected(out, found, options.depth)
 
 
 def _find(options: argparse.Namespace) -> Answer:

@@ -16,6 +16,7 @@ POOLS = {"p": "ab", "q": "c"}
 SPACES = ("s", "t")
 TABLE = "results/tables/main.csv"
 SOURCE = "results/sources/datasets/d.jsonl"
+RECORD = "results/sources/datasets/d.json"
 BASE = "results/sources/bases/base/model.safetensors"
 PUSHED, CRATE = "results/pushed/a.json", "results/crates/main/ro-crate-metadata.json"
 
@@ -34,7 +35,7 @@ def weights_of(model):
 
 def raw(run, rows=RAW_ROWS):
     run.put("data/d.jsonl", jsonl(rows))
-    run.job({SOURCE: jsonl(rows)}, ["data/d.jsonl"], rule="fetch_rows",
+    run.job({SOURCE: jsonl(rows), RECORD: f"{len(rows)}"}, ["data/d.jsonl"], rule="fetch_rows",
             function="atlas.sources.raw_rows:fetch_rows", packages={"requests": "2.0"})  # fmt: skip
 
 
