@@ -10,6 +10,7 @@ earlier question, then again.
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,12 @@ def make(root: Path, count: int) -> int:
     return folder.count
 
 
+def _processor() -> float:
+    """Seconds of the processor that processes which have ended had."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 QUESTIONS = (("affected", "trl<1.17"), ("affected", "{dataset}"), ("affected", "{model}"),
              ("find", "stage = 'models' AND seed > 3 AND packages MATCH 'trl>=1.16'"),
              ("withdraw",))  # fmt: skip
@@ -124,7 +131,7 @@ def main() -> None:
             file.unlink()
         for number, question in enumerate((QUESTIONS[0], *QUESTIONS)):
             words = [word.format(dataset=options.dataset, model=options.model) for word in question]
-            start = time.perf_counter()
+            start, used = time.perf_counter(), _processor()
             line = [
                 sys.executable,
                 str(ROOT / "scripts/lineage.py"),
@@ -136,8 +143,10 @@ def main() -> None:
             done = subprocess.run(line, check=True, capture_output=True)
             seconds, megabytes = time.perf_counter() - start, len(done.stdout) / 1e6
             note = "nothing kept yet" if number == 0 else "again"
+            spent = f"{seconds:6.2f} s, of the processor {_processor() - used:6.2f} s"
             print(
-                f"{' '.join(words)[:60]:60}  {seconds:6.2f} s  {megabytes:6.1f} MB of JSON  {note}"
+                f"{' '.join(words)[:60]:60}  {spent}  {megabytes:5.1f} MB of JSON  {note}",
+                flush=True,
             )
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -109,8 +109,9 @@ class Records:
 
     def pointed(self, name: str) -> str | None:
         """SHA-256 of the newest statement of an artefact, as its pointer has it; nothing is read."""
-        try:
-            return Path(os.readlink(self.mirror(name))).stem  # noqa: PTH115 -- thousands are asked
+        try:  # thousands are asked: paths as texts
+            target = os.readlink(f"{self.root}/{statements.pointer_to(name)}")  # noqa: PTH115
+            return target.rpartition("/")[2].removesuffix(".json")
         except OSError:  # none, or a crate, whose pointers are files
             made = self.statement(name) if self.mirror(name).is_file() else None
             return made.digest if made else None

@@ -28,6 +28,7 @@ from atlas.lineage.forward.asked import asked
 from atlas.lineage.forward.find import COLUMNS, find
 from atlas.lineage.forward.index import open_at_hand
 from atlas.lineage.forward.show import show_affected, show_found, show_notices
+from atlas.lineage.past import newest_first
 from atlas.lineage.signature import check_signature, sign
 from atlas.lineage.verify import verify, verify_crate
 
@@ -74,6 +75,8 @@ def parser() -> argparse.ArgumentParser:
     found = command(_trace, "Show what is behind a file, or behind one row of it.")
     found.add_argument("file", metavar="FILE[:ROW]", help="rows count from 1, without the header")
     found.add_argument("--html", type=Path, metavar="PAGE", help="write the graph as one page")
+    found.add_argument("--depth", type=int, metavar="N",
+                       help="jobs behind one another, as shown (default: what fits 40 lines)")  # fmt: skip
     found = command(_explain, "Show why a file would be, or was, made again.")
     found.add_argument("file")
     found.add_argument("--configfile", action="append", metavar="FILE",
@@ -101,7 +104,15 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--reason", help="why, in a sentence")
     found.add_argument("--undo", metavar="NOTICE", help="undo a notice, by another one")
     found.add_argument("--key", type=Path, help="sign what is here afterwards, as `sign` does")
-    command(_history, "List who ran what, when, and how it ended.")
+    found = command(_history, "List who ran what, when, and how it ended, the newest first.")
+    found.add_argument(
+        "--outcome", choices=("finished", "failed", "killed", "running", "unreadable")
+    )
+    found.add_argument("--rule", metavar="GLOB", help="only attempts of these rules")
+    found.add_argument(
+        "--since", metavar="DATE", help="only what began then or later, as 2026-01-31"
+    )
+    found.add_argument("--last", type=int, metavar="N", help="only the newest so many")
     found = command(
         _clean, "List what no configuration wants any more, and what runs left half-made."
     )
@@ -142,7 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+    # With an indent, Python writes in Python: what no person reads is written in one line.
+    indent = 2 if sys.stdout.isatty() else None
+    sys.stdout.write(json.dumps(value, indent=indent, default=str) + "\n")
 
 
 def _verify(options: argparse.Namespace) -> Answer:
@@ -193,7 +206,7 @@ def _trace(options: argparse.Namespace) -> Answer:
         found = tracing.trace_stranger(records, Path(text), row)
     value = partial(tracing.plain, found, records)
     if not options.html:
-        return WHOLE, value, lambda out: terminal.show_trace(out, found, records)
+        return WHOLE, value, lambda out: terminal.show_trace(out, found, records, options.depth)
     from atlas.lineage.page import write_page
 
     write_page(found.graph, options.html, options.file)
@@ -257,7 +270,8 @@ def _withdraw(options: argparse.Namespace) -> Answer:
 
 
 def _history(options: argparse.Namespace) -> Answer:
-    entries = read_attempts(open_records(options.root).root)
+    entries = newest_first(read_attempts(open_records(options.root).root), options.outcome, options.rule,
+                     options.since, options.last)  # fmt: skip
     return WHOLE, lambda: entries, lambda out: terminal.show_history(out, entries)
 
 

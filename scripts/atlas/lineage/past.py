@@ -1,5 +1,6 @@
 """The history against itself, against the files of runs and attempts, and against statements."""
 
+import fnmatch
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -103,3 +104,19 @@ def _notices_altered(
             sentence = what if name in told else f"is no notice that {HISTORY} tells of"
             found.append(Fault("history", name, sentence, told.get(name), now))
     return found
+
+
+def newest_first(
+    entries: list[dict[str, Any]], outcome: str | None, rule: str | None, since: str | None, last: int | None
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Attempts, the newest first.
+
+    :param rule: a glob. :param since: the beginning of a time in ISO 8601. :param last: how many at most.
+    """
+    found = [
+        entry for entry in reversed(entries)
+        if (outcome is None or entry["outcome"] == outcome)
+        and (rule is None or fnmatch.fnmatchcase(str(entry.get("rule", "")), rule))
+        and (since is None or entry["started"] >= since)
+    ]  # fmt: skip
+    return found[:last]

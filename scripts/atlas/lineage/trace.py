@@ -161,20 +161,27 @@ def trace_stranger(records: Records | None, place: Path, number: int | None = No
     if not place.is_file():
         raise AtlasError(f"{place}: there is no such file.")
     digest = sha256_file(place)
-    made = _maker(records, digest) if records else None
-    if records is None or made is None:
+    alike = _alike(records, digest) if records else []
+    if records is None or not alike:
         where = f"nothing in {RESULTS} has its bytes" if records else "no results are at hand"
         says = f" {describe(place, records)}".rstrip()
         raise AtlasError(f"{place}: SHA-256 {digest}; {where}.{says}")
-    name = next(path for path, found in made.outputs.items() if found == digest)
+    name, made = next(iter(alike.items()))
     row = None if number is None else _row(place, str(place), number)
-    return _traced(records, made, name, row, f"{place} has the bytes of {name}")
+    others = "".join(f", and of {other}" for other in list(alike)[1:])
+    return _traced(records, made, name, row, f"{place} has the bytes of {name}{others}")
 
 
-def _maker(records: Records, digest: str) -> Statement | None:
-    """The newest statement of a file with these bytes."""
-    found = [s for s in records.all_statements() if digest in s.outputs.values()]
-    return max(found, key=lambda s: s.finished, default=None)
+def _alike(records: Records, digest: str) -> dict[str, Statement]:
+    """Artefacts with these bytes, by their newest statements; the newest first, copies last."""
+    made = sorted((s for s in records.all_statements() if digest in s.outputs.values()),
+                  key=lambda s: s.finished, reverse=True)  # fmt: skip
+    found: dict[str, Statement] = {}
+    for statement in sorted(made, key=lambda s: digest in s.inputs.values()):
+        for path, of in statement.outputs.items():
+            if of == digest:
+                found.setdefault(path, statement)
+    return found
 
 
 def describe(place: Path, records: Records | None) -> str:
@@ -191,8 +198,8 @@ def describe(place: Path, records: Records | None) -> str:
         for record in sorted((records.root / RESULTS / "sources/bases").glob("*/base.json")):
             if read_object(record).get("weights_sha256") == says["base_sha256"]:
                 known.append(f"that base is here as {record.parent.name}")
-        if "rows_sha256" in says and (made := _maker(records, says["rows_sha256"])):
-            known.append(f"those rows are here as {min(made.outputs)}")
+        if "rows_sha256" in says and (alike := _alike(records, says["rows_sha256"])):
+            known.append(f"those rows are here as {next(iter(alike))}")
     return "; ".join([*parts, *known]) + "."
 
 

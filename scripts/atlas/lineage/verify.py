@@ -44,7 +44,7 @@ def verify(
         check.records_themselves()
         check.crates()
     found = check.found
-    found.faults.sort(key=lambda f: (not f.first, f.file, f.kind))
+    found.faults.sort(key=lambda f: (not f.first, not is_artefact(f.file), f.file, f.kind))
     found.names = sorted(check.names)
     found.files, found.bytes = len(check.names), check.digests.bytes
     found.statements = len(check.statements)
@@ -216,8 +216,10 @@ class _Check:
 
     def rank(self) -> None:
         """Tell first broken links from their consequences, and count what stands on each."""
+        # What no job made and is not there is no reason why what is there is other than its job made it.
+        outside = {path for path in self.bad_files if not is_artefact(path)}
         bad = (self._own(self.statements[digest]) for digest in self.bad_jobs)
-        consequences = self._made_from(self.bad_files.union(*bad))
+        consequences = self._made_from((self.bad_files - outside).union(*bad))
         for fault in self.found.faults:
             files = {fault.file}
             if made := self.made_by.get(fault.file):

@@ -36,7 +36,7 @@ def weights_of(model):
 def raw(run, rows=RAW_ROWS):
     run.put("data/d.jsonl", jsonl(rows))
     run.job({SOURCE: jsonl(rows), RECORD: f"{len(rows)}"}, ["data/d.jsonl"], rule="fetch_rows",
-            function="atlas.sources.raw_rows:fetch_rows", packages={"requests": "2.0"})  # fmt: skip
+            wildcards={"dataset": "d"}, function="atlas.sources.raw_rows:fetch_rows", packages={"requests": "2.0"})  # fmt: skip
 
 
 def split(run, name, rows=RAW_ROWS):
@@ -58,7 +58,8 @@ def draw(run, model, rows=RAW_ROWS, numbers=None):
 def train(run, model, **more):
     read = (run / rows_of(model)).read_text()
     settings = {"packages": {"trl": "1.15.0"}, "modules": {"atlas.training.fine_tuning": "7" * 16},
-                "distributions": {"trl": "1.15.0", "tokenizers": "0.20"}, **more}  # fmt: skip
+                "distributions": {"trl": "1.15.0", "tokenizers": "0.20"}, "python": "3.11.7",
+                **more}  # fmt: skip
     run.job({weights_of(model): f"weights {read}"}, [rows_of(model), BASE], rule="train_adapter",
             function=TRAIN, wildcards={"model": model},
             params={"seed": 3, "recipe": {"objective": "sft", "epochs": 2}}, **settings)  # fmt: skip
@@ -91,7 +92,7 @@ def analyse(run, crate=True):
 def whole(run, crate=True):
     """Make all of it."""
     run.put(".snakemake/here", "")
-    run.job({BASE: "base"}, rule="fetch_base")
+    run.job({BASE: "base"}, rule="fetch_base", wildcards={"base": "base"})
     raw(run)
     for name in SPLITS:
         split(run, name)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -85,21 +85,23 @@ class Thing:
         return may_need(imported, self.name)
 
 
+# Of many statements, packages are one object: its identity stands for it while it is held here.
+_INSTALLED: dict[tuple[int, int], tuple[Any, Any, dict[str, str]]] = {}
+
+
 def installed(made: Statement) -> dict[str, str]:
     """Canonical name -> version of all distributions that a job could import."""
-    found = {**made.packages, **made.code["distributions"]}
-    return _canonical(tuple(found.items())) if found else {}
+    parts = (made.packages, made.code["distributions"])
+    key = (id(parts[0]), id(parts[1]))
+    if key not in _INSTALLED:
+        named = {
+            str(canonicalize_name(n)): version for part in parts for n, version in part.items()
+        }
+        _INSTALLED[key] = (*parts, named)
+    return _INSTALLED[key][2]
 
 
-_KNOWN: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
-
-
-def _canonical(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    if pairs not in _KNOWN:
-        _KNOWN[pairs] = {str(canonicalize_name(name)): version for name, version in pairs}
-    return _KNOWN[pairs]
-
-
+@cache
 def satisfies(version: str, specifier: str) -> bool:
     """Whether a version is within a specifier; one that is no version of PEP 440 is, to be safe."""
     if not specifier:

@@ -11,6 +11,8 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,8 @@ PRAGMA user_version = {FORM};
 # Parts of a statement that hundreds share: where they begin and end in its bytes.
 PACKAGES = (b'{"name":"', b']},"runDetails":')
 OUTSIDE = (b'"outside":{', b"}")
-BATCH = 2000  # statements that are written at once
+BATCH = 2000  # statements that are read and written at once
+Batch = tuple[dict[str, str], list[tuple[Any, ...]]]  # parts, and rows of the index
 
 
 def connect(records: Records) -> sqlite3.Connection:
@@ -134,22 +137,27 @@ def _stored(records: Records) -> Iterator[tuple[str, str]]:
 
 
 def _add(index: sqlite3.Connection, files: Iterable[str]) -> None:
-    reader = _Reader()
     slots = ", ".join("?" * len(COLUMNS))
-    rows: list[tuple[Any, ...]] = []
-
-    def write() -> None:
+    for parts, rows in _read(list(files)):
         with index:
-            index.executemany("INSERT OR IGNORE INTO part VALUES (?, ?)", reader.parts.items())
+            index.executemany("INSERT OR IGNORE INTO part VALUES (?, ?)", parts.items())
             index.executemany(f"INSERT OR IGNORE INTO statement VALUES ({slots})", rows)
-        rows.clear()
 
-    for file in files:
-        if (row := reader.row(file)) is not None:
-            rows.append(row)
-        if len(rows) >= BATCH:
-            write()
-    write()
+
+def _read(files: list[str]) -> Iterator[Batch]:
+    """Statements in batches; many are read on all cores."""
+    batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
+    if len(batches) < 2:
+        yield from map(_batch, batches)
+        return
+    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+        yield from pool.map(_batch, batches)
+
+
+def _batch(files: list[str]) -> Batch:
+    reader = _Reader()
+    rows = [row for file in files if (row := reader.row(file)) is not None]
+    return reader.parts, rows
 
 
 class _Reader:
@@ -177,21 +185,20 @@ class _Reader:
         except (AtlasError, OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def _parsed(self, data: bytes, digest: str) -> tuple[Statement, dict[str, str]]:
-        """A statement, and its packages apart."""
-        short = self._short(data)
-        if short is not None:
-            value, packages = short
-            with contextlib.suppress(KeyError, TypeError, IndexError):
+    def _parsed(self, data: bytes, digest: str) -> tuple[Statement, str]:
+        """A statement, and apart from it the part that its packages are."""
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, IndexError):
+            if short := self._short(data):
+                value, packages = short
                 definition = value["predicate"]["buildDefinition"]
                 code = definition["internalParameters"]["code"]
                 if definition["resolvedDependencies"][-1] == self._mark == code["outside"]:
                     del definition["resolvedDependencies"][-1], code["outside"]
                     return parse(value, digest), packages
         made = parse(parse_json(data), digest)
-        return made, made.packages
+        return made, self._part(made.packages)
 
-    def _short(self, data: bytes) -> tuple[Any, dict[str, str]] | None:
+    def _short(self, data: bytes) -> tuple[Any, str] | None:
         end = data.rfind(PACKAGES[1])
         start = data.find(PACKAGES[0])
         outside = data.find(OUTSIDE[0])
@@ -208,7 +215,7 @@ class _Reader:
             }
             if len(texts) != len(entries):
                 return None
-            self._known[listed] = texts
+            self._known[listed] = self._part(texts)
         if told not in self._known:
             self._known[told] = parse_json(told)
         mark = str(self._mark).encode()
@@ -216,11 +223,11 @@ class _Reader:
         short = head + mark + data[close + 1 : start] + mark + data[end:]
         return parse_json(short), self._known[listed]
 
-    def _row(self, read: tuple[Statement, dict[str, str]]) -> tuple[Any, ...]:
+    def _row(self, read: tuple[Statement, str]) -> tuple[Any, ...]:
         made, packages = read
         values = {
             "digest": made.digest, "rule": made.rule, "function": made.code["function"],
-            "modules": self._part(made.code["modules"]), "packages": self._part(packages),
+            "modules": self._part(made.code["modules"]), "packages": packages,
             "imported": self._part(made.code["distributions"]), "started": made.started,
             "finished": made.finished, "run": made.run,
         }  # fmt: skip
