@@ -237,7 +237,7 @@ def _affected(options: argparse.Namespace) -> Answer:
         from atlas.lineage.page import write_page
 
         write_page(graph_of(records, found), options.html, found.what)
-        done = f"{options.html}: {len(found.artefacts)} artefacts hang on {found.what}"
+        done = f"{options.html}: {len(found.holding)} artefacts hang on {found.what}"
         return WHOLE, found.plain, lambda out: out.print(done, markup=False)
     return WHOLE, found.plain, lambda out: show_affected(out, found, options.depth)
 

@@ -36,7 +36,8 @@ def weights_of(model):
 def raw(run, rows=RAW_ROWS):
     run.put("data/d.jsonl", jsonl(rows))
     run.job({SOURCE: jsonl(rows), RECORD: f"{len(rows)}"}, ["data/d.jsonl"], rule="fetch_rows",
-            wildcards={"dataset": "d"}, function="atlas.sources.raw_rows:fetch_rows", packages={"requests": "2.0"})  # fmt: skip
+            wildcards={"dataset": "d"}, packages={"requests": "2.0"},
+            function="atlas.sources.raw_rows:fetch_rows")  # fmt: skip
 
 
 def split(run, name, rows=RAW_ROWS):
