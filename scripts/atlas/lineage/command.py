@@ -209,7 +209,7 @@ def _trace(options: argparse.Namespace) -> Answer:
         return WHOLE, value, lambda out: terminal.show_trace(out, found, records, options.depth)
     from atlas.lineage.page import write_page
 
-    write_page(found.graph, options.html, options.file)
+    write_page(found.graph, options.html, f"Behind {options.file}")
     done = f"{options.html}: {len(found.graph.nodes)} jobs and sources behind {found.file}"
     return WHOLE, value, lambda out: out.print(done, markup=False)
 
@@ -236,7 +236,7 @@ def _affected(options: argparse.Namespace) -> Answer:
     if options.html:
         from atlas.lineage.page import write_page
 
-        write_page(graph_of(records, found), options.html, found.what)
+        write_page(graph_of(records, found), options.html, f"What hangs on {found.what}")
         done = f"{options.html}: {len(found.holding)} artefacts hang on {found.what}"
         return WHOLE, found.plain, lambda out: out.print(done, markup=False)
     return WHOLE, found.plain, lambda out: show_affected(out, found, options.depth)

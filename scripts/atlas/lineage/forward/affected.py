@@ -133,8 +133,7 @@ def graph_of(records: AtHand, found: Affected) -> Graph:
                 graph.nodes.setdefault(path, Node(path, path, "outside", {path: digest}))
             if source in graph.nodes and ((path, digest) in files or path in found.outside):
                 graph.edges.setdefault((source, node.id), []).append(path)
-    read = {source for source, _ in graph.edges}
-    graph.targets = sorted(set(graph.nodes) - read)
+    graph.targets = sorted(set(graph.nodes) - {reader for _, reader in graph.edges})
     return graph
 
 
