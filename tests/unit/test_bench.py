@@ -56,6 +56,13 @@ def test_older_transformers():
     assert "trained: sft-ia3" in rows
 
 
+def test_lineage_questions():
+    shown = run("lineage_questions.py", "--statements", "150")
+    (count,) = re.findall(r"^(\d+) statements$", shown, re.MULTILINE)
+    assert int(count) >= 150
+    assert len(re.findall(r"\d\.\d\d s .* (?:again|nothing kept yet)$", shown, re.MULTILINE)) == 6
+
+
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 def test_hashing():
     shown = run("hashing.py", "--megabytes", "2", "--repetitions", "2")

@@ -25,6 +25,7 @@ FOLLOWED = {
     "docs/extending.md": "tests/main/test_main_experiment.py",
     "docs/tasks.md": "tests/main/test_main_retrieval.py",
     "docs/deployment.md": "tests/workflow/job/test_deployment.py",
+    "docs/provenance.md": "tests/workflow/lineage/test_withdrawn_row.py",
 }
 # Commands of other programs, and one that writes pages: what holds them to this repository.
 OTHERS = {

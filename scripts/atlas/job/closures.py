@@ -36,7 +36,8 @@ DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 Parsed = tuple[str, list[str], list[str]]
 
 
-def _is_outside(module: str) -> bool:
+def is_outside(module: str) -> bool:
+    """Whether a module cannot alter a byte of an artefact."""
     library, *rest = module.split(".")
     return library == LIBRARY and (not rest or rest[0] in OUTSIDE or rest[-1] == ENTRY)
 
@@ -166,7 +167,7 @@ class Library:
         queue = [target.partition(":")[0]]
         while queue:
             module = queue.pop()
-            if module in modules or _is_outside(module):
+            if module in modules or is_outside(module):
                 continue
             modules[module] = self._module(module)[0][:16]
             inside, others = self._imported(module)
@@ -196,7 +197,7 @@ class Library:
         Modules outside closures, and what Snakemake reads: Snakefile, rules, and scripts that they name.
         """
         folder = self.root.parent
-        files = {file for module, file in self._files.items() if _is_outside(module)}
+        files = {file for module, file in self._files.items() if is_outside(module)}
         files |= {file for pattern in WORKFLOW for file in folder.glob(pattern)}
         return {
             file.relative_to(folder).as_posix(): sha256_file(file)[:16] for file in sorted(files)

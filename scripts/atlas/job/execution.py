@@ -20,6 +20,7 @@ from atlas.job.closures import Library, Store
 from atlas.job.environment import NETWORK, WORK
 from atlas.job.records import BrokenRecordError, Records
 from atlas.job.statements import Statement, is_artefact
+from atlas.job.withdrawn.notices import Withdrawn
 
 # Inputs that the function does not get: `companions` (figures of a table) only have to be there and
 # are not attested; `local` (files of a user's own folder) are, and are found through the source.
@@ -67,6 +68,7 @@ class Execution:
         code = self._code()
         inputs = {name: self.cache.sha256(self.paths[name]) for name in self.input_names}
         self._refuse_strangers(inputs)
+        self._refuse_withdrawn(code, inputs)
         stage = {name: _stage(self.paths[name], self.identity) for name in self.output_names}
         ready = time.perf_counter()
         module, _, name = self.target.partition(":")
@@ -189,6 +191,16 @@ class Execution:
                     f"{path} is not what {made.rule} made: its SHA-256 is {digest[:12]}…, and that "
                     f"of its attestation {made.outputs[path][:12]}…; {again}"
                 )
+
+    def _refuse_withdrawn(self, code: dict[str, Any], inputs: dict[str, str]) -> None:
+        """Refuse inputs that hang on something withdrawn, and to run with something that is."""
+        withdrawn = Withdrawn(self.records)
+        if withdrawn.notices:
+            withdrawn.refuse(inputs.items())
+            execution = statements.environment() | {"attempt": ""}
+            planned = replace(self._planned(code, inputs), packages=statements.distributions(),
+                              execution=execution)  # fmt: skip
+            withdrawn.refuse_to_run(planned)
 
     def _refuse_changes(self, dependencies: dict[str, str]) -> None:
         """Refuse inputs that changed while the function read them."""

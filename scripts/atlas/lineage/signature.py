@@ -60,7 +60,8 @@ def sign(records: Records, key: Path) -> tuple[Path, Path]:
 
     if not records.is_crate:
         compile_history(records.root)
-    broken = [fault for fault in verify(records).broken if fault.file not in (MANIFEST, SIGNATURE)]
+    broken = [fault for fault in verify(records).broken
+              if fault.file not in (MANIFEST, SIGNATURE) and fault.kind != "withdrawn"]  # fmt: skip
     if broken:
         raise AtlasError(
             f"{broken[0].file} {broken[0].sentence}: what is broken is not signed; see "
