@@ -1,5 +1,54 @@
-# Publishing: crates to hand over or to keep, and uploads to a hub. No other rule asks for an upload,
-# and no target rule does.
+# Publishing: bills of materials, crates to hand over or to keep, and uploads to a hub. No other rule asks
+# for any of them, and no target rule does.
+billed = lambda w: publishing.billed_models(PLAN, dict(w))
+
+
+use rule job as write_bill with:
+    input:
+        told=lambda w: publishing.bill_sources(PLAN, billed(w)),
+    output:
+        bill="results/models/{model}/bom.cdx.json",
+    log:
+        "logs/write_bill/models/{model}.log",
+    benchmark:
+        "benchmarks/write_bill/models/{model}.tsv"
+    wildcard_constraints:
+        model=constraint(PLAN.models),
+    params:
+        code=code("atlas.bills.bill:write_bill"),
+        roots=lambda w: publishing.weights_of(billed(w)),
+    message:
+        "write the bill of materials of {wildcards.model}"
+
+
+use rule write_bill as write_merged_bill with:
+    output:
+        bill="results/merged/{merged}/bom.cdx.json",
+    log:
+        "logs/write_bill/merged/{merged}.log",
+    benchmark:
+        "benchmarks/write_bill/merged/{merged}.tsv"
+    wildcard_constraints:
+        merged=constraint(PLAN.merged),
+    message:
+        "write the bill of materials of {wildcards.merged}"
+
+
+use rule write_bill as write_pool_bill with:
+    output:
+        bill="results/pools/{pool}/bom.cdx.json",
+    log:
+        "logs/write_bill/pools/{pool}.log",
+    benchmark:
+        "benchmarks/write_bill/pools/{pool}.tsv"
+    wildcard_constraints:
+        pool=constraint(n for n, pool in PLAN.pools.items() if pool.settings.keep_weights),
+    params:
+        pool="{pool}",
+    message:
+        "write the bill of materials of {wildcards.pool}"
+
+
 CRATE_TABLES = constraint(publishing.crate_tables(PLAN))
 
 
