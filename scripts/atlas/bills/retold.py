@@ -1,10 +1,12 @@
 """What tells of statements in a format of others, told again and compared."""
 
 import json
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from atlas.bills import bill
+from atlas.bills import bill, croissant, hub_cards
 from atlas.errors import AtlasError
 from atlas.files import read_bounded
 from atlas.guarded_json import parse_json
@@ -16,9 +18,31 @@ def _bill(records: Records, made: Statement, data: bytes) -> bytes:
     return bill.told_again(records, parse_json(data))
 
 
+def _croissant(records: Records, made: Statement, _: bytes) -> bytes:
+    return _called(records, made, croissant.describe_dataset, "croissant")
+
+
+def _card(records: Records, made: Statement, _: bytes) -> bytes:
+    return _called(records, made, hub_cards.write_hub_card, "card")
+
+
+def _called(records: Records, made: Statement, function: Callable[..., None], output: str) -> bytes:
+    """What a function that reads its inputs only would write now."""
+    named: dict[str, list[Path]] = {}
+    for path, name in made.input_names.items():
+        named.setdefault(name, []).append(records.path(path))
+    inputs = {n: v if n == "read" else v[0] for n, v in named.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / output
+        function(**inputs, **made.params, **{output: place})
+        return place.read_bytes()
+
+
 # The function that wrote a file -> what it would write now.
 TELLERS: dict[str, Callable[[Records, Statement, bytes], bytes]] = {
     "atlas.bills.bill:write_bill": _bill,
+    "atlas.bills.croissant:describe_dataset": _croissant,
+    "atlas.bills.hub_cards:write_hub_card": _card,
 }
 
 
@@ -34,8 +58,8 @@ def differs(records: Records, name: str, made: Statement) -> str | None:
     try:
         data = read_bounded(place)
         again = teller(records, made, data)
-    except (AtlasError, ValueError) as error:
-        return str(error)
+    except (AtlasError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"it cannot be told again from them ({error})"
     return None if again == data else _first(_values(data), _values(again))
 
 

@@ -82,3 +82,26 @@ def push_origins(plan: Plan, push: str) -> dict[str, dict[str, Any]]:
         licence = plan.config.bases[base].licence
         found[role] = {"address": address, "revision": revision, "licence": licence}
     return found
+
+
+def card_sources(plan: Plan, push: str) -> list[str]:
+    """What the card of an upload is told from."""
+    model, folder = plan.pushed(push), f"results/{plan.config.pushes[push].path}"
+    if model is None:
+        return [f"{folder}/delta_meta.json"]
+    measured = [f"{folder}/perplexity.csv"] if model.name in plan.trained_on_text else []
+    return [f"{folder}/README.md", plan.base_files(model.base)[0], *measured]
+
+
+def card_languages(plan: Plan, push: str) -> list[str]:
+    """Languages of the datasets that the model of an upload was trained on, where they are named."""
+    model = plan.pushed(push)
+    used = {d.dataset for d in model.data} if model else set()
+    return sorted({code for name in used for code in plan.config.datasets[name].language})
+
+
+def signed_files(plan: Plan, wildcards: Mapping[str, str]) -> list[str]:
+    """What the signature of a model is of: all that is uploaded, but its card."""
+    (model,) = billed_models(plan, wildcards)
+    generation = [f"{model.folder}/generation_config.json"] if model.delta else []
+    return [*model.files(), *generation, f"{model.folder}/bom.cdx.json"]
