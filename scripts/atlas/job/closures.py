@@ -28,7 +28,9 @@ WORKFLOW = ("Snakefile", "rules/*.smk", "scripts/*.py", "notebooks/*.ipynb")
 # Import name -> distribution, where the two differ.
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML", "huggingface_hub": "huggingface-hub",
                  "pypi_simple": "pypi-simple", "sentence_transformers": "sentence-transformers",
-                 "markdown_it": "markdown-it-py", "faiss": "faiss-cpu"}  # fmt: skip
+                 "markdown_it": "markdown-it-py", "faiss": "faiss-cpu",
+                 "packageurl": "packageurl-python", "cyclonedx": "cyclonedx-python-lib",
+                 "model_signing": "model-signing"}  # fmt: skip
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 # What a parsed module says: digest of its syntax tree without docstrings, names that it imports

@@ -17,6 +17,7 @@ from atlas.errors import AtlasError
 from atlas.files import owner_of, staged, sync, unfinished
 from atlas.job import attempts, batch_system, digest_cache, earlier, statements
 from atlas.job.closures import Library, Store
+from atlas.job.energy import Meter
 from atlas.job.environment import NETWORK, WORK
 from atlas.job.records import BrokenRecordError, Records
 from atlas.job.statements import Statement, is_artefact
@@ -70,7 +71,7 @@ class Execution:
         self._refuse_strangers(inputs)
         self._refuse_withdrawn(code, inputs)
         stage = {name: _stage(self.paths[name], self.identity) for name in self.output_names}
-        ready = time.perf_counter()
+        ready, meter = time.perf_counter(), Meter()
         module, _, name = self.target.partition(":")
         function = getattr(importlib.import_module(module), name)
         wanted = inspect.signature(function).parameters
@@ -83,13 +84,15 @@ class Execution:
         try:
             offered = {"scratch": scratch, "digests": self.cache, "gone": self.gone}
             function(**arguments, **{k: offered[k] for k in offered if k in wanted})
-            worked = time.perf_counter()
+            worked, energy = time.perf_counter(), meter.joules()
             self._refuse_changes(inputs)
             written = self._digests(stage)
             host = statements.environment() | _device()
             host |= {"threads": self.snakemake.threads, "attempt": attempt, "exit": 0}
             if batch:
                 host["batch_system"] = batch
+            if energy:
+                host["energy_j"] = energy
             if reused and kept.models:
                 host["kept"] = {"models": sorted(kept.models), "statement": reused.digest}
             made = self._statement(code, inputs, written, stage, started, host)

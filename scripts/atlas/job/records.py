@@ -134,6 +134,16 @@ class Records:
         except OSError as error:
             raise BrokenRecordError(f"{where}: cannot be read ({error.strerror}).") from None
 
+    def stored(self, digest: str) -> Statement | None:
+        """The statement with a SHA-256, also one that was replaced since; None where there is none.
+
+        :raises BrokenRecordError: where it is not whole.
+        """
+        place = self.root / statements.place_of(digest)
+        if not re.fullmatch(r"[0-9a-f]{64}", digest) or not place.is_file():
+            return None
+        return self._read(place)
+
     def all_statements(self) -> Iterator[Statement]:
         """Every stored statement that is whole, those that were replaced since among them."""
         for place in sorted((self.root / STATEMENTS).glob("*/[!.]*.json")):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas import owners
+from atlas.bills.retold import differs
 from atlas.errors import AtlasError
 from atlas.files import owner_of, read_json
 from atlas.job.attempts import read_runs
@@ -36,6 +37,7 @@ def verify(
     for statement in check.statements.values():
         check.inputs(statement)
         check.code(statement)
+    check.retold()
     check.workflow()
     check.rank()
     check.touched()
@@ -133,6 +135,14 @@ class _Check:
         else:
             sentence = "is missing, and so is its attestation"
         self.add(kind, name, sentence, expected, found, made.job if made else None)
+
+    def retold(self) -> None:
+        """What tells of statements, bills and cards, against what these say."""
+        for name, made in self.made_by.items():
+            if name not in self.bad_files and (how := differs(self.records, name, made)):
+                self.bad_files.add(name)
+                self.add("artefact", name, f"says something else than the statements: {how}",
+                         made.outputs[name], job=made.job)  # fmt: skip
 
     def inputs(self, statement: Statement) -> None:
         """What a job read against what made it, or against the file outside results/."""
