@@ -47,7 +47,7 @@ def test_captions_have_the_parameters_of_the_run(report):
     assert "Silhouettes by domain of the pools micro in every embedding space" in table
     assert "smollm2" not in table
     assert "of the pool micro by delta activations" in words(
-        results["results/pools/micro/figures/tsne_delta_activations.svg"]["caption"]
+        results["results/pools/micro/figures/map_delta_activations.svg"]["caption"]
     )
     navigator = words(results["results/pools/micro/navigator.html"]["caption"])
     assert f"4 models of 1 base(s), mapped in {len(MAIN_SPACES)} embedding space(s)" in navigator
