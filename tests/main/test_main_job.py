@@ -118,10 +118,16 @@ def test_models_load_as_they_stand_and_say_what_they_are(main_run):
         assert len(rows(folder / "training.csv")) == 12
 
 
-def test_figures_are_there_in_both_formats(main_run):
+def test_figures_are_there_in_all_formats(main_run):
     for kind in ("map", "similarity", "silhouette"):
         for space in SPACES:
-            for suffix, start in ((".svg", b"<?xml"), (".png", b"\x89PNG")):
+            for suffix, start in (
+                (".svg", b"<?xml"),
+                (".png", b"\x89PNG"),
+                (".pdf", b"%PDF"),
+                ("_column.svg", b"<?xml"),
+                ("_column.pdf", b"%PDF"),
+            ):
                 file = main_run / POOL / "figures" / f"{kind}_{space}{suffix}"
                 assert file.read_bytes().startswith(start)
 

@@ -47,7 +47,7 @@ class Planned(Protocol):
 class TableEntry(Entry):
     """One of results/tables."""
 
-    drawn: ClassVar[bool] = True  # whether it has a figure, results/figures/TABLE.svg
+    drawn: ClassVar[bool] = False  # whether it has a figure, results/figures/TABLE.svg
 
     kind: str = Field(description=KIND)
 

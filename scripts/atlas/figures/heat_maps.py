@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,27 +24,35 @@ STRIP, GAP = 0.02, 0.008  # of the domains at the edges, by the side of the map
 SELF = "grey: a model with itself"
 
 
-def similarity_figure(
-    found: Embeddings, title: str, look: dict[str, tuple[str, str]], width: float
-) -> Figure:
-    """Heat map of cosine similarities, from −1 to 1, models ordered by cluster.
+class HeatMap(NamedTuple):
+    """Cosine similarities (n, n), of models by cluster, or of the means between domains.
 
-    Of a pool that is too large for all pairs: of the means between domains.
+    The diagonal of models is NaN, and so are means of no pair.
+    """
+
+    matrix: np.ndarray[Any, Any]
+    names: list[str]
+    domains: list[str]
+
+
+def heat_map(found: Embeddings) -> HeatMap | None:
+    """What the heat map of a pool shows; None where it has no embeddings.
+
+    Of a pool that is too large for all pairs: the means between domains.
     """
     if found.reason:
-        return note(title, found.reason, width)
+        return None
     if found.all_pairs:
         matrix, domains = found.cosine_similarity().copy(), found.domains
         names = short_names(found.model_names)
         np.fill_diagonal(matrix, np.nan)
     else:
         matrix, domains = domain_means(found)
-        names = list(domains)
+        names = domains
     order = by_cluster(matrix)
-    return _heat_map(
-        matrix[np.ix_(order, order)], [names[i] for i in order], [domains[i] for i in order],
-        title, look, width, all_pairs=found.all_pairs,
-    )  # fmt: skip
+    return HeatMap(
+        matrix[np.ix_(order, order)], [names[i] for i in order], [domains[i] for i in order]
+    )
 
 
 def by_cluster(matrix: np.ndarray[Any, Any]) -> list[int]:
@@ -75,18 +83,20 @@ def domain_means(found: Embeddings) -> tuple[np.ndarray[Any, Any], list[str]]:
     return matrix, [str(domain) for domain in domains]
 
 
-def _heat_map(
-    matrix: np.ndarray[Any, Any], names: Sequence[str], domains: Sequence[str], title: str,
-    look: dict[str, tuple[str, str]], width: float, *, all_pairs: bool,
+def similarity_figure(
+    found: Embeddings, shown: HeatMap | None, title: str, look: dict[str, tuple[str, str]], width: float
 ) -> Figure:  # fmt: skip
-    """A square matrix (n, n), its rows named as far as there is room."""
+    """Heat map of cosine similarities, from −1 to 1, its rows named as far as there is room."""
+    if shown is None:
+        return note(title, found.reason, width)
+    matrix, names, domains = shown
     n, known = len(names), matrix[np.isfinite(matrix)]
     low, high = (known.min(), known.max()) if known.size else (0.0, 0.0)
-    shown = digits(low, high)
-    about = f"Colours: all of −1 to 1, in every figure; here {signed(low, shown)} to {signed(high, shown)}"
+    ends = [signed(end, digits(low, high)) for end in (low, high)]
+    about = f"Colours: all of −1 to 1, in every figure; here {ends[0]} to {ends[1]}"
     if max(-low, high) < FAINT:
-        about += ", so faint that by this space no two models resemble each other"
-    about += f"; {SELF}." if all_pairs else ", means over models."
+        about += ", too faint to see: by this space, models hardly resemble each other"
+    about += f"; {SELF}." if found.all_pairs else ", means over models."
     side = width * (0.62 if width > 5 else 0.68)
     figure, (axes,) = frame(width, side + 0.5, title, about)
     image = axes.imshow(matrix, cmap=_colours(), vmin=-1, vmax=1, interpolation="nearest")
@@ -107,7 +117,7 @@ def _heat_map(
         _write_numbers(axes, matrix)
     bar = figure.colorbar(image, ax=axes, shrink=0.7, ticks=[-1, -0.5, 0, 0.5, 1], pad=0.03)
     bar.ax.set_yticklabels(["−1", "−0.5", "0", "0.5", "1"])
-    bar.set_label("Cosine similarity" if all_pairs else "Mean cosine similarity")
+    bar.set_label("Cosine similarity" if found.all_pairs else "Mean cosine similarity")
     bar.outline.set_visible(False)  # type: ignore[operator]
     return figure
 

@@ -12,7 +12,7 @@ from atlas.clusters.map_files import Map, read_map
 from atlas.clusters.maps import no_map
 from atlas.clusters.silhouettes import model_silhouettes, no_silhouette
 from atlas.figures.canvas import HATCHES, LINE, apart, digits, frame, legend, note, signed, write
-from atlas.figures.heat_maps import similarity_figure
+from atlas.figures.heat_maps import heat_map, similarity_figure
 from atlas.figures.style import looks
 from atlas.files import read_csv
 from atlas.spaces.embeddings import Embeddings, read_embeddings
@@ -40,17 +40,18 @@ def draw(
     interval = mean_interval(silhouettes, found.space)
     write(mapped, lambda width: map_figure(found, there, f"Map of the models by {by}", look, width))
     title = f"Which models resemble each other by {by}"
-    write(similarity, lambda width: similarity_figure(found, title, look, width))
+    shown = heat_map(found)
+    write(similarity, lambda width: similarity_figure(found, shown, title, look, width))
     apart = f"Whether domains stand apart by {by}"
-    write(silhouette, lambda width: silhouette_figure(found, apart, look, width, interval))
+    samples = [] if found.reason else model_silhouettes(found)
+    write(silhouette, lambda w: silhouette_figure(found, samples, apart, look, w, interval))
 
 
 def mean_interval(silhouettes: Path, space: str) -> tuple[float, float] | None:
     """The 95 % interval of the silhouette of a space, by domain and cosine; None where there is none."""
     for row in read_csv(silhouettes):
-        if (row["space"], row["distance"], row["label"]) == (space, "cosine", "domain") and row[
-            "low"
-        ]:
+        of = (row["space"], row["distance"], row["label"])
+        if of == (space, "cosine", "domain") and row["low"]:
             return float(row["low"]), float(row["high"])
     return None
 
@@ -63,11 +64,8 @@ def map_figure(
         return note(title, reason, width)
     sizes = Counter(found.domains)
     named = sorted(sorted(look, key=lambda domain: -sizes[domain])[:MOST_DOMAINS])
-    rest = (
-        f" {len(look) - len(named)} smaller domains are not named."
-        if len(named) < len(look)
-        else ""
-    )
+    unnamed = len(look) - len(named)
+    rest = f" {unnamed} smaller domains are not named." if unnamed else ""
     figure, (axes,) = frame(width, max(2.6, width * 0.55), title, there.fit + rest)
     labels, many = np.array(found.domains), len(there.places) > MOST_MARKERS
     drawn = {}
@@ -102,13 +100,13 @@ def _scale_bar(axes: Axes, span: float) -> None:
 
 
 def silhouette_figure(
-    found: Embeddings, title: str, look: dict[str, tuple[str, str]], width: float,
-    interval: tuple[float, float] | None = None,
+    found: Embeddings, silhouettes: Sequence[float | None], title: str,
+    look: dict[str, tuple[str, str]], width: float, interval: tuple[float, float] | None = None,
 ) -> Figure:  # fmt: skip
     """Silhouette of each model, grouped by domain, and their mean with its interval."""
     if reason := found.reason or no_silhouette(found.domains):
         return note(title, reason, width)
-    samples = [s for s in model_silhouettes(found) if s is not None]
+    samples = [s for s in silhouettes if s is not None]
     n, mean, few = len(samples), float(np.mean(samples)), len(samples) <= MOST_BARS
     gap = 1 if few else max(1, n // (8 * len(look)))
     height = min(
@@ -146,6 +144,6 @@ def _about(samples: Sequence[float], mean: float, interval: tuple[float, float] 
         text += f"; grey: its 95 % interval over models, {low} to {high}"
     if max(map(abs, samples)) < FAINT:
         least, most = (signed(end, digits(*samples)) for end in (min(samples), max(samples)))
-        text += (f". No bars to see: all silhouettes lie between {least} and {most}, that is, no model "
-                 "is closer to its own domain than to others by this space")  # fmt: skip
+        text += (f". No bars to see: all silhouettes lie between {least} and {most}, models are hardly "
+                 "closer to their own domain than to others by this space")  # fmt: skip
     return f"{text}."

@@ -10,11 +10,11 @@ from sklearn.metrics import silhouette_samples
 
 from atlas.clusters.map_files import Map, fit
 from atlas.clusters.maps import map_models, places_of
-from atlas.clusters.silhouettes import silhouettes
+from atlas.clusters.silhouettes import model_silhouettes, silhouettes
 from atlas.configuration.config import Figures
 from atlas.figures import canvas
 from atlas.figures.canvas import COLUMN, PAGE
-from atlas.figures.heat_maps import by_cluster, similarity_figure
+from atlas.figures.heat_maps import by_cluster, heat_map, similarity_figure
 from atlas.figures.pools import draw, map_figure, mean_interval, silhouette_figure
 from atlas.figures.style import looks, short_names
 from atlas.files import read_csv
@@ -59,6 +59,10 @@ def drawn(folder, found):
         **files,
     )
     return [file for some in files.values() for file in some]
+
+
+def samples(found):
+    return [] if found.reason else model_silhouettes(found)
 
 
 def mapped(found):
@@ -167,8 +171,8 @@ def test_many_domains_leave_room_for_what_is_shown(count, width):
     assert box.height > 0.4 * box.width
     assert len(figure.legends[0].get_texts()) == min(count, 60)
     assert ("20 smaller domains are not named" in texts(figure)) == (count == 80)
-    for other in (similarity_figure(found, "t", look, width),
-                  silhouette_figure(found, "t", look, width)):  # fmt: skip
+    for other in (similarity_figure(found, heat_map(found), "t", look, width),
+                  silhouette_figure(found, samples(found), "t", look, width)):  # fmt: skip
         assert inside(other, width)
         assert other.get_size_inches()[1] < 11
 
@@ -176,7 +180,7 @@ def test_many_domains_leave_room_for_what_is_shown(count, width):
 def test_the_heat_map_is_ordered_by_cluster_and_names_domains():
     found = pool()
     look = looks(DOMAINS, STYLE.palette, STYLE.markers)
-    axes = similarity_figure(found, "t", look, PAGE).axes[0]
+    axes = similarity_figure(found, heat_map(found), "t", look, PAGE).axes[0]
     order = [found.model_names.index(t.get_text()) for t in axes.get_yticklabels()]
     expected = found.cosine_similarity()[np.ix_(order, order)]
     np.fill_diagonal(expected, np.nan)
@@ -200,7 +204,7 @@ def test_similar_models_stand_together():
 
 def test_the_silhouette_plot_shows_the_samples():
     look = looks(DOMAINS, STYLE.palette, STYLE.markers)
-    figure = silhouette_figure(pool(), "t", look, PAGE, (-0.1, 0.2))
+    figure = silhouette_figure(pool(), samples(pool()), "t", look, PAGE, (-0.1, 0.2))
     axes = figure.axes[0]
     rows = pool().embeddings.astype(np.float64)
     expected = silhouette_samples(rows, DOMAINS, metric="cosine")
@@ -226,16 +230,20 @@ def test_a_figure_with_nothing_to_see_says_why():
     rows = np.eye(6, dtype=np.float32) + 1e-4
     found = pool(embeddings=rows, dimension=6)
     look = looks(DOMAINS, STYLE.palette, STYLE.markers)
-    assert "no model is closer to its own domain" in texts(
-        silhouette_figure(found, "t", look, COLUMN)
+    assert "hardly closer to their own domain" in texts(
+        silhouette_figure(found, samples(found), "t", look, COLUMN)
     )
-    assert "no two models resemble each other" in texts(similarity_figure(found, "t", look, COLUMN))
+    faint = similarity_figure(found, heat_map(found), "t", look, COLUMN)
+    assert "models hardly resemble each other" in texts(faint)
 
 
 def test_a_space_without_embeddings_says_why():
     found = pool(embeddings=None, dimension=0, reason="other ranks")
     look = looks(DOMAINS, STYLE.palette, STYLE.markers)
     nowhere = Map([], np.empty((0, 2)), "", "")
-    for figure in (map_figure(found, nowhere, "t", look, PAGE), similarity_figure(found, "t", look, PAGE),
-                   silhouette_figure(found, "t", look, PAGE)):  # fmt: skip
+    for figure in (
+        map_figure(found, nowhere, "t", look, PAGE),
+        similarity_figure(found, heat_map(found), "t", look, PAGE),
+        silhouette_figure(found, samples(found), "t", look, PAGE),
+    ):
         assert [t.get_text() for t in figure.axes[0].texts] == ["No figure: other ranks."]

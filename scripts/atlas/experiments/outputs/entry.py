@@ -1,6 +1,6 @@
 """The entry of a table of outputs."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -9,8 +9,6 @@ from atlas.experiments.entry import KIND, Planned, PoolTable, check_space
 
 class Table(PoolTable):
     """What models write."""
-
-    drawn: ClassVar[bool] = False
 
     kind: Literal["outputs"] = Field(description=KIND)
 
