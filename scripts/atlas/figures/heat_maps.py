@@ -86,14 +86,14 @@ def domain_means(found: Embeddings) -> tuple[np.ndarray[Any, Any], list[str]]:
 def similarity_figure(
     found: Embeddings, shown: HeatMap | None, title: str, look: dict[str, tuple[str, str]], width: float
 ) -> Figure:  # fmt: skip
-    """Heat map of cosine similarities, from −1 to 1, its rows named as far as there is room."""
+    """Heat map of cosine similarities, from -1 to 1, its rows named as far as there is room."""
     if shown is None:
         return note(title, found.reason, width)
     matrix, names, domains = shown
     n, known = len(names), matrix[np.isfinite(matrix)]
     low, high = (known.min(), known.max()) if known.size else (0.0, 0.0)
     ends = [signed(end, digits(low, high)) for end in (low, high)]
-    about = f"Colours: all of −1 to 1, in every figure; here {ends[0]} to {ends[1]}"
+    about = f"Colours: all of -1 to 1, in every figure; here {ends[0]} to {ends[1]}"
     if max(-low, high) < FAINT:
         about += ", too faint to see: by this space, models hardly resemble each other"
     about += f"; {SELF}." if found.all_pairs else ", means over models."
@@ -116,7 +116,7 @@ def similarity_figure(
     if cell >= NUMBERS:
         _write_numbers(axes, matrix)
     bar = figure.colorbar(image, ax=axes, shrink=0.7, ticks=[-1, -0.5, 0, 0.5, 1], pad=0.03)
-    bar.ax.set_yticklabels(["−1", "−0.5", "0", "0.5", "1"])
+    bar.ax.set_yticklabels(["-1", "-0.5", "0", "0.5", "1"])
     bar.set_label("Cosine similarity" if found.all_pairs else "Mean cosine similarity")
     bar.outline.set_visible(False)  # type: ignore[operator]
     return figure

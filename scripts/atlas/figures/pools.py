@@ -132,7 +132,7 @@ def silhouette_figure(
     axes.set_yticks(*apart(ticks, 0.8 * place * LINE / (height - 0.4)))
     axes.set_ylim(place - gap, -1)
     axes.set_xlim(min(-0.3, min(samples) - 0.05), 1.0)
-    axes.set_xlabel("Silhouette of a model (1 − cosine)")
+    axes.set_xlabel("Silhouette of a model (1 - cosine)")
     return figure
 
 

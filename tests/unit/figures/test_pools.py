@@ -211,8 +211,8 @@ def test_the_silhouette_plot_shows_the_samples():
     *bars, band = axes.patches
     np.testing.assert_allclose(sorted(b.get_width() for b in bars), sorted(expected), atol=1e-9)
     assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx((-0.1, 0.2))
-    assert f"the mean, {expected.mean():.2f}".replace("-", "−") in texts(figure)
-    assert "95 % interval over models, −0.10 to 0.20" in texts(figure)
+    assert f"the mean, {expected.mean():.2f}" in texts(figure)
+    assert "95 % interval over models, -0.10 to 0.20" in texts(figure)
 
 
 def test_the_interval_is_that_of_the_table(tmp_path):

@@ -51,7 +51,7 @@ def spaces_table(
         for curve in (LAYER, PROBES)
     }  # fmt: skip
     titles = {LAYER: "Layer that is read", PROBES: "Number of probes"}
-    draw_curves(figure, {titles[k]: v for k, v in lines.items()}, "Silhouette (1 − cosine)",
+    draw_curves(figure, {titles[k]: v for k, v in lines.items()}, "Silhouette (1 - cosine)",
                 "Where delta activations are read, and from how many probes")  # fmt: skip
 
 
