@@ -13,8 +13,11 @@ def shown(path, caption, category, subcategory, labels):
 
 
 def figure(path, caption, category, subcategory, labels):
-    """A figure as SVG, which the report shows, and as PNG."""
-    return [shown(path, caption, category, subcategory, labels), path.replace(".svg", ".png")]
+    """A figure as SVG, which the report shows, as PNG and PDF, and as SVG and PDF at the width of a column."""
+    others = (".png", ".pdf", "_column.svg", "_column.pdf")
+    name = path.removesuffix(".svg")
+    shown_one = shown(path, caption, category, subcategory, labels)
+    return [shown_one, *(name + other for other in others)]
 
 
 def table_labels(**others):
@@ -28,10 +31,10 @@ def table_file(kind, path="results/tables/{table}.csv", form="raw CSV"):
     return shown(path, f"{kind}_table", "Tables", subcategory, table_labels(format=form))
 
 
-def table_files(kind, figure=True):
+def table_files(kind):
     """A table of a kind and its page, and its figure if it has one."""
     found = {"table": table_file(kind), "page": "results/tables/{table}.md"}
-    return found | ({"figure": table_figure(kind)} if figure else {})
+    return found | ({"figure": table_figure(kind)} if TABLE_KINDS[kind].drawn else {})
 
 
 def other_table(path, caption, subcategory, table, form="raw CSV"):

@@ -118,10 +118,16 @@ def test_models_load_as_they_stand_and_say_what_they_are(main_run):
         assert len(rows(folder / "training.csv")) == 12
 
 
-def test_figures_are_there_in_both_formats(main_run):
-    for kind in ("tsne", "similarity", "silhouette"):
+def test_figures_are_there_in_all_formats(main_run):
+    for kind in ("map", "similarity", "silhouette"):
         for space in SPACES:
-            for suffix, start in ((".svg", b"<?xml"), (".png", b"\x89PNG")):
+            for suffix, start in (
+                (".svg", b"<?xml"),
+                (".png", b"\x89PNG"),
+                (".pdf", b"%PDF"),
+                ("_column.svg", b"<?xml"),
+                ("_column.pdf", b"%PDF"),
+            ):
                 file = main_run / POOL / "figures" / f"{kind}_{space}{suffix}"
                 assert file.read_bytes().startswith(start)
 
@@ -173,5 +179,5 @@ def test_the_pages_are_written_from_the_run(main_run, tmp_path):
     subprocess.run(command, cwd=main_run, check=True)
     figures = re.compile(r"[−\d.]+ \(|\d+ of 15")
     assert figures.sub("", page.read_text()) == figures.sub("", before)
-    drawn = main_run / POOL / "figures/tsne_delta_activations.png"
+    drawn = main_run / POOL / "figures/map_delta_activations.png"
     assert (tmp_path / "docs/map.png").read_bytes() == drawn.read_bytes()

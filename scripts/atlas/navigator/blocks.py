@@ -44,7 +44,7 @@ def space_block(
     parts: list[np.ndarray[Any, Any]] = []
     if places is not None:
         low, high = places.min(axis=0), places.max(axis=0)
-        # Both axes have one scale: distances on the map are what t-SNE made them.
+        # Both axes have one scale: distances on the map are what map.csv has.
         span = max(float((high - low).max()), 1e-9)
         grid = (places - (low + high) / 2) / span + 0.5
         parts += [np.rint(grid.T * 65535).astype("<u2")]

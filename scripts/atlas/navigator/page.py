@@ -57,11 +57,11 @@ def write_navigator(
     scores = _scores(silhouette)
     found, blocks = [], []
     for space, file in zip(spaces, maps, strict=True):
-        mapped, places, method = read_map(file)
+        mapped, places, method, fit = read_map(file)
         if mapped and mapped != names:
             raise AtlasError(f"{file}: its models are not those of the pool {pool}.")
         block, layout = space_block(places if mapped else None, ranked.get(space))
-        found.append({"space": space, "title": space_title(space), "method": method, **layout,
+        found.append({"space": space, "title": space_title(space), "method": method, "fit": fit, **layout,
                       "recall": ranked.get(space, {}).get("recall"), **scores.get(space, {})})  # fmt: skip
         blocks.append((f"space-{space}", block))
     look = looks([model["domain"] for model in models], palette, [_marker(m) for m in markers])

@@ -32,7 +32,7 @@ BLOCK = re.compile(
     re.DOTALL,
 )
 # Figure of the documentation -> the table with which it is drawn, and where.
-FIGURES = {"docs/map.png": ("main", "pools/smollm2/figures/tsne_delta_activations.png")}
+FIGURES = {"docs/map.png": ("main", "pools/smollm2/figures/map_delta_activations.png")}
 NOT_NAMED = ("grids", "models", "pushes", "tables")
 
 

@@ -152,7 +152,8 @@ def large_pool(folder: Path, n: int, domains: int) -> dict[str, Any]:
                     "neighbour_domain": models[j]["domain"],
                     "similarity": float(np.exp(-far[i, rank])), "recall": 1.0,
                 })  # fmt: skip
-        rows = [{"model": name, "x": float(x), "y": float(y), "method": "t-SNE of 50 components"}
+        rows = [{"model": name, "x": float(x), "y": float(y), "method": "t-SNE of 50 components",
+                 "stress": None, "neighbours_kept": 0.5}
                 for name, (x, y) in zip(names, points[:, :2], strict=True)]  # fmt: skip
         maps.append(folder / space / "map.csv")
         maps[-1].parent.mkdir(parents=True)

@@ -34,7 +34,7 @@ FORMATS = {
     ".txt": "text/plain", ".rst": "text/x-rst", ".py": "text/x-python", ".html": "text/html",
     ".json": "application/json", ".jsonl": "application/jsonl", ".ipynb": "application/x-ipynb+json",
     ".yaml": "application/yaml", ".yml": "application/yaml", ".smk": "text/x-snakemake",
-    ".svg": "image/svg+xml", ".png": "image/png", ".npz": "application/x-npz",
+    ".svg": "image/svg+xml", ".png": "image/png", ".pdf": "application/pdf", ".npz": "application/x-npz",
     ".h5": "application/x-hdf5", ".safetensors": "application/x-safetensors",
     ".in": "text/plain", ".gz": "application/gzip", ".parquet": "application/vnd.apache.parquet",
     ".cff": "application/yaml",
