@@ -20,7 +20,12 @@ from atlas.weights.model_cards import write_card
 
 ROOT = Path(__file__).resolve().parents[3]
 PARTS = ROOT / "resources/navigator"
-SCRIPTS = [PARTS / f"{name}.js" for name in ("data", "looks", "map", "list", "details", "page")]
+SCRIPTS = [
+    PARTS / f"{name}.js"
+    for name in (
+        "data", "looks", "places", "draw", "map", "columns", "list", "details", "take", "page",
+    )
+]  # fmt: skip
 SPACES = ["flattened_weights", "salient_mask", "output_sentences", "delta_activations"]
 DOMAINS = [
     "coding", "commonsense", "legal", "math", "medical", "biology", "chemistry", "dialogue",
@@ -44,7 +49,8 @@ def described(n: int, domains: int, seed: int = 0) -> list[dict[str, Any]]:
             "variant": "own", "origin": "", "delta": None,
             "data": [{"dataset": f"{domain}-rows", "split": ["first", "second", "third"][i % 3],
                       "share": 1.0, "rows": None}],
-            "file": f"results/models/{name}/adapter_model.safetensors",
+            "file": f"results/models/{name}/adapter_model.safetensors", "hub": None,
+            "source": f"./results/models/{name}", "subfolder": None, "kind": "adapter", "more": {},
         })  # fmt: skip
     return sorted(found, key=lambda m: m["name"])
 
@@ -102,7 +108,8 @@ def settings(folder: Path, models, spaces, **more) -> dict[str, Any]:
     return {
         "pool": "smollm2", "models": models, "datasets": datasets_of(models), "spaces": spaces,
         "palette": figures.palette, "markers": figures.markers,
-        "cards": write_cards(folder, models), "report": [], "bases": write_bases(folder, models),
+        "cards": write_cards(folder, models), "report": [],
+        "training": [], "counts": [], "bases": write_bases(folder, models),
         "template": PARTS / "page.html.jinja", "style": PARTS / "style.css", "scripts": SCRIPTS,
         **more,
     }  # fmt: skip
