@@ -21,7 +21,10 @@ async function readSpace(about, count) {
     return made;
   };
   const space = { ...about };
-  if (about.map) [space.x, space.y] = [0, 1].map(() => Float64Array.from(take(Uint16Array, count), v => v / 65535));
+  if (about.map) {
+    const places = Float64Array.from(take(Uint16Array, 2 * count), v => v / 65535);
+    Object.assign(space, { x: places.subarray(0, count), y: places.subarray(count) });
+  }
   if (!ranks) return space;
   space.silhouettes = take(Int16Array, count);
   space.neighbours = take(count <= 65536 ? Uint16Array : Uint32Array, count * ranks);

@@ -26,11 +26,14 @@ function stamp(picture, { side, inked }, px, py, alpha) {
   const { width, height, data } = picture, left = Math.round(px - side / 2), top = Math.round(py - side / 2);
   if (left <= -side || top <= -side || left >= width || top >= height) return;
   const inside = left >= 0 && top >= 0 && left + side <= width && top + side <= height;
+  const share = Math.round(alpha * 256);
   for (let k = 0; k < inked.length; k += 6) {
     const x = left + inked[k], y = top + inked[k + 1];
     if (!inside && (x < 0 || y < 0 || x >= width || y >= height)) continue;
-    const at = 4 * (y * width + x), a = inked[k + 5] * alpha / 255;
-    for (let c = 0; c < 3; c++) data[at + c] += (inked[k + 2 + c] - data[at + c]) * a;
+    const at = 4 * (y * width + x), a = inked[k + 5] * share / 255;
+    data[at] += (inked[k + 2] - data[at]) * a >> 8;
+    data[at + 1] += (inked[k + 3] - data[at + 1]) * a >> 8;
+    data[at + 2] += (inked[k + 4] - data[at + 2]) * a >> 8;
   }
 }
 

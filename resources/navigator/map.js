@@ -27,8 +27,9 @@ class PoolMap {
 
   get scale() { return this.eye[2]; } // pixels per unit
   get centre() { return this.eye.slice(0, 2); }
-  get whole() { const [width, height] = this.box; return Math.max(40, Math.min((width - 90) / this.span[0], (height - 60) / this.span[1])); }
-  get fitted() { return this.x.length === 0 || Math.abs(this.scale / this.whole - 1) < .02 && Math.hypot(this.eye[0] - this.middle[0], this.eye[1] - this.middle[1]) * this.scale < 3; }
+  get whole() { const [width, height] = this.box; return Math.max(40, Math.min((width - 90) / this.span[0], (height - 104) / this.span[1])); }
+  get home() { return [this.middle[0], this.middle[1] + 22 / this.whole, this.whole]; } // below the buttons
+  get fitted() { return this.x.length === 0 || Math.abs(this.scale / this.whole - 1) < .02 && Math.hypot(this.eye[0] - this.home[0], this.eye[1] - this.home[1]) * this.scale < 3; }
   /* Where the eye is: a centre, and pixels per unit; both axes have one scale. */
   look(x, y, scale) {
     this.eye = [x, y, Math.min(Math.max(scale, this.whole * .4), this.whole * 4000)];
@@ -36,7 +37,7 @@ class PoolMap {
     clearTimeout(this.later);
     this.later = setTimeout(() => { this.settle(); this.onmove(); }, 90);
   }
-  fit() { this.look(...this.middle, this.whole); }
+  fit() { this.look(...this.home); }
   pixel(i) { return this.project(this.x[i], this.y[i]); }
   project(x, y) { const [cx, cy, k] = this.eye, [width, height] = this.box; return [(x - cx) * k + width / 2, height / 2 - (y - cy) * k]; }
   place(px, py) { const [cx, cy, k] = this.eye, [width, height] = this.box; return [(px - width / 2) / k + cx, (height / 2 - py) / k + cy]; }
@@ -79,19 +80,24 @@ class PoolMap {
   get spokes() { return this.marked.slice(1).map(j => [this.chosen, j]); }
   link(pairs) { this.pairs = pairs; this.frame(); }
   choose(i, near) { Object.assign(this, { chosen: i, near }); this.label(); this.frame(); }
-  point(i) { if (i !== this.hovered) { this.hovered = i; this.frame(); } }
+  point(i) { if (i !== this.hovered) { this.hovered = i; this.frame(false); } }
 
   /* Points as they lie: those that are left out below; what is chosen makes the rest step back. */
+  get alpha() { return this.chosen < 0 ? (this.count > 5000 ? .85 : 1) : this.count > 1000 ? .3 : .6; }
   *layers() {
-    const alpha = this.chosen < 0 ? (this.count > 5000 ? .85 : 1) : this.count > 1000 ? .3 : .6;
     if (!this.x.length) return;
     if (this.kept) for (const i of this.order) if (!this.kept[i]) yield [i, .1];
-    for (const i of this.order) if (!this.kept || this.kept[i]) yield [i, alpha];
+    for (const i of this.order) if (!this.kept || this.kept[i]) yield [i, this.alpha];
   }
-  frame() { this.waiting ||= requestAnimationFrame(() => { this.waiting = 0; this.draw(); }); }
-  draw() {
+  /* In the next frame; points are drawn anew only where they have changed, and what lies above them always. */
+  frame(points = true) {
+    this.stale ||= points;
+    this.waiting ||= requestAnimationFrame(() => { this.waiting = 0; this.draw(this.stale); });
+  }
+  draw(points = true) {
     const { pen, ink, ratio, canvas, looks } = this;
     if (!ink) return;
+    this.stale = false;
     const line = (pairs, colour, width, alpha) => {
       Object.assign(pen, { strokeStyle: colour, lineWidth: width, globalAlpha: alpha });
       pen.beginPath();
@@ -100,7 +106,8 @@ class PoolMap {
       pen.globalAlpha = 1;
     };
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    if (this.pairs.length) {
+    points ||= !this.picture;
+    if (!points); else if (this.pairs.length) {
       pen.fillStyle = ink.page;
       pen.fillRect(0, 0, ...this.box);
       line(this.pairs, ink.link, 1, .55);
@@ -110,7 +117,7 @@ class PoolMap {
       const [r, g, b] = rgb(ink.page);
       new Uint32Array(this.picture.data.buffer).fill((255 << 24 | b << 16 | g << 8 | r) >>> 0);
     }
-    this.stamps();
+    if (points) this.stamps();
     pen.putImageData(this.picture, 0, 0);
     line(this.spokes, ink.accent, 1.6, 1);
     const point = i => {
@@ -153,16 +160,16 @@ class PoolMap {
       }
     };
     if (!x.length) return;
-    const alpha = this.chosen < 0 ? (this.count > 5000 ? .85 : 1) : this.count > 1000 ? .3 : .6;
     if (this.kept) some(0, .1);
-    some(1, alpha);
+    some(1, this.alpha);
   }
 
   /* After a move: points grow a little with the zoom, names appear where there is room. */
   settle() {
+    const before = this.now;
     if (this.x.length) this.now = Math.round(Math.min(15, this.size * Math.max(1, (this.scale / this.whole) ** .35)));
     this.label();
-    this.frame();
+    this.frame(this.now !== before);
   }
   spot({ x, y, dx, dy }) { const [px, py] = this.project(x, y); return [px + dx, py + dy]; }
   label() {
@@ -186,10 +193,10 @@ class PoolMap {
       }
       return false;
     };
-    const away = now / 2 + 6, beside = [[away, 0, "left"], [-away, 0, "right"], [0, -away - 7, "center"], [0, away + 7, "center"]];
-    const name = (i, options) => write(this.names[i].slice(this.start.length), this.x[i], this.y[i], { tries: beside, font: `12px ${FONT}`, free: () => true, ...options });
-    const must = this.marked;
-    for (const i of must) { const [px, py] = this.pixel(i), r = now / 2 + 2; taken.push([px - r, py - r, px + r, py + r]); }
+    const must = this.marked, away = now / 2 + 6, beside = [[away, 0, "left"], [-away, 0, "right"], [0, -away - 7, "center"], [0, away + 7, "center"]];
+    const from = more => beside.map(([dx, dy, align]) => [dx + Math.sign(dx) * more, dy + Math.sign(dy) * more, align]);
+    const name = (i, options) => write(this.names[i].slice(this.start.length), this.x[i], this.y[i], { tries: from(i === this.chosen ? 6 : must.includes(i) ? 2 : 0), font: `12px ${FONT}`, free: () => true, ...options });
+    for (const i of must) { const [px, py] = this.pixel(i), r = now / 2 + (i === this.chosen ? 6 : 3); taken.push([px - r, py - r, px + r, py + r]); }
     if (must.length && this.inside(this.pixel(must[0]))) name(must[0], { must: true, font: `600 12px ${FONT}` });
     for (const i of must.slice(1)) if (this.inside(this.pixel(i))) name(i);
     const seen = [];
@@ -247,7 +254,7 @@ class PoolMap {
       held.set(e.pointerId, [px, py]);
       moved = Math.max(moved, Math.hypot(px - from[0], py - from[1]));
       if (!this.x.length || (moved < 4 && !others.length)) return;
-      if (this.lasso) { this.lasso.push(this.place(px, py)); return this.frame(); }
+      if (this.lasso) { this.lasso.push(this.place(px, py)); return this.frame(false); }
       const [x, y, k] = this.eye;
       if (!others.length) return this.look(x - (px - before[0]) / k, y + (py - before[1]) / k, k);
       const [ox, oy] = others[0], apart = p => Math.max(10, Math.hypot(p[0] - ox, p[1] - oy));

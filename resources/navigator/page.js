@@ -19,15 +19,24 @@ async function start() {
     return [legible(pool.palette[k % n]), markers[(k + Math.floor(k / n)) % markers.length]];
   };
   const scale = () => state.colour === "silhouette" ? { range: [-1, 1], colour: share => scaled(2 * share - 1) } : { range: rangeOf(kinds[state.colour].values), colour: ramped };
+  /* Kept until another colour, space, chosen model or scheme of the page asks for others. */
+  let made = { key: null };
   function looks() {
+    const key = [state.colour, state.space.space, state.colour === "chosen" && state.chosen, dark.matches].join();
+    if (made.key !== key) made = { key, look: newLooks() };
+    return made.look;
+  }
+  function newLooks() {
     const kind = kinds[state.colour];
     if (kind.labels) return { styles: kind.labels.map((_, k) => lookOf(state.colour, k)), style: Uint16Array.from(kind.of) };
     const { range, colour } = scale();
     return looksOfNumbers(kind.values, colour)(...(range || [0, 1]));
   }
+  const chips = new Map(); // one of each domain, copied
   const chip = i => {
-    const [colour, marker] = lookOf("domain", pool.domain.of[i]);
-    return put(make("span", null, "chip"), glyph(marker, colour), label("domain", i));
+    const k = pool.domain.of[i], [colour, marker] = lookOf("domain", k);
+    if (chips.get(k)?.colour !== colour) chips.set(k, { colour, made: put(make("span", null, "chip"), glyph(marker, colour), label("domain", i)) });
+    return chips.get(k).made.cloneNode(true);
   };
   const go = i => press(pool.names[i], "go", () => { choose(i, true); });
 
@@ -51,8 +60,7 @@ async function start() {
     left = kept();
     hits = [];
     for (let i = 0; i < count; i++) if (!left || left[i]) hits.push(i);
-    const look = looks();
-    for (const m of shownMaps()) m.paint(look, left);
+    for (const m of shownMaps()) m.paint(looks(), left);
     one("#hits").textContent = left ? (hits.length ? `${hits.length.toLocaleString("en")} of ${count.toLocaleString("en")}` : "none") : "";
     one("#taken").textContent = left ? `The ${plural(hits.length, "model")} that search, legend and the line around models leave:` : `All ${plural(count, "model")}; search, the legend or a line around models leaves fewer:`;
     legend();
@@ -69,7 +77,11 @@ async function start() {
     if (!range) return [{ text: `${kind.title}: of no model` }];
     return [{ text: kind.title }, ...[0, .25, .5, .75, 1].map(share => ({ look: [colour(share), "circle"], text: shown(kind, range[0] + share * (range[1] - range[0])) })), { look: [legible("#888888"), "circle"], text: "none" }];
   };
+  let written = null;
   function legend() {
+    const key = `${made.key} ${state.only}`;
+    if (written === key) return;
+    written = key;
     const into = one("#legend"), at = into.scrollTop, kind = kinds[state.colour];
     const focused = into.contains(document.activeElement) ? [...into.children].indexOf(document.activeElement) : -1;
     into.replaceChildren();

@@ -9,7 +9,7 @@ from typing import Any
 from atlas.files import by_folder, read_csv, read_json
 
 POINTS = 60  # of a training curve on the page
-LAST = 0.1  # the training loss of a model is the mean over this last share of its steps
+LAST = 0.25  # the training loss of a model is the mean over this last share of its steps
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ][0-9:.]+(Z|[+-]\d{2}:?\d{2})?)?")
 
@@ -69,9 +69,14 @@ def further_columns(
     numbers = {
         "loss": ("Training loss", [log.loss if (log := logs.get(n)) else None for n in names]),
         "rows": ("Training rows", [rows.get(name) for name in names]),
-        "tokens": ("Training tokens", [log.tokens if (log := logs.get(n)) else None for n in names]),
+        "tokens": (
+            "Training tokens",
+            [log.tokens if (log := logs.get(n)) else None for n in names],
+        ),
     }
-    found = [{"key": key, "title": title, **column(values)} for key, (title, values) in texts.items()]
+    found = [
+        {"key": key, "title": title, **column(values)} for key, (title, values) in texts.items()
+    ]
     found += [{"key": key, "title": title, "values": [None if v is None else float(f"{v:.6g}") for v in values]}
               for key, (title, values) in numbers.items()]  # fmt: skip
     more = sorted({key for model in models for key in model.get("more") or {}})

@@ -11,7 +11,9 @@ LOG = ("step", "loss", "learning_rate", "tokens")
 def trained(folder, name, losses, rows):
     """training.csv and rows.counts.json of a model."""
     (folder / name).mkdir()
-    lines = [dict(zip(LOG, (k + 1, v, 5e-4, 10 * (k + 1)), strict=True)) for k, v in enumerate(losses)]
+    lines = [
+        dict(zip(LOG, (k + 1, v, 5e-4, 10 * (k + 1)), strict=True)) for k, v in enumerate(losses)
+    ]
     write_csv(folder / name / "training.csv", LOG, lines)
     write_json(folder / name / "rows.counts.json", {"rows": rows})
     return folder / name / "training.csv", folder / name / "rows.counts.json"
@@ -27,7 +29,7 @@ def test_columns_of_models_that_were_trained_and_fetched(tmp_path):
                        trained(tmp_path, "b", [2.0] * 18 + [1.0, 0.5], 48), strict=True)  # fmt: skip
     models = [model("a", "law"), model("b", "mathematics"), model("c")]
     found = {c["key"]: c for c in further_columns(models, read_logs(list(logs)), list(counts))}
-    assert found["loss"]["values"] == [1.0, 0.75, None]  # the mean of the last tenth of the steps
+    assert found["loss"]["values"] == [1.0, 1.5, None]  # the mean of the last quarter of the steps
     assert found["rows"]["values"] == [24, 48, None]
     assert found["tokens"]["values"] == [30, 200, None]
     assert found["dataset"]["labels"] == ["", "law", "mathematics"]
