@@ -44,7 +44,7 @@ def browser() -> Any:
 class Page:
     """A navigator in a browser, and what it costs to do something there."""
 
-    def __init__(self, driver: Any, file: Path):
+    def __init__(self, driver: Any, file: Path) -> None:
         self.driver = driver
         driver.set_script_timeout(300)
         driver.set_page_load_timeout(300)
@@ -136,6 +136,7 @@ def measure(file: Path) -> None:
 
 
 def main() -> None:
+    """Make a page, or take one, and measure it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

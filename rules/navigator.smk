@@ -23,7 +23,16 @@ use rule job as navigator with:
         scripts=[
             workflow_file(f"resources/navigator/{part}.js")
             for part in (
-                "data", "looks", "places", "draw", "map", "columns", "list", "details", "take", "page",
+                "data",
+                "looks",
+                "places",
+                "draw",
+                "map",
+                "columns",
+                "list",
+                "details",
+                "take",
+                "page",
             )
         ],
     output:

@@ -77,13 +77,12 @@ def further_columns(
     found = [
         {"key": key, "title": title, **column(values)} for key, (title, values) in texts.items()
     ]
-    found += [{"key": key, "title": title, "values": [None if v is None else float(f"{v:.6g}") for v in values]}
-              for key, (title, values) in numbers.items()]  # fmt: skip
-    more = sorted({key for model in models for key in model.get("more") or {}})
-    found += [
-        {"key": f"sheet:{key}", "title": key, **_of_sheet([(m.get("more") or {}).get(key, "") for m in models])}
-        for key in more
-    ]  # fmt: skip
+    for key, (title, values) in numbers.items():
+        short = [None if value is None else float(f"{value:.6g}") for value in values]
+        found.append({"key": key, "title": title, "values": short})
+    for key in sorted({key for model in models for key in model.get("more") or {}}):
+        values = [(model.get("more") or {}).get(key, "") for model in models]
+        found.append({"key": f"sheet:{key}", "title": key, **_of_sheet(values)})
     return [c for c in found if len(c.get("labels") or set(c["values"])) > 1]
 
 

@@ -1,7 +1,7 @@
 """The navigator: a pool as one page that needs no network.
 
-The page holds the style and scripts of ``resources/navigator/``, which draw the map, and the pool: a small block for what is seen first, and one block per embedding space and one of cards,
-which are unpacked when they are first looked at.
+The page holds the style and scripts of ``resources/navigator/``, which draw the map, and the pool: a
+small block for what is seen first, and one block per embedding space and one of cards, which are unpacked when they are first looked at.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import jinja2
 from atlas.clusters.map_files import read_map
 from atlas.errors import AtlasError
 from atlas.figures.style import looks
-from atlas.files import by_folder, read_csv, read_json, write_bytes
+from atlas.files import by_folder, csv_rows, read_csv, read_json, write_bytes
 from atlas.navigator.blocks import json_block, space_block
 from atlas.navigator.cards import compact
 from atlas.navigator.columns import column, further_columns, read_logs
@@ -43,8 +43,9 @@ def write_navigator(
     """Write navigator.html: the same inputs give the same bytes.
 
     :param models: models of the pool, sorted by name: name, base, domain, recipe (None where it was
-        fetched), and of where it is from: seed, variant, data, origin, delta, file, hub (repository), and what a sheet says of it: source,
-        kind, subfolder, more (other columns of the sheet that it is from).
+        fetched), and of where it is from: seed, variant, data, origin, delta, file, hub
+        (repository), and what a sheet says of it: source, kind, subfolder, more (other columns of the
+        sheet that it is from).
     :param datasets: those that the models were trained on, name -> domain, licence, source.
     :param maps: map.csv of each space. :param neighbours: neighbours.csv of the pool.
     :param cards: README.md of each model; none where models are not kept.
@@ -111,7 +112,7 @@ def _ranked(neighbours: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]
     """Space -> silhouettes (one per model, None without), neighbours (index, similarity), their recall."""
     place = {name: i for i, name in enumerate(names)}
     found: dict[str, dict[str, Any]] = {}
-    for row in read_csv(neighbours):
+    for row in csv_rows(neighbours):  # millions in large pools
         if row["space"] not in found:
             found[row["space"]] = {
                 "silhouettes": [None] * len(names), "nearest": [[] for _ in names],
