@@ -1,7 +1,8 @@
 """The navigator: a pool as one page that needs no network.
 
 The page holds the style and scripts of ``resources/navigator/``, which draw the map, and the pool: a
-small block for what is seen first, and one block per embedding space and one of cards, which are unpacked when they are first looked at.
+small block for what is seen first, and one block per embedding space and one of cards, which are
+unpacked when they are first looked at.
 """
 
 from collections.abc import Sequence
