@@ -73,16 +73,21 @@ function inline(into, text) {
   text.split(/`([^`]+)`/).forEach((part, k) => into.append(k % 2 ? make("code", part) : part));
   return into;
 }
+function verbatim(lines) {
+  const made = put(make("pre"), make("code", lines.join("\n")));
+  made.tabIndex = 0; // so that it scrolls by keyboard
+  return made;
+}
 function cardBody(text) {
   const lines = text.split("\n"), body = make("div", null, "text");
   const until = stop => { const from = lines.splice(0, lines.findIndex(stop) < 0 ? lines.length : lines.findIndex(stop)); lines.shift(); return from; };
   if (lines[0] === "---") {
     lines.shift();
-    body.append(put(make("pre"), make("code", until(line => line === "---").join("\n"))));
+    body.append(verbatim(until(line => line === "---")));
   }
   while (lines.length) {
     const line = lines.shift();
-    if (line.startsWith("```")) body.append(put(make("pre"), make("code", until(l => l.startsWith("```")).join("\n"))));
+    if (line.startsWith("```")) body.append(verbatim(until(l => l.startsWith("```"))));
     else if (/^#+ /.test(line)) body.append(make("h4", line.replace(/^#+ /, "")));
     else if (line.startsWith("|")) {
       const cells = [line];

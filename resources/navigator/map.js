@@ -177,7 +177,7 @@ class PoolMap {
     if (!this.x.length || !this.ink) return;
     const { pen, box: [width, height], now } = this, taken = [[width - 196, 0, width, 52]];
     const [left, low] = this.place(0, height), [right, high] = this.place(width, 0);
-    const covered = ([a, b, c, d]) => { const [x0, y0] = this.place(a, d), [x1, y1] = this.place(c, b); return this.index.some([x0, y0, x1, y1], () => true); };
+    const covered = ([a, b, c, d]) => { const r = now / 2 - 2, [x0, y0] = this.place(a - r, d + r), [x1, y1] = this.place(c + r, b - r); return this.index.some([x0, y0, x1, y1], () => true); };
     /* Beside a place, in the first of its tries that is free; a must takes the one that lies in the map. */
     const write = (text, x, y, { tries, font, free, must, cluster }) => {
       pen.font = font;
