@@ -58,6 +58,7 @@ class PlannedModel:
     origin: str | None = None
     delta: str | None = None
     stages: tuple[str, ...] = ()
+    more: dict[str, str] = field(default_factory=dict, compare=False)  # other columns of its sheet
 
     @property
     def trained(self) -> bool:

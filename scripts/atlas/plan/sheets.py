@@ -66,6 +66,7 @@ def read_sheet(config: Config, path: str, root: Path) -> dict[str, PlannedModel]
             found[name] = PlannedModel(
                 name, values["base"], values["domain"], kind != "full", seed,
                 source=source.model_dump(exclude_none=True),
+                more={c: (v or "").strip() for c, v in row.items() if c not in SHEET_COLUMNS + OPTIONAL},
             )  # fmt: skip
     if not found:
         raise AtlasError(f"{path}: the sheet has no models.")

@@ -177,7 +177,15 @@ def test_models_of_a_pool_as_the_navigator_has_them(tmp_path):
         "us/b at v1",
         "us/z at main",
     ]
-    assert members.navigator_models(plan, "s")[0]["seed"] is None
+    first = members.navigator_models(plan, "s")[0]
+    assert first["seed"] is None
+    assert (first["hub"], first["source"], first["kind"]) == ("us/b", "us/b@v1", "adapter")
+    assert (model["hub"], model["source"]) == (None, "./results/models/m")
+    more = "model\tsource\tbase\tdomain\tdate\nz\tus/z\ttiny\tlaw\t2024-05-31 \nb\tus/b\ttiny\tmath\t\n"
+    dated = from_sheet(tmp_path, more)
+    assert [m["more"] for m in members.navigator_models(dated, "s")] == [
+        {"date": ""}, {"date": "2024-05-31"},
+    ]  # fmt: skip
     assert members.reported_models(plan, "s") == [
         {"name": "b", "domain": "math", "source": "us/b at v1"},
         {"name": "z", "domain": "law", "source": "us/z at main"},
