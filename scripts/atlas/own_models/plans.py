@@ -80,8 +80,7 @@ def own_pools(
     :param domains: one for each model, in the order in which they are found; empty: guessed.
     :raises AtlasError: where a model cannot be found, or no two of them can be compared.
     """
-    if not re.match(NAME_PATTERN, name):
-        raise AtlasError(f"--name {name}: {NAMES}.")
+    _check_name("--name", name)
     earlier = earlier_domains(name)
     cache = Path(plan.config.cache)
     models = find_models(typed, cache)
@@ -108,6 +107,11 @@ def own_pools(
     return OwnPools(
         name, {pool: _apart(members) for pool, members in pools.items()}, bases, alone, how
     )
+
+
+def _check_name(where: str, name: str) -> None:
+    if not re.match(NAME_PATTERN, name):
+        raise AtlasError(f"{where}: {name!r} is not a name; {NAMES}")
 
 
 def _by_base(models: Sequence[FoundModel], bases: Bases) -> dict[str, list[FoundModel]]:
@@ -154,8 +158,7 @@ def _domains(
         how = how if answered == guessed else "what was answered"
         guessed = answered
     for label in guessed:
-        if not re.match(NAME_PATTERN, label):
-            raise AtlasError(f"the domain {label!r} is not a name; {NAMES}.")
+        _check_name("a domain", label)
     return dict(zip((model.where for model in models), guessed, strict=True)), how
 
 

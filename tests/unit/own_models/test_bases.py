@@ -70,7 +70,8 @@ def test_half_precision_is_read_as_float32_and_weight_files_are_counted(bases, t
     folder = a_base(tmp_path / "base", dtype="float16")
     (folder / "model-00001-of-00003.safetensors").write_bytes(b"")
     found = bases(str(folder))
-    entry = found.entries()[found.of(records("lab/unknown"))]
+    name = found.of(records("lab/unknown"))
+    entry = found.entries()[name]
     assert (entry["dtype"], entry["shards"], entry["aliases"]) == ("float32", 3, ["lab/unknown"])
 
 

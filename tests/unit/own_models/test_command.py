@@ -122,8 +122,8 @@ def test_domains_are_asked_for_on_a_terminal_only(ran, three, monkeypatch, capsy
     ("more", "message"),
     [
         (["--domains", "a,b"], "--domains: 2 are given for 3 models (maths, law, algebra)"),
-        (["--domains", "a,b c,d"], "the domain 'b c' is not a name"),
-        (["--name", "a/b"], "--name a/b: names are made of"),
+        (["--domains", "a,b c,d"], "a domain: 'b c' is not a name"),
+        (["--name", "a/b"], "--name: 'a/b' is not a name"),
         (["--base", "tinny"], "did you mean 'tiny'"),
     ],
 )
