@@ -125,8 +125,8 @@ def _show_nearest(pool: str) -> None:
     ]
     space = rows[-1]["space"] if rows else ""
     rows = [row for row in rows if row["space"] == space][:SHOWN]
+    if rows:
+        print(f"{pool}, nearest by {space_title(space).lower()} (cosine):")
     width = max((len(row["model"]) for row in rows), default=0)
     for row in rows:
-        print(
-            f"  {row['model']:<{width}}  nearest: {row['neighbour']} ({float(row['similarity']):.2f})"
-        )
+        print(f"  {row['model']:<{width}}  {row['neighbour']} ({float(row['similarity']):.2f})")

@@ -66,6 +66,25 @@ def test_a_base_in_a_folder_becomes_an_entry(bases, tmp_path):
                                          "shards": 1, "billions": round(size / 1e9, 3)}}  # fmt: skip
 
 
+def test_a_base_of_a_hub_becomes_an_entry_once(bases, on_hub, tmp_path):
+    folder = a_base(tmp_path / "here")
+    on_hub["lab/new.base"] = {
+        "config.json": (folder / "config.json").read_bytes(), "model-00001-of-00002.safetensors": b"",
+    }  # fmt: skip
+    found = bases()
+    named = {found.of(records(name)) for name in ("lab/new.base", "lab/base", "lab/new.base")}
+    assert named == {"lab--new.base", "tiny"}
+    (entry,) = found.entries().values()
+    assert (
+        entry.pop("billions") == found.billions("lab--new.base") == pytest.approx(6.3e-6, abs=1e-3)
+    )
+    assert entry == {"source": {"hub": {"repo": "lab/new.base"}}, "dtype": "float32", "shards": 2}
+    # One that records a quantised copy of it has it for a base when it is asked for, and is called so.
+    asked = bases("lab/new.base")
+    assert asked.of(records("unsloth/new.base-bnb-4bit")) == "lab--new.base"
+    assert "aliases" not in asked.entries()["lab--new.base"]
+
+
 def test_half_precision_is_read_as_float32_and_weight_files_are_counted(bases, tmp_path):
     folder = a_base(tmp_path / "base", dtype="float16")
     (folder / "model-00001-of-00003.safetensors").write_bytes(b"")

@@ -34,7 +34,9 @@ def ran(tmp_path, monkeypatch):
         for target in (word for word in line if word.endswith("neighbours.csv")):
             file = tmp_path / target
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text("space,rank,model,neighbour,similarity\nx,1,maths,law,0.25\n")
+            file.write_text(
+                "space,rank,model,neighbour,similarity\nweight_deltas,1,maths,law,0.25\n"
+            )
         return type("Done", (), {"returncode": 0})
 
     monkeypatch.setattr(runs.subprocess, "run", run)
@@ -62,7 +64,7 @@ def test_the_space_that_costs_least_is_mapped_first(ran, three, capsys):
     ]  # fmt: skip
     said = capsys.readouterr().out
     assert "mine: 3 models of tiny; domains from what was given" in said
-    assert "maths  nearest: law (0.25)" in said
+    assert "mine, nearest by weight deltas (cosine):\n  maths  law (0.25)\n" in said
     assert said.endswith("Open in a browser: results/pools/mine/navigator.html\n")
     assert said.index("Written: mine.yaml, mine.tsv") < said.index("A first map is there")
 

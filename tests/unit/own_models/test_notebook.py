@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from atlas.errors import AtlasError
 from atlas.own_models import notebook
 from atlas.own_models.notebook import Pool
 from atlas.spaces.embeddings import Embeddings, write_embeddings
+from documents import blocks
 from unit.job.runs import Run, flip
 
 NAMES = ["algebra", "law", "maths"]
@@ -111,3 +113,15 @@ def test_models_are_mapped_as_the_command_does(run, monkeypatch):
     monkeypatch.setattr(notebook, "run", lambda *_: 1)
     with pytest.raises(AtlasError, match="the run of mine ended with the status 1"):
         notebook.map_models(["a", "b"])
+
+
+def test_the_page_calls_what_there_is():
+    (block,) = (b for b in blocks("docs/models.md") if b.language == "python")
+    tree = ast.parse(block.text)
+    called = {
+        node.attr for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "pool"
+    }  # fmt: skip
+    assert len(called) == 6
+    assert called <= {*dir(Pool), "page"}
+    assert "from atlas.own_models.notebook import Pool, map_models" in block.text

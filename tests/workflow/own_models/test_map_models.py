@@ -43,7 +43,7 @@ def test_three_adapters_are_mapped(copy, hub):
     done = run(copy, **hub.environment())
     assert done.returncode == 0, done.stdout[-4000:]
     assert done.stdout.endswith("Open in a browser: results/pools/mine/navigator.html\n")
-    assert done.stdout.index("A first map is there") < done.stdout.index("nearest: ")
+    assert done.stdout.index("A first map is there") < done.stdout.index("nearest by ")
     assert (
         "mine: 3 models of micro; domains from the data sets that their cards name" in done.stdout
     )
