@@ -92,7 +92,8 @@ class Bases:
         """A base that is in a folder, or in a repository that is not of quantised weights."""
         folder = Path(recorded).expanduser()
         if (folder / "config.json").is_file():
-            return self._add(recorded if folder.is_absolute() else f"./{recorded.lstrip('./')}")
+            clear = folder.is_absolute() or recorded.startswith(".")
+            return self._add(recorded if clear else f"./{recorded}")
         if is_name(recorded) and not QUANTISED.search(recorded.lower()):
             return self._add(recorded)
         return None

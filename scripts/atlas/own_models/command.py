@@ -12,7 +12,7 @@ import yaml
 from atlas.errors import AtlasError
 from atlas.files import read_csv
 from atlas.own_models.plans import OwnPools, current_plan, own_pools
-from atlas.own_models.runs import seconds, snakemake
+from atlas.own_models.runs import has_map, seconds, snakemake
 from atlas.printable import printable
 from atlas.progress import lasting
 from atlas.spaces.names import space_title
@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file = found.write()
     except (AtlasError, yaml.YAMLError) as error:
         print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"{error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
         return 2
     except (EOFError, KeyboardInterrupt):
         print("stopped; nothing was written.", file=sys.stderr)
@@ -103,7 +106,11 @@ def run(found: OwnPools, files: Sequence[Path], cores: int, more: Sequence[str] 
     """
     pages = ", ".join(f"results/pools/{pool}/navigator.html" for pool in found.pools)
     dry = bool(DRY & set(more))
-    early = [pool for pool, spaces in found.spaces.items() if len(spaces) > 1]
+    early = [
+        pool
+        for pool, spaces in found.spaces.items()
+        if len(spaces) > 1 and not has_map(pool, spaces[0])
+    ]
     if early and not dry:
         first = found.spaces[early[0]][0]
         if status := snakemake(early, files, cores, more, only=first):

@@ -51,6 +51,11 @@ def seconds(sizes: Iterable[Size]) -> float | None:
     return total
 
 
+def has_map(pool: str, space: str) -> bool:
+    """Whether an earlier run has mapped a pool in a space: then there is no first map to hurry for."""
+    return Path(f"results/pools/{pool}/{space}/map.csv").is_file()
+
+
 def targets(pools: Iterable[str]) -> list[str]:
     """What is asked for: the page of each pool, and its table of neighbours."""
     return [f"results/pools/{pool}/{file}" for pool in pools

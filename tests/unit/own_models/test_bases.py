@@ -51,7 +51,7 @@ def test_the_card_says_it_where_the_settings_do_not(bases):
     assert bases().of(full) == "other"
 
 
-def test_a_base_in_a_folder_becomes_an_entry(bases, tmp_path):
+def test_a_base_in_a_folder_becomes_an_entry(bases, tmp_path, monkeypatch):
     a_base(tmp_path / "models/llama", dtype="bfloat16")
     found = bases()
     assert (
@@ -62,6 +62,8 @@ def test_a_base_in_a_folder_becomes_an_entry(bases, tmp_path):
     # By hand: 100 embeddings of 16, tied; two layers of q, o 16 x 16, k, v 8 x 16, three of 24 x 16,
     # two norms; one norm.
     size = 100 * 16 + 2 * (2 * 256 + 2 * 128 + 3 * 384 + 32) + 16
+    monkeypatch.chdir(tmp_path / "models")
+    assert bases().of(records("../models/llama")) == "llama"
     assert found.entries() == {"llama": {"source": {"local": "./models/llama"}, "dtype": "bfloat16",
                                          "shards": 1, "billions": round(size / 1e9, 3)}}  # fmt: skip
 

@@ -69,6 +69,24 @@ def test_the_space_that_costs_least_is_mapped_first(ran, three, capsys):
     assert said.index("Written: mine.yaml, mine.tsv") < said.index("A first map is there")
 
 
+def test_what_has_a_first_map_is_not_mapped_by_one_space_again(ran, three, tmp_path):
+    file = tmp_path / "results/pools/mine/direct_effects/map.csv"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert command.main(three) == 0
+    assert [line[-2:] for line in ran] == [["--configfile", "mine.yaml"]]
+
+
+def test_a_folder_that_cannot_be_written_is_told(ran, three, monkeypatch, capsys):
+    def full(*_):
+        raise PermissionError(13, "Permission denied", "mine.yaml")
+
+    monkeypatch.setattr("atlas.own_models.written.write_whole", full)
+    assert command.main(three) == 2
+    assert capsys.readouterr().err == "mine.yaml: Permission denied.\n"
+    assert not ran
+
+
 def test_models_without_weights_have_delta_activations_alone(ran, tmp_path):
     for name in ("a", "b"):
         adapter(tmp_path / name, **PROMPT)
