@@ -67,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ask(models: Sequence[str], guessed: Sequence[str]) -> list[str]:
-    """Ask for the domain of each model: the guess is what an empty answer stands for."""
+    """Ask for the domain of each of a few models: the guess is what an empty answer stands for."""
+    if len(models) > SHOWN:
+        return list(guessed)
     print("The domain of each model (Enter takes what is in brackets):")
     pairs = zip(models, guessed, strict=True)
     return [input(f"  {printable(m)} [{printable(g)}]: ").strip() or g for m, g in pairs]

@@ -133,6 +133,8 @@ def test_domains_are_asked_for_on_a_terminal_only(ran, three, monkeypatch, capsy
     monkeypatch.setattr("sys.stdin", io.StringIO("never read\n" * 3))
     assert command.main([*three, "-n"]) == 0  # the sheet has them
     assert cells(3) == ["numbers", "law", "numbers"]
+    many = [f"m{i}" for i in range(command.SHOWN + 1)]
+    assert command._ask(many, many) == many  # the sheet is the place for so many
     monkeypatch.setattr("sys.stdin", Terminal(""))
     assert command.main([*three, "-n", "--name", "ended"]) == 130
     assert "nothing was written" in capsys.readouterr().err
