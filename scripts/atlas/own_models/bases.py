@@ -163,4 +163,4 @@ def _measured(place: Place, source: Mapping[str, Any]) -> dict[str, Any]:
         size = sum(parameter.numel() for parameter in blank(folder).parameters())
     # float16 has numbers that overflow where bfloat16 and float32 do not: it is read as float32.
     dtype = stored if stored == "bfloat16" else "float32"
-    return {"dtype": dtype, "shards": max(parts, default=1), "billions": round(size / 1e9, 3)}
+    return {"dtype": dtype, "shards": max(parts, default=1), "billions": float(f"{size / 1e9:.4g}")}
