@@ -76,7 +76,6 @@ def test_three_adapters_are_mapped(copy, hub):
     assert again.returncode == 0, again.stdout[-4000:]
     assert "domains from the sheet" in again.stdout
     assert "\tlaw\t" in sheet.read_text()
-    assert "compute_shard" not in again.stdout
 
 
 def test_a_hub_that_is_not_reached_is_told_in_one_sentence(copy, hub):
