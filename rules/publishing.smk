@@ -164,3 +164,21 @@ use rule job as push with:
         name="{push}",
     message:
         "push {wildcards.push} to a hub"
+
+
+# Any stored table, when it is asked for by its name with .parquet.
+use rule job as write_parquet with:
+    input:
+        table="results/{file}.csv",
+    output:
+        parquet="results/{file}.parquet",
+    log:
+        "logs/write_parquet/{file}.log",
+    benchmark:
+        "benchmarks/write_parquet/{file}.tsv"
+    wildcard_constraints:
+        file=r"(?!crates/|provenance/)\w[\w.+-]*(/\w[\w.+-]*)+",
+    params:
+        code=code("atlas.publishing.parquet:write_parquet"),
+    message:
+        "write {wildcards.file} as Parquet"

@@ -194,7 +194,7 @@ async function start() {
     const bases = pool.base.labels.length;
     one("#about").textContent = `${plural(count, "model")}, ${plural(pool.domain.labels.length, "domain")}, ${plural(bases, "base")}. `
       + `${space.title}: ${space.silhouette === null ? "no silhouette" : `silhouette ${signed(space.silhouette)}`}`
-      + (space.method ? `; map by ${space.method}. ${space.fit}` : ".");
+      + (space.method ? `; map by ${space.method}.` : ".");
     one("#map").setAttribute("aria-label", `Map of ${plural(count, "model")} by ${space.title.toLowerCase()}`);
     one(".which").textContent = space.title;
     paint();

@@ -17,6 +17,7 @@ import yaml
 
 from documents import PAGES, ROOT, Command, blocks, commands, heads, text_of, write_file
 from micro import checkout, environment, lay_down, lineage, snakemake, write_config
+from workflow.own_models.test_map_models import LINE
 
 pytestmark = pytest.mark.workflow
 
@@ -100,12 +101,13 @@ def shown(command: Command) -> str:
 
 SNAKEMAKE = every("snakemake")
 LINEAGE = every("python scripts/lineage.py")
+OWN_MODELS = every("python scripts/map_models.py")
 BENCH = every("python bench/")
 PYTEST = every("pytest")
 
 
 def test_every_command_is_tried():
-    tried = [*SNAKEMAKE, *LINEAGE, *BENCH, *PYTEST]
+    tried = [*SNAKEMAKE, *LINEAGE, *OWN_MODELS, *BENCH, *PYTEST]
     lines = {command.line for command in tried} | set(OTHERS)
     left = [shown(c) for c in EVERY if not (by_ci(c) or by_main_tests(c) or c.line in lines)]
     assert not left, "no test tries these; say how in this file"
@@ -194,6 +196,11 @@ def elsewhere(finished, tmp_path_factory) -> Path:
     for name in ("checkout", "other"):
         shutil.copytree(finished, place / name, symlinks=True)
     return place / "checkout"
+
+
+def test_map_models():
+    """A test of its own gives it, with the micro models in the place of the reader's."""
+    assert {command.line for command in OWN_MODELS} == {LINE}
 
 
 @pytest.mark.parametrize("command", LINEAGE, ids=shown)
