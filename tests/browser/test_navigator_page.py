@@ -372,7 +372,7 @@ def test_on_a_phone(page, dark):
 
 def test_places_are_those_of_the_map(page, pool):
     file = next(f for f in pool["maps"] if f.parent.name == "delta_activations")
-    _, places, _ = read_map(file)
+    places = read_map(file).places
     span = (places.max(axis=0) - places.min(axis=0)).max()
     shown = np.array(ask(page, "[Array.from(here.map.x), Array.from(here.map.y)]")).T
     apart = (places - places[0]) / span

@@ -20,7 +20,7 @@ def test_a_picture_shows_every_domain_and_says_what_it_shows(tmp_path):
     page = write(pool, tmp_path / "navigator.html")
     made = tmp_path / "navigator.png"
     picture.picture_of(page, pool["maps"][0], "0123", made)
-    names, places, method = read_map(pool["maps"][0])
+    names, places, method, _ = read_map(pool["maps"][0])
     told = picture.told_by(made)
     assert told == {"configuration": "0123", "method": method,
                     "map": dict(zip(names, places.tolist(), strict=True))}  # fmt: skip

@@ -95,7 +95,7 @@ class Pool:
     def map(self, space: str = "delta_activations") -> pd.DataFrame:
         """Place of each model on the map, as figures and navigator show it: x, y and domain."""
         known(space, self.spaces, self.name, "space")
-        names, places, _ = read_map(self._file(f"{space}/map.csv"))
+        names, places, *_ = read_map(self._file(f"{space}/map.csv"))
         found = pd.DataFrame(np.asarray(places), _index(names), ["x", "y"])
         return found.join(self.models()["domain"])
 

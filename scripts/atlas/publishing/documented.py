@@ -72,8 +72,8 @@ def signature(plan: Plan, table: str) -> str:
 
 
 def _dumped(model: PlannedModel) -> dict[str, Any]:
-    values = {field.name: getattr(model, field.name) for field in fields(model)
-              if getattr(model, field.name) != field.default}  # fmt: skip
+    values = {field.name: value for field in fields(model)
+              if (value := getattr(model, field.name)) != field.default and value != {}}  # fmt: skip
     return values | {"data": [data.model_dump(exclude_defaults=True) for data in model.data]}
 
 

@@ -60,7 +60,7 @@ def picture_of(
             raise AtlasError(
                 f"{picture}: Chromium made no picture of {navigator}: {done.stderr[-500:]}"
             )
-        names, places, method = read_map(map_file)
+        names, places, method, _ = read_map(map_file)
         shown = {name: [float(x), float(y)] for name, (x, y) in zip(names, places, strict=True)}
         told = PngInfo()
         told.add_text(KEY, json.dumps({"configuration": signature, "method": method, "map": shown}))
