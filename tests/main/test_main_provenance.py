@@ -52,7 +52,7 @@ def flip(file, place: int) -> None:
 def test_a_cell_leads_to_rows_weights_seeds_and_code(main_run):
     lines = (main_run / MAIN).read_text().splitlines()[1:]
     number = next(i for i, x in enumerate(lines, 1) if x.startswith("delta_activations"))
-    text = lineage(main_run, "trace", f"{MAIN}:{number}").stdout
+    text = lineage(main_run, "trace", f"{MAIN}:{number}", "--depth", "99").stdout
     base = json.loads(
         (main_run / "results/sources/bases/smollm2-135m-instruct-q4/base.json").read_text()
     )
