@@ -57,6 +57,7 @@ class PoolMap {
     this.picture = null;
     if (!this.x.length) return this.frame();
     if (fitted) this.fit(); else this.look(...this.eye);
+    this.settle();
     this.draw();
   }
 
