@@ -49,8 +49,7 @@ OTHERS = {
     ),
     "apptainer build envs/atlas.sif envs/atlas.def": lambda: (
         (ROOT / "envs/atlas.def").is_file()
-        and 'container: os.path.relpath(FOLDER / "envs/atlas.sif")'
-        in (ROOT / "Snakefile").read_text()
+        and 'IMAGE = os.path.relpath(FOLDER / "envs/atlas.sif")' in (ROOT / "Snakefile").read_text()
     ),
 }
 # A line whose dry run takes a minute -> what is laid over its configuration, so that it takes seconds.

@@ -40,7 +40,9 @@ def test_every_table_and_figure_is_there(folder, report):
     assert len(files) == 2 + 2 + 3 + len(MAIN_SPACES) * 3 + 1
     results = check_report(report, *files)
     assert results.keys() == set(files)
-    assert part(report, "categories").keys() == {"Findings", "Tables", "Pool micro"}
+    assert part(report, "categories").keys() == {
+        "Findings", "Tables", "Figures of experiments", "Pool micro",
+    }  # fmt: skip
 
 
 def test_captions_have_the_parameters_of_the_run(report):
@@ -58,7 +60,8 @@ def test_captions_have_the_parameters_of_the_run(report):
         assert stated in about
     assert "system-message" not in part(report, "workflow-desc")
     # It opens on what was found, in words and pictures.
-    assert about.index("What was found Main: ") < about.index("Tables main")
+    assert about.index("What was found Main: ") < about.index("Tables Table Kind")
+    assert "nbsp" not in about
     assert part(report, "workflow-desc").count("<svg") == 3
 
 
