@@ -24,9 +24,8 @@ if " " not in IMAGE or DeploymentMethod.APPTAINER in workflow.deployment_setting
     container: IMAGE
 
 
-include: "rules/resources.smk"
-include: "rules/captions.smk"
 include: "rules/job.smk"
+include: "rules/captions.smk"
 include: "rules/sources.smk"
 include: "rules/datasets.smk"
 include: "rules/training.smk"
@@ -41,6 +40,7 @@ include: "rules/evaluation.smk"
 include: "rules/experiments.smk"
 include: "rules/report.smk"
 include: "rules/navigator.smk"
+include: "rules/bills.smk"
 include: "rules/publishing.smk"
 
 

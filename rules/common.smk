@@ -17,8 +17,9 @@ from atlas.configuration.tables import TABLE_KINDS, table_kinds
 from atlas.configuration.validation import typed
 from atlas.errors import AtlasError
 from atlas.files import read_csv
-from atlas.job import batch_system, completeness, deathwatch, deployed, entry as job
+from atlas.job import completeness, deathwatch, deployed, entry as job
 from atlas.job import file_names, forked, usage
+from atlas.job.machine import batch_system
 from atlas.job.closures import Library, Store
 from atlas.job.messages import forecast, outcome, run_line
 from atlas.job.records import Records

@@ -45,7 +45,7 @@ OTHERS = {
     ),
     "hf auth login": lambda: bool(shutil.which("hf", path=Path(sys.executable).parent)),
     "scancel --name=RUN-ID": lambda: (
-        "scancel --name=" in (ROOT / "scripts/atlas/job/batch_system.py").read_text()
+        "scancel --name=" in (ROOT / "scripts/atlas/job/machine/batch_system.py").read_text()
     ),
     "apptainer build envs/atlas.sif envs/atlas.def": lambda: (
         (ROOT / "envs/atlas.def").is_file()

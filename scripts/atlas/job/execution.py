@@ -15,10 +15,11 @@ from typing import Any
 from atlas import deployment, owners
 from atlas.errors import AtlasError
 from atlas.files import owner_of, staged, sync, unfinished
-from atlas.job import attempts, batch_system, digest_cache, earlier, statements
+from atlas.job import attempts, digest_cache, earlier, statements
 from atlas.job.closures import Library, Store
-from atlas.job.energy import Meter
 from atlas.job.environment import NETWORK, WORK
+from atlas.job.machine import batch_system
+from atlas.job.machine.energy import Meter
 from atlas.job.records import BrokenRecordError, Records
 from atlas.job.statements import Statement, is_artefact
 from atlas.job.withdrawn.notices import Withdrawn

@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from atlas.clusters.map_files import read_map
 from atlas.errors import AtlasError
 from atlas.files import passing
+from atlas.guarded_json import parse_json
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SIZE = (1200, 640)  # pixels of the window
@@ -74,4 +75,4 @@ def picture_of(
 def told_by(picture: Path) -> dict[str, Any]:
     """What a picture says of itself: configuration, method, and map (model -> x, y)."""
     with Image.open(picture) as image:
-        return dict(json.loads(image.text[KEY]))  # type: ignore[attr-defined]
+        return dict(parse_json(image.text[KEY]))  # type: ignore[attr-defined]

@@ -298,7 +298,7 @@ def test_files_of_each_kind_of_upload():
     assert plan.push_files("a") == [
         "results/deltas/chat/delta.safetensors", "results/deltas/chat/delta_meta.json",
     ]  # fmt: skip
-    names = ("README.md", "config.json", "generation_config.json", "tokenizer.json")
+    names = ("bom.cdx.json", "config.json", "generation_config.json", "tokenizer.json")
     assert {f"results/{merged}/{n}" for n in names} < set(plan.push_files("b"))
-    assert plan.push_files("c")[-1] == "results/models/micro-beta-first/README.md"
+    assert plan.push_files("c")[-1] == "results/models/micro-beta-first/bom.cdx.json"
     assert all(push.private for push in plan.config.pushes.values())

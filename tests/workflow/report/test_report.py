@@ -61,7 +61,6 @@ def test_captions_have_the_parameters_of_the_run(report):
     assert "system-message" not in part(report, "workflow-desc")
     # It opens on what was found, in words and pictures.
     assert about.index("What was found Main: ") < about.index("Tables Table Kind")
-    assert "nbsp" not in about
     assert part(report, "workflow-desc").count("<svg") == 3
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from atlas.job import energy
+from atlas.job.machine import energy
 
 
 def zone(folder, number: str, name: str, used: int | str, most: int = 10_000_000):
