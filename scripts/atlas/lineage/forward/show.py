@@ -61,7 +61,7 @@ def show_notices(out: Console, listed: list[Listed]) -> None:
 
 def _tree(found: Affected, holding: list[Reached], depth: int) -> Tree:
     """A branch for each job, under the job that leads to it; the jobs with most behind them first."""
-    tree = Tree(f"[bold]{escape(found.what)}[/]  [dim]{len(holding)} artefacts hang on it[/]")
+    tree = Tree(f"[bold]{escape(found.what)}[/]  [dim]artefacts that hang on it: {len(holding)}[/]")
     job_of = {one.file: one.statement for one in holding}
     files: dict[str, list[Reached]] = defaultdict(list)
     above: dict[str, str] = {}
@@ -103,14 +103,14 @@ def _sum(found: Affected) -> str:
     jobs = sum(found.rules.values())
     lines = []
     if moved := len(found.artefacts) - len(found.holding):
-        lines.append(f"{moved} more artefacts are made of files that have it and do not have it themselves: "
-                     "they change only where what is taken out moves the rows after it.")  # fmt: skip
+        lines.append(f"Made of files that have it, without it themselves: {moved} more; they change only "
+                     "where what is taken out moves the rows after it.")  # fmt: skip
     if found.earlier:
-        lines.append(f"{found.earlier} artefacts that hung on it have been replaced since.")
+        lines.append(f"Hung on it, and were replaced since: {found.earlier}.")
     rules = ", ".join(f"{rule} ({n})" if n > 1 else rule for rule, n in found.rules.items())
     if jobs:
         lines.append(
-            f"{jobs} jobs would run again, which took {_duration(found.seconds)}: {escape(rules)}"
+            f"Jobs that would run again: {jobs}, which took {_duration(found.seconds)}: {escape(rules)}"
         )
     return "\n".join(lines or ["Nothing would be made again."])
 
