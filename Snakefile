@@ -24,8 +24,8 @@ if " " not in IMAGE or DeploymentMethod.APPTAINER in workflow.deployment_setting
     container: IMAGE
 
 
+include: "rules/resources.smk"
 include: "rules/job.smk"
-include: "rules/captions.smk"
 include: "rules/sources.smk"
 include: "rules/datasets.smk"
 include: "rules/training.smk"
