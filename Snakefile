@@ -25,7 +25,6 @@ if " " not in IMAGE or DeploymentMethod.APPTAINER in workflow.deployment_setting
 
 
 include: "rules/resources.smk"
-include: "rules/captions.smk"
 include: "rules/job.smk"
 include: "rules/sources.smk"
 include: "rules/datasets.smk"
@@ -41,6 +40,7 @@ include: "rules/evaluation.smk"
 include: "rules/experiments.smk"
 include: "rules/report.smk"
 include: "rules/navigator.smk"
+include: "rules/bills.smk"
 include: "rules/publishing.smk"
 
 

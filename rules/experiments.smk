@@ -9,7 +9,7 @@ use rule job as main_table with:
         # Drawn with the table, not read by it: a new colour leaves the table as it is.
         companions=ancient(lambda w: tables.companions(PLAN, w.table)),
     output:
-        **table_files("main", figure=False),
+        **table_files("main"),
     log:
         "logs/main_table/{table}.log",
     benchmark:
@@ -94,7 +94,7 @@ use rule job as outputs_table with:
     input:
         sentences=lambda w: tables.sentences(PLAN, w.table),
     output:
-        **table_files("outputs", figure=False),
+        **table_files("outputs"),
     log:
         "logs/outputs_table/{table}.log",
     benchmark:
@@ -131,7 +131,7 @@ use rule job as instruct_table with:
     input:
         evaluations=lambda w: tables.evaluations(PLAN, w.table),
     output:
-        **table_files("instruct", figure=False),
+        **table_files("instruct"),
     log:
         "logs/instruct_table/{table}.log",
     benchmark:

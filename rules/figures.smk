@@ -1,10 +1,11 @@
-# Figures of a pool in one space and of a comparison, in SVG and PNG.
+# Figures of a pool in one space and of a comparison, at two widths.
 use rule job as draw_figures with:
     input:
         embeddings="results/pools/{pool}/{space}/embeddings.npz",
         points="results/pools/{pool}/{space}/map.csv",
+        silhouettes="results/pools/{pool}/silhouette.csv",
     output:
-        tsne=pool_figure("tsne", "t-SNE", "Maps"),
+        mapped=pool_figure("map", "map", "Maps"),
         similarity=pool_figure("similarity", "heat map", "Similarities"),
         silhouette=pool_figure("silhouette", "silhouette", "Silhouettes"),
     log:
@@ -66,5 +67,6 @@ use rule job as draw_rewards with:
     params:
         code=code("atlas.figures.comparisons:draw_rewards"),
         name="{comparison}",
+        sides=lambda w: PLAN.sides(w.comparison),
     message:
         "draw the rewards of {wildcards.comparison}"

@@ -10,13 +10,30 @@ use rule job as navigator with:
             if pool_of(w).settings.keep_weights
         ],
         report=pool_report,
+        training=lambda w: [
+            f"{model.folder}/training.csv" for model in pool_of(w).models if model.trained
+        ],
+        counts=lambda w: [
+            f"{model.folder}/rows.counts.json" for model in pool_of(w).models if model.trained
+        ],
         bases=lambda w: [PLAN.base_files(base)[0] for base in pool_of(w).bases],
         template=workflow_file("resources/navigator/page.html.jinja"),
         style=workflow_file("resources/navigator/style.css"),
         # In the order in which they stand on the page.
         scripts=[
             workflow_file(f"resources/navigator/{part}.js")
-            for part in ("data", "looks", "map", "list", "details", "page")
+            for part in (
+                "data",
+                "looks",
+                "places",
+                "draw",
+                "map",
+                "columns",
+                "list",
+                "details",
+                "take",
+                "page",
+            )
         ],
     output:
         page=shown(

@@ -57,8 +57,11 @@ use rule job as write_summary with:
     input:
         tables=[f"results/tables/{table}.csv" for table in PLAN.summary],
         beside=summary.beside(PLAN),
-        # Made with the summary, not read by it: a report of it has the tables as pages.
-        companions=ancient([f"results/tables/{table}.html" for table in PLAN.summary]),
+        # Made with the summary, not read by it: a report of it has the tables as pages, and the text
+        # names the figures.
+        companions=ancient(
+            [f"results/tables/{table}.html" for table in PLAN.summary] + summary.figures(PLAN)
+        ),
     output:
         page=summary_file("results/summary.md", "Markdown"),
     log:
@@ -72,6 +75,7 @@ use rule job as write_summary with:
         entries=summary.entries(PLAN),
         pools=summary.pools(PLAN),
         seeds=PLAN.config.seeds,
+        configuration=summary.configuration(PLAN),
     message:
         "write what the tables say"
 
@@ -79,6 +83,7 @@ use rule job as write_summary with:
 use rule show_retrieval as show_summary with:
     input:
         text="results/summary.md",
+        figures=summary.figures(PLAN),
         template=workflow_file("resources/pages/page.html.jinja"),
     output:
         page=summary_file("results/summary.html", "HTML page"),

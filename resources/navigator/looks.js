@@ -1,6 +1,13 @@
 /* Colours that stand out from the page in both schemes, and the shapes that go with them. */
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const scheme = matchMedia("(prefers-color-scheme: dark)");
+const root = document.documentElement;
+const dark = { get matches() { return scheme.matches && !("light" in root.dataset); } }; // prints and figures are light
+const inks = new Map(); // asked for once: a question to the style makes the browser work out all of it
+function css(name) {
+  const key = name + dark.matches;
+  if (!inks.has(key)) inks.set(key, getComputedStyle(root).getPropertyValue(name).trim());
+  return inks.get(key);
+}
 const rgb = hex => [1, 3, 5].map(k => parseInt(hex.slice(k, k + 2), 16));
 const hex = parts => "#" + parts.map(v => Math.round(v).toString(16).padStart(2, "0")).join("");
 const mix = (a, b, share) => hex(rgb(a).map((v, k) => v + (rgb(b)[k] - v) * share));
@@ -19,6 +26,15 @@ function legible(colour) {
     legibleCache.set(key, found);
   }
   return legibleCache.get(key);
+}
+
+/* Numbers: from dark blue to yellow, which grey and colour-blind eyes read as dark to light (cividis). */
+const RAMP = ["#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838"];
+function ramped(share) {
+  if (share === null) return legible("#888888");
+  const at = Math.min(RAMP.length - 1.001, Math.max(0, share) * (RAMP.length - 1)), k = Math.floor(at);
+  const lifted = RAMP.map(colour => dark.matches ? mix(colour, "#ffffff", .28) : mix(colour, "#000000", .12));
+  return mix(lifted[k], lifted[k + 1], at - k);
 }
 
 /* Silhouettes: vermilion below 0, blue above. */

@@ -204,13 +204,18 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Read a CSV as a list of rows of text, as :func:`write_csv` was given it."""
+def csv_rows(path: Path) -> Iterator[dict[str, str]]:
+    """Rows of a CSV of text, as :func:`write_csv` was given it, one at a time."""
     with path.open(encoding="utf-8", newline="") as handle:
-        return [
-            {c: v[1:] if isinstance(v, str) and GUARDED.match(v) else v for c, v in row.items()}
-            for row in csv.DictReader(handle)
-        ]
+        for row in csv.DictReader(handle):
+            yield {
+                c: v[1:] if isinstance(v, str) and GUARDED.match(v) else v for c, v in row.items()
+            }
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """All rows of a CSV."""
+    return list(csv_rows(path))
 
 
 def link(source: Path, target: Path) -> None:

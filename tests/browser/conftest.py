@@ -49,3 +49,29 @@ def addresses(driver) -> list[str]:
     events = [json.loads(e["message"])["message"] for e in driver.get_log("performance")]
     sent = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
     return [r["request"]["url"] for r in sent if r["documentURL"].startswith("file:")]
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    """Sixty models of five domains, made up."""
+    from browser.navigator_pages import hostile_pool
+
+    return hostile_pool(tmp_path_factory.mktemp("pool"))
+
+
+@pytest.fixture(scope="module")
+def file(pool, tmp_path_factory):
+    """The navigator of the pool."""
+    from unit.navigator.navigator_pools import write
+
+    return write(pool, tmp_path_factory.mktemp("page") / "navigator.html")
+
+
+@pytest.fixture
+def page(driver, file):
+    """The navigator, freshly loaded; whatever it complains of is a fault."""
+    from browser.navigator_pages import opened
+
+    opened(driver, file)
+    yield driver
+    assert driver.get_log("browser") == []

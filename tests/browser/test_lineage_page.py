@@ -170,6 +170,8 @@ def test_the_legend_dims_other_stages(page):
 def test_zoom(page):
     view = page.find_element(By.CSS_SELECTOR, ".view")
     said = page.find_element(By.CSS_SELECTOR, ".zoom output")
+    assert page.execute_script("return Math.abs(scale - fitting()) < .005"), "it opens fitted"
+    page.find_element(By.CSS_SELECTOR, ".whole").click()
     assert said.text == "100%"
     page.find_element(By.CSS_SELECTOR, ".more").click()
     assert said.text == "125%"

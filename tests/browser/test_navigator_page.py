@@ -1,13 +1,12 @@
-"""The navigator in a real browser, where one is installed."""
+"""The navigator in a real browser, where one is installed: how one goes about in it."""
 
 from __future__ import annotations
 
 import pytest
 
-from atlas.clusters.neighbours import NEIGHBOUR_COLUMNS
-from atlas.files import read_csv, write_csv
+from atlas.files import read_csv
 from browser.conftest import addresses, needs_browser, wait
-from unit.navigator.navigator_pools import described, large_pool, real_pool, write
+from browser.navigator_pages import LEFT, LOOKS, RING, ask, heading, lonely, nearest, pointer, text
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 from selenium.common.exceptions import StaleElementReferenceException
@@ -17,88 +16,6 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 pytestmark = [pytest.mark.browser, needs_browser]
-EVIL = "law</script><img src=x onerror=alert(1)>"
-RING = "here.map.sources.rings.data.x.length"
-
-
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory):
-    """Sixty models of five domains; the name of one domain is hostile, one space is empty.
-
-    The neighbours of another are said to be found by an index.
-    """
-    models = described(60, 5)
-    for model in models:
-        if model["domain"] == "legal":
-            model["domain"] = EVIL
-    folder = tmp_path_factory.mktemp("pool")
-    found = real_pool(folder, 60, 5, models, empty=["flattened_weights"])
-    rows = read_csv(found["neighbours"])
-    for row in rows:
-        row["recall"] = "0.9712" if row["space"] == "output_sentences" else row["recall"]
-    write_csv(found["neighbours"], NEIGHBOUR_COLUMNS, rows)
-    return found
-
-
-@pytest.fixture(scope="module")
-def file(pool, tmp_path_factory):
-    return write(pool, tmp_path_factory.mktemp("page") / "navigator.html")
-
-
-def opened(driver, file, seconds=60.0):
-    """The page, freshly loaded and drawn; its state is then in reach as `here`."""
-    driver.get_log("browser")
-    driver.get_log("performance")
-    driver.get(file.as_uri())
-    wait(
-        lambda: driver.execute_script("return 'ready' in document.documentElement.dataset"), seconds
-    )
-    driver.execute_async_script(
-        "const done = arguments[0]; page.then(p => { window.here = p; done(); })"
-    )
-
-
-@pytest.fixture
-def page(driver, file):
-    opened(driver, file)
-    yield driver
-    assert driver.get_log("browser") == []
-
-
-def text(page, css):
-    return page.find_element(By.CSS_SELECTOR, css).text
-
-
-def heading(page):
-    return page.execute_script("return document.querySelector('#panel h2')?.textContent")
-
-
-def ask(page, expression, *values):
-    return page.execute_script(f"return {expression}", *values)
-
-
-def pointer(page, name):
-    """A pointer over a model on the map, where its point is drawn."""
-    element = page.find_element(By.ID, "map")
-    i = ask(page, "here.pool.names.indexOf(arguments[0])", name)
-    x, y = ask(page, "here.map.pixel(arguments[0])", i)
-    size = element.rect
-    return ActionChains(page).move_to_element_with_offset(
-        element, round(x - size["width"] / 2), round(y - size["height"] / 2)
-    )
-
-
-def nearest(pool, name, space="delta_activations"):
-    return [r for r in read_csv(pool["neighbours"]) if (r["space"], r["model"]) == (space, name)]
-
-
-def lonely(page):
-    """A model with no other within a few pixels, so that a pointer is over it alone."""
-    return ask(page, """here.pool.names[here.pool.names.findIndex((_, i) => {
-        const [x, y] = here.map.pixel(i);
-        return here.pool.names.every((_, j) => j === i
-            || Math.hypot(here.map.pixel(j)[0] - x, here.map.pixel(j)[1] - y) > 6);
-    })]""")  # fmt: skip
 
 
 def test_the_page_opens_and_asks_for_nothing(page):
@@ -110,7 +27,7 @@ def test_the_page_opens_and_asks_for_nothing(page):
     assert text(page, "h1") == "Models of smollm2"
     assert "60 models, 5 domains" in text(page, "#about")
     assert "t-SNE of cosine distances, perplexity 2" in text(page, "#about")
-    assert ask(page, "here.map.sources.back.data.x.length") == 60
+    assert ask(page, "here.map.x.length") == 60
     assert (
         Select(page.find_element(By.ID, "space")).first_selected_option.text == "Delta activations"
     )
@@ -160,26 +77,26 @@ def test_clicking_shows_neighbours_card_and_lineage(page, pool):
 def test_the_threshold_draws_links(page, pool):
     slider = page.find_element(By.ID, "threshold")
     assert text(page, "#linked") == "off"
-    assert ask(page, "here.map.sources.links.data.x0.length") == 0
+    assert ask(page, "here.map.pairs.length") == 0
     slider.send_keys(*[Keys.ARROW_LEFT] * 12)
     least = float(slider.get_attribute("value"))
     pairs = {frozenset((r["model"], r["neighbour"])) for r in read_csv(pool["neighbours"])
              if r["space"] == "delta_activations" and round(float(r["similarity"]), 4) >= least}  # fmt: skip
     assert pairs
-    assert ask(page, "here.map.sources.links.data.x0.length") == len(pairs)
+    assert ask(page, "here.map.pairs.length") == len(pairs)
     assert f": {len(pairs)} link" in text(page, "#linked")
     assert slider.get_attribute("aria-valuetext") == text(page, "#linked")
     slider.send_keys(Keys.HOME)
     every = {frozenset((r["model"], r["neighbour"])) for r in read_csv(pool["neighbours"])
              if r["space"] == "delta_activations"}  # fmt: skip
-    assert ask(page, "here.map.sources.links.data.x0.length") == len(every)
+    assert ask(page, "here.map.pairs.length") == len(every)
 
 
 def test_searching_by_name_and_domain(page):
     box = page.find_element(By.ID, "find")
     box.send_keys("math")
     assert text(page, "#hits") == "12 of 60"
-    assert ask(page, "here.map.sources.front.data.x.length") == 12
+    assert ask(page, LEFT) == 12
     names = [b.text for b in page.find_elements(By.CSS_SELECTOR, "#panel tbody .go")]
     assert names == [f"smollm2-math-{k:04d}" for k in range(12)]
     box.send_keys(" 0003", Keys.ENTER)
@@ -195,24 +112,24 @@ def test_searching_by_name_and_domain(page):
 
 
 def test_colours_and_legend(page, pool):
-    for kind, count in (("recipe", 3), ("base", 2), ("domain", 5)):
+    for kind, count in (("recipe", 4), ("base", 2), ("domain", 5)):
         Select(page.find_element(By.ID, "colour")).select_by_value(kind)
         entries = page.find_elements(By.CSS_SELECTOR, "#legend button")
         assert [e.find_element(By.TAG_NAME, "span").text for e in entries] == sorted(
-            {m[kind] for m in pool["models"]}
+            {m[kind] or "fetched" for m in pool["models"]}
         )
-        assert len(entries) == count == ask(page, "new Set(here.map.sources.back.data.colour).size")
+        assert len(entries) == count == ask(page, LOOKS)
     button = page.find_element(By.CSS_SELECTOR, "#legend button")
     button.click()
     button = page.find_element(By.CSS_SELECTOR, "#legend button")
     assert button.get_attribute("aria-pressed") == "true"
     assert page.switch_to.active_element == button
-    assert ask(page, "here.map.sources.front.data.x.length") == 12
+    assert ask(page, LEFT) == 12
     button.send_keys(Keys.ENTER)
-    assert ask(page, "here.map.sources.front.data.x.length") == 0
+    assert ask(page, LEFT) == 60
     Select(page.find_element(By.ID, "colour")).select_by_value("silhouette")
     assert page.find_element(By.CSS_SELECTOR, "#legend .scale").is_displayed()
-    assert ask(page, "new Set(here.map.sources.back.data.colour).size") > 10
+    assert ask(page, LOOKS) > 5
 
 
 def test_another_space(page, pool):
@@ -275,10 +192,6 @@ def test_dragging_and_the_wheel_move_the_map(page):
     wait(lambda: abs(ask(page, "here.map.centre[0]") - (x - 120 / scale)) < 0.3 * 120 / scale)
     ActionChains(page).scroll_from_origin(_origin(element), 0, -400).perform()
     wait(lambda: ask(page, "here.map.scale") > 1.1 * scale)
-    x_scale, y_scale = ask(page, """[here.map.box[0] / (here.map.plot.x_range.end
-        - here.map.plot.x_range.start), here.map.box[1] / (here.map.plot.y_range.end
-        - here.map.plot.y_range.start)]""")  # fmt: skip
-    assert x_scale == pytest.approx(y_scale, rel=0.01)
     page.find_element(By.CSS_SELECTOR, ".whole").click()
     assert ask(page, "here.map.scale") == pytest.approx(scale)
 
@@ -334,35 +247,10 @@ def test_on_a_phone(page, dark):
         panel, view = (page.find_element(By.CSS_SELECTOR, c).rect for c in ("#panel", ".view"))
         assert panel["width"] == view["width"] == 390
         assert panel["y"] >= view["y"] + view["height"] - 1
-        wait(lambda: ask(page, "here.map.plot.inner_width") == 390)
+        wait(lambda: ask(page, "here.map.box[0]") == 390)
         paper = page.find_element(By.TAG_NAME, "body").value_of_css_property("background-color")
         assert (int(paper.split("(")[1].split(",")[0]) < 60) is dark
-        ink = ask(
-            page,
-            "here.map.parts.labels.glyph.text_color.value ?? here.map.parts.labels.glyph.text_color",
-        )
-        assert ink == ("#eceff3" if dark else "#16191d")
+        assert ask(page, "here.map.ink.text") == ("#eceff3" if dark else "#16191d")
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-
-
-def test_twenty_thousand_models(driver, tmp_path):
-    """Small enough to send, quickly seen, and searched through without waiting."""
-    file = write(large_pool(tmp_path, 20_000, 24), tmp_path / "navigator.html")
-    assert file.stat().st_size < 10e6
-    opened(driver, file, 120)
-    paints = ask(driver, """Object.fromEntries([...performance.getEntriesByType('paint'),
-        ...performance.getEntriesByName('drawn')].map(p => [p.name, p.startTime]))""")  # fmt: skip
-    print(f"{file.stat().st_size / 1e6:.2f} MB", paints)
-    assert paints["first-contentful-paint"] < 3000
-    assert ask(driver, "here.map.sources.back.data.x.length") == 20_000
-    assert len(driver.find_elements(By.CSS_SELECTOR, "#panel tbody tr")) == 100
-    driver.find_element(By.ID, "find").send_keys("physics 0500")
-    assert text(driver, "#hits") == "1 of 20,000"
-    driver.find_element(By.CSS_SELECTOR, "#panel tbody .go").click()
-    wait(lambda: driver.find_elements(By.CSS_SELECTOR, "#panel .lineage li"))
-    assert heading(driver) == "smollm2-physics-0500"
-    driver.find_element(By.ID, "threshold").send_keys(Keys.HOME)
-    assert "4,000 of " in text(driver, "#linked")
-    assert driver.get_log("browser") == []

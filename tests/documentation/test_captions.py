@@ -77,7 +77,7 @@ def test_tables_and_comparisons_have_captions_with_their_parameters(name):
 
 def test_pools_and_what_is_asked_for_by_itself():
     for space in ("delta_activations", "output_sentences"):
-        for caption in ("tsne", "similarity", "silhouette"):
+        for caption in ("map", "similarity", "silhouette"):
             text = rendered(caption, DEFAULT, pool="smollm2", space=space)
             assert f"smollm2 by {space.replace('_', ' ')}" in text
     for caption in ("silhouettes", "neighbours", "analysis", "curves", "navigator"):

@@ -113,6 +113,18 @@ def test_the_profile_is_as_described():
     assert profile["slurm-logdir"] in text
 
 
+def test_every_page_is_led_to():
+    lead = text_of("docs/README.md")
+    linked = set(re.findall(r"\]\(([\w./-]+\.md)\)", lead))
+    assert linked >= {file.name for file in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert "docs/README.md" in text_of("README.md")
+    for page in PAGES:
+        for link in re.findall(
+            r"(?:\]\(|src=\")([\w./-]+\.(?:md|png|cff))(?:#[\w-]+)?[)\"]", text_of(page)
+        ):
+            assert (ROOT / page).parent.joinpath(link).is_file(), f"{page}: {link}"
+
+
 def test_python_is_one_version():
     assert "python3.11 -m venv" in text_of("README.md")
     assert 'target-version = "py311"' in (ROOT / "pyproject.toml").read_text()
@@ -172,6 +184,10 @@ def test_citation_and_catalogue_are_well_formed():
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
     urls = [entry["url"] for entry in citation["references"]]
     assert all(url in "".join(map(text_of, PAGES)) for url in urls)
+    titles = set(re.findall(r"title  = \{(.+)\},", text_of("README.md")))
+    assert titles == {citation["title"], citation["references"][0]["title"]}
+    paper = citation["references"][0]["identifiers"][0]["value"]
+    assert paper == "arXiv:" + re.search("eprint = {(.+)}", text_of("README.md"))[1]
     catalogue = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())
     assert set(catalogue) == {"usage"}
     assert catalogue["usage"]["software-stack-deployment"]["conda"] is True

@@ -58,7 +58,7 @@ def test_every_rule_runs_in_these_environments():
         assert said(block, "conda") == '"../envs/atlas.yaml"', name
         assert said(block, "script") == '"../scripts/job.py"' or block.directive("notebook"), name
     assert re.search(
-        r'^container: os.path.relpath\(FOLDER / "envs/atlas.sif"\)$',
+        r'^IMAGE = os.path.relpath\(FOLDER / "envs/atlas.sif"\)\n(if .*\n\n?)    container: IMAGE$',
         (ROOT / "Snakefile").read_text(),
         re.MULTILINE,
     )

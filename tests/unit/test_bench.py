@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import programs
+from browser.conftest import needs_browser
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
@@ -54,6 +55,13 @@ def test_older_transformers():
     )
     assert len(rows) == 7
     assert "trained: sft-ia3" in rows
+
+
+def test_lineage_questions():
+    shown = run("lineage_questions.py", "--statements", "150")
+    (count,) = re.findall(r"^(\d+) statements$", shown, re.MULTILINE)
+    assert int(count) >= 150
+    assert len(re.findall(r"\d\.\d\d s .* (?:again|nothing kept yet)$", shown, re.MULTILINE)) == 6
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
@@ -222,6 +230,17 @@ def test_large_pools(kept):
     line = r"^{} +[\d.]+ s +[\d.]+ s of the processor +\d+ MB$"
     assert re.search(line.format("dry run"), shown, re.MULTILINE)
     assert re.search(line.format("nothing to do"), shown, re.MULTILINE)
+
+
+@needs_browser
+def test_navigator_speed():
+    shown = run("navigator_speed.py", "--models", "60")
+    assert re.search(
+        r"^[\d.]+ MB; drawn after [\d.]+ s; \d+ MB of script objects$", shown, re.MULTILINE
+    )
+    for what in ("move of the mouse", "zoom, labels", "a letter of a search"):
+        assert re.search(rf"^{what} +script +[\d.]+ ms \(median +[\d.]+\), ", shown, re.MULTILINE)
+    assert re.search(r"^dragging: [\d.]+ frames a second$", shown, re.MULTILINE)
 
 
 def test_planning():

@@ -17,7 +17,7 @@ from atlas.job import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "resources", "profiles", "slurm",
-         "notebooks")  # fmt: skip
+         "notebooks", "CITATION.cff")  # fmt: skip
 LLAMA = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
     "num_key_value_heads": 1, "max_position_embeddings": 512,

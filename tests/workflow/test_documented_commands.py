@@ -17,6 +17,7 @@ import yaml
 
 from documents import PAGES, ROOT, Command, blocks, commands, heads, text_of, write_file
 from micro import checkout, environment, lay_down, lineage, snakemake, write_config
+from workflow.own_models.test_map_models import LINE
 
 pytestmark = pytest.mark.workflow
 
@@ -25,6 +26,7 @@ FOLLOWED = {
     "docs/extending.md": "tests/main/test_main_experiment.py",
     "docs/tasks.md": "tests/main/test_main_retrieval.py",
     "docs/deployment.md": "tests/workflow/job/test_deployment.py",
+    "docs/provenance.md": "tests/workflow/lineage/test_withdrawn_row.py",
 }
 # Commands of other programs, and one that writes pages: what holds them to this repository.
 OTHERS = {
@@ -43,12 +45,11 @@ OTHERS = {
     ),
     "hf auth login": lambda: bool(shutil.which("hf", path=Path(sys.executable).parent)),
     "scancel --name=RUN-ID": lambda: (
-        "scancel --name=" in (ROOT / "scripts/atlas/job/batch_system.py").read_text()
+        "scancel --name=" in (ROOT / "scripts/atlas/job/machine/batch_system.py").read_text()
     ),
     "apptainer build envs/atlas.sif envs/atlas.def": lambda: (
         (ROOT / "envs/atlas.def").is_file()
-        and 'container: os.path.relpath(FOLDER / "envs/atlas.sif")'
-        in (ROOT / "Snakefile").read_text()
+        and 'IMAGE = os.path.relpath(FOLDER / "envs/atlas.sif")' in (ROOT / "Snakefile").read_text()
     ),
 }
 # A line whose dry run takes a minute -> what is laid over its configuration, so that it takes seconds.
@@ -99,12 +100,13 @@ def shown(command: Command) -> str:
 
 SNAKEMAKE = every("snakemake")
 LINEAGE = every("python scripts/lineage.py")
+OWN_MODELS = every("python scripts/map_models.py")
 BENCH = every("python bench/")
 PYTEST = every("pytest")
 
 
 def test_every_command_is_tried():
-    tried = [*SNAKEMAKE, *LINEAGE, *BENCH, *PYTEST]
+    tried = [*SNAKEMAKE, *LINEAGE, *OWN_MODELS, *BENCH, *PYTEST]
     lines = {command.line for command in tried} | set(OTHERS)
     left = [shown(c) for c in EVERY if not (by_ci(c) or by_main_tests(c) or c.line in lines)]
     assert not left, "no test tries these; say how in this file"
@@ -193,6 +195,11 @@ def elsewhere(finished, tmp_path_factory) -> Path:
     for name in ("checkout", "other"):
         shutil.copytree(finished, place / name, symlinks=True)
     return place / "checkout"
+
+
+def test_map_models():
+    """A test of its own gives it, with the micro models in the place of the reader's."""
+    assert {command.line for command in OWN_MODELS} == {LINE}
 
 
 @pytest.mark.parametrize("command", LINEAGE, ids=shown)

@@ -88,6 +88,11 @@ class Config(Entry):
         default={}, description="Models looked up by a few examples."
     )
     pushes: dict[Name, Push] = Field(default={}, description="Uploads to a hub.")
+    signing_key: Annotated[str, AfterValidator(os.path.expanduser)] | None = Field(
+        default=None,
+        description="Private EC key (PEM) that signs models where results/models/NAME/model.sig is asked "
+        "for, and where they are uploaded.",
+    )
     comparisons: dict[Name, Comparison] = Field(
         default={}, description="Comparisons of the geometry of models."
     )

@@ -147,3 +147,7 @@ class Dataset(Entry):
     )
     splits: Splits = Field(default=Splits(), description="How the rows are cut into parts.")
     licence: str = Field(default="unknown", description="Licence of the data.")
+    language: list[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]] = Field(
+        default=[],
+        description="Languages of the data (ISO 639: en), as cards of uploads name them.",
+    )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from itertools import product
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from pydantic import Field
 
@@ -46,6 +46,8 @@ class Planned(Protocol):
 
 class TableEntry(Entry):
     """One of results/tables."""
+
+    drawn: ClassVar[bool] = False  # whether it has a figure, results/figures/TABLE.svg
 
     kind: str = Field(description=KIND)
 

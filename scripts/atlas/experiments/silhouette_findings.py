@@ -5,6 +5,7 @@ from atlas.experiments.wording import (
     SURE,
     Row,
     against,
+    enough,
     interval,
     number,
     optional,
@@ -14,6 +15,9 @@ from atlas.experiments.wording import (
 
 CLIPPED = "cosine_clipped"
 DIGITS = 3  # of silhouettes, as the paper has them
+# How much a silhouette is, by the bounds of Kaufman and Rousseeuw (Finding Groups in Data, 1990):
+# above .5 there is a structure, above .25 a weak one, below none to speak of.
+GRADES = ((0.5, "stand clearly apart"), (0.25, "stand weakly apart"), (0.0, "hardly stand apart"))
 
 
 def doubt(row: Row) -> str:
@@ -30,11 +34,16 @@ def doubt(row: Row) -> str:
     return " and ".join(reasons)
 
 
+def grade(silhouette: float) -> str:
+    """How far labels stand apart, in words."""
+    return next((words for least, words in GRADES if silhouette > least), "do not stand apart")
+
+
 def figure(row: Row) -> str:
     """A silhouette with what is known of its uncertainty, and the published figure beside it."""
     value = float(row["silhouette"])
-    parts = [f"silhouette {number(value, DIGITS)}"]
     low, high, p = (optional(row.get(key)) for key in ("low", "high", "p_value"))
+    parts = [f"silhouette {number(value, enough(DIGITS, value))}"]
     if row.get("seed") == MEAN:
         parts.append("mean over seeds")
     if low is not None and high is not None:
@@ -55,6 +64,4 @@ def stands_apart(pool: str, row: Row) -> str:
         return f"Nothing is known of {what} {by}: {row.get('reason') or 'there is no silhouette'}."
     if why := doubt(row):
         return f"Whether {what} stand apart {by} is uncertain ({figure(row)}): {why}."
-    if float(row["silhouette"]) > 0:
-        return f"{what[0].upper()}{what[1:]} stand apart {by} ({figure(row)})."
-    return f"{what[0].upper()}{what[1:]} do not stand apart {by} ({figure(row)})."
+    return f"{what[0].upper()}{what[1:]} {grade(float(row['silhouette']))} {by} ({figure(row)})."

@@ -20,6 +20,16 @@ def number(value: float, digits: int = 2) -> str:
     return f"−{text}" if value < 0 and float(text) else text
 
 
+def enough(digits: int, *values: float | None) -> int:
+    """How many digits show that no value other than 0 is 0, and that none equals another: six at most."""
+    known = {value for value in values if value is not None}
+    for count in range(digits, 6):
+        shown = [float(number(value, count).replace("−", "-")) for value in known]
+        if len(set(shown)) == len(known) and all(shown) == all(known):
+            return count
+    return 6 if known else digits
+
+
 def percent(share: float) -> str:
     """A share as per cent."""
     return f"{number(100 * share, 0)} %"
@@ -44,6 +54,7 @@ def listed(items: Sequence[str]) -> str:
 def interval(low: float, high: float, digits: int = 2) -> str:
     """A 95 % interval, and whether 0 is in it."""
     zero = "which includes 0" if low <= 0 <= high else "which excludes 0"
+    digits = enough(digits, low, high)
     return f"95 % interval {number(low, digits)} to {number(high, digits)}, {zero}"
 
 

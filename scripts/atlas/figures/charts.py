@@ -3,9 +3,15 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from atlas.figures.canvas import HATCHES, PALETTE, chart
+from atlas.figures.canvas import HATCHES, PAGE, PALETTE, frame, legend, write
+
+PUBLISHED = {"marker": "D", "color": PALETTE[1], "markeredgecolor": "black", "markersize": 5}
+MARKERS = "os^Dv"
 
 
 def draw_groups(
@@ -14,60 +20,72 @@ def draw_groups(
     labels: Sequence[str],
     axis: str,
     title: str,
+    published: Mapping[str, Sequence[float | None]] | None = None,
 ) -> None:
     """Horizontal bars in groups.
 
-    :param places: where it goes, as SVG and as PNG.
+    :param places: where it goes (:func:`atlas.figures.canvas.write`).
     :param groups: name -> one value per label.
+    :param published: the figures that were published of them, which stand as diamonds.
     """
-    step = len(labels) + 0.6
-    height = max(2.4, 1.2 + 0.22 * len(groups) * step)
-    with chart(places, (6.4, height), title) as (figure, (axes,)):
+
+    def draw(width: float) -> Figure:
+        step = len(labels) + 0.6
+        figure, (axes,) = frame(width, max(1.3, 0.5 + 0.17 * len(groups) * step), title)
         for k, label in enumerate(labels):
             rows = [i * step + k for i in range(len(groups))]
             values = [group[k] for group in groups.values()]
             bars = axes.barh(rows, values, height=0.9, color=PALETTE[k % len(PALETTE)], label=label,
                              edgecolor="black", linewidth=0.5, hatch=HATCHES[k % len(HATCHES)])  # fmt: skip
-            axes.bar_label(bars, fmt="%.2f" if max(values) < 10 else "%.0f", fontsize=7, padding=2)
+            if width == PAGE:
+                axes.bar_label(bars, fmt="%.2f" if max(values) < 10 else "%.0f", padding=2)
+            known = [(group[k], row) for group, row in zip((published or {}).values(), rows, strict=True)
+                     if group[k] is not None] if published else []  # fmt: skip
+            for value, row in known:
+                axes.plot([value], [row], linestyle="none", label="published", **PUBLISHED)
         middle = [i * step + (len(labels) - 1) / 2 for i in range(len(groups))]
         axes.set_yticks(middle, list(groups))
         axes.invert_yaxis()
         axes.axvline(0, color="black", linewidth=0.6)
         axes.set_xlabel(axis)
-        axes.margins(x=0.1)
-        if len(labels) > 1:
-            figure.legend(loc="outside lower center", ncols=len(labels), frameon=False)
+        axes.margins(x=0.12)
+        _legend(figure, [axes], width, least=2)
+        return figure
+
+    write(places, draw)
 
 
 def draw_intervals(
     places: Sequence[Path],
-    values: Mapping[str, tuple[float, float, float, float | None]],
+    values: Mapping[str, tuple[float, float | None, float | None, float | None]],
     axis: str,
     title: str,
     label: str = "ours, 95 % interval over models",
 ) -> None:
     """Points with intervals, published figures as diamonds.
 
-    :param places: where it goes, as SVG and as PNG.
-    :param values: name -> value, low, high, published (or None).
+    :param places: where it goes (:func:`atlas.figures.canvas.write`).
+    :param values: name -> value, low, high (None where there is no interval), published (or None).
     :param label: what the points are.
     """
-    height = max(2.0, 1.2 + 0.28 * len(values))
-    with chart(places, (6.4, height), title.replace("_", " ")) as (figure, (axes,)):
-        point = {"markeredgecolor": "black", "markersize": 6}
+
+    def draw(width: float) -> Figure:
+        figure, (axes,) = frame(width, max(1.2, 0.5 + 0.18 * len(values)), title)
         for i, (value, low, high, published) in enumerate(values.values()):
-            axes.plot([low, high], [i, i], color=PALETTE[0], linewidth=2)
-            axes.plot([value], [i], "o", color=PALETTE[0], label=label, **point)
+            if low is not None and high is not None:
+                axes.plot([low, high], [i, i], color=PALETTE[0], linewidth=2)
+            axes.plot([value], [i], "o", color=PALETTE[0], label=label, markeredgecolor="black",
+                      markersize=5)  # fmt: skip
             if published is not None:
-                axes.plot([published], [i], "D", color=PALETTE[1], label="published", **point)
+                axes.plot([published], [i], linestyle="none", label="published", **PUBLISHED)
         axes.set_yticks(range(len(values)), list(values))
         axes.set_ylim(len(values) - 0.4, -0.6)
         axes.axvline(0, color="black", linewidth=0.6)
         axes.set_xlabel(axis)
-        handles, names = axes.get_legend_handles_labels()
-        if unique := dict(zip(names, handles, strict=True)):
-            figure.legend(unique.values(), unique.keys(), loc="outside lower center", frameon=False,
-                          ncols=2)  # fmt: skip
+        _legend(figure, [axes], width)
+        return figure
+
+    write(places, draw)
 
 
 def draw_sides(
@@ -77,49 +95,67 @@ def draw_sides(
 ) -> None:
     """A line per model, a dot where its value is, one panel for each measure.
 
-    :param places: where it goes, as SVG and as PNG.
+    :param places: where it goes (:func:`atlas.figures.canvas.write`).
     :param panels: measure -> side of a comparison -> model -> value; a model that has none has no dot.
     """
     lines = list(dict.fromkeys(
         (name, model) for groups in panels.values() for name, of in groups.items() for model in of
     ))  # fmt: skip
-    size = (2.2 * len(panels) + 1.6, max(2.4, 1.4 + 0.3 * len(lines)))
-    with chart(places, size, panels=len(panels)) as (figure, row):
+
+    def draw(width: float) -> Figure:
+        height = max(1.4, 0.6 + 0.17 * len(lines))
+        figure, row = frame(width, height, title, panels=len(panels), least=1.7)
         for axes, (measure, groups) in zip(row, panels.items(), strict=True):
             for k, (name, of) in enumerate(groups.items()):
                 axes.plot(list(of.values()), [lines.index((name, model)) for model in of],
-                          "os^D"[k % 4], color=PALETTE[k % len(PALETTE)], markeredgecolor="black",
-                          markersize=6, label=name)  # fmt: skip
-            axes.set_title(measure, fontsize=7)
+                          MARKERS[k % len(MARKERS)], color=PALETTE[k % len(PALETTE)],
+                          markeredgecolor="black", markersize=5, label=name)  # fmt: skip
+            axes.set_xlabel(measure.replace(" (", "\n("))
             axes.axvline(0, color="black", linewidth=0.6)
-            axes.tick_params(axis="x", labelsize=7)
             axes.xaxis.set_major_locator(MaxNLocator(3))
             axes.grid(axis="y", linewidth=0.3)
         row[0].set_yticks(range(len(lines)), [model for _, model in lines])
         row[0].set_ylim(len(lines) - 0.5, -0.5)
-        figure.suptitle(title.replace("_", " "), x=0.01, ha="left")
-        figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center",
-                      frameon=False, ncols=4)  # fmt: skip
+        _legend(figure, row, width)
+        return figure
+
+    write(places, draw)
 
 
 def draw_curves(
     places: Sequence[Path],
     variables: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]],
     axis: str,
+    title: str,
 ) -> None:
     """Curves side by side, one panel for each variable.
 
-    :param places: where it goes, as SVG and as PNG.
+    :param places: where it goes (:func:`atlas.figures.canvas.write`).
     :param variables: name of the variable -> name of the curve -> points.
     """
-    count = len(variables)
-    with chart(places, (3.6 * count, 3.2), panels=count) as (_, row):
+
+    def draw(width: float) -> Figure:
+        figure, row = frame(width, 2.0, title, panels=len(variables), least=2.4)
         for axes, (variable, curves) in zip(row, variables.items(), strict=True):
             for k, (name, points) in enumerate(curves.items()):
-                axes.plot(*zip(*points, strict=True), "os^D"[k % 4] + "-", markersize=4, label=name,
-                          color=PALETTE[k % len(PALETTE)])  # fmt: skip
+                axes.plot(*zip(*points, strict=True), MARKERS[k % len(MARKERS)] + "-", markersize=4,
+                          label=name, color=PALETTE[k % len(PALETTE)])  # fmt: skip
+            axes.set(xlabel=variable, ylabel=axis)
+            axes.label_outer(remove_inner_ticks=False)
+            axes.xaxis.set_tick_params(labelbottom=True)
             axes.set_xlabel(variable)
             axes.xaxis.get_major_locator().set_params(integer=True)
-        row[0].set_ylabel(axis)
-        if any(len(curves) > 1 for curves in variables.values()):
-            row[-1].legend(frameon=False)
+        _legend(figure, row, width, least=2)
+        return figure
+
+    write(places, draw)
+
+
+def _legend(figure: Figure, row: Sequence[Axes], width: float, least: int = 1) -> None:
+    """A legend of what the panels show, each name once, where there are that many."""
+    found = [axes.get_legend_handles_labels() for axes in row]
+    unique: dict[str, Artist] = {}
+    for handles, names in found:
+        unique |= dict(zip(names, handles, strict=True))
+    if len(unique) >= least:
+        legend(figure, list(unique.values()), list(unique), width)

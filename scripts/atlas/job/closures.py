@@ -28,7 +28,9 @@ WORKFLOW = ("Snakefile", "rules/*.smk", "scripts/*.py", "notebooks/*.ipynb")
 # Import name -> distribution, where the two differ.
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML", "huggingface_hub": "huggingface-hub",
                  "pypi_simple": "pypi-simple", "sentence_transformers": "sentence-transformers",
-                 "markdown_it": "markdown-it-py", "faiss": "faiss-cpu"}  # fmt: skip
+                 "markdown_it": "markdown-it-py", "faiss": "faiss-cpu",
+                 "packageurl": "packageurl-python", "cyclonedx": "cyclonedx-python-lib",
+                 "model_signing": "model-signing"}  # fmt: skip
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 # What a parsed module says: digest of its syntax tree without docstrings, names that it imports
@@ -36,7 +38,8 @@ DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 Parsed = tuple[str, list[str], list[str]]
 
 
-def _is_outside(module: str) -> bool:
+def is_outside(module: str) -> bool:
+    """Whether a module cannot alter a byte of an artefact."""
     library, *rest = module.split(".")
     return library == LIBRARY and (not rest or rest[0] in OUTSIDE or rest[-1] == ENTRY)
 
@@ -166,7 +169,7 @@ class Library:
         queue = [target.partition(":")[0]]
         while queue:
             module = queue.pop()
-            if module in modules or _is_outside(module):
+            if module in modules or is_outside(module):
                 continue
             modules[module] = self._module(module)[0][:16]
             inside, others = self._imported(module)
@@ -196,7 +199,7 @@ class Library:
         Modules outside closures, and what Snakemake reads: Snakefile, rules, and scripts that they name.
         """
         folder = self.root.parent
-        files = {file for module, file in self._files.items() if _is_outside(module)}
+        files = {file for module, file in self._files.items() if is_outside(module)}
         files |= {file for pattern in WORKFLOW for file in folder.glob(pattern)}
         return {
             file.relative_to(folder).as_posix(): sha256_file(file)[:16] for file in sorted(files)

@@ -20,10 +20,11 @@ from atlas import deployment, owners, progress
 from atlas.deployment import Deployment
 from atlas.errors import AtlasError
 from atlas.files import owner_of
-from atlas.job import attempts, deathwatch, digest_cache, forked, gpu_share, history, usage
+from atlas.job import attempts, deathwatch, digest_cache, forked, history, usage
 from atlas.job.attempts import Attempt
 from atlas.job.environment import WORK, environment_of
 from atlas.job.execution import OWNER_FILE, Execution
+from atlas.job.machine import gpu_share
 from atlas.job.statements import RESULTS
 from atlas.redaction import clean_logs, traceback_without_secrets
 from atlas.sources.hub import SCRATCH

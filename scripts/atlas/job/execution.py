@@ -15,11 +15,14 @@ from typing import Any
 from atlas import deployment, owners
 from atlas.errors import AtlasError
 from atlas.files import owner_of, staged, sync, unfinished
-from atlas.job import attempts, batch_system, digest_cache, earlier, statements
+from atlas.job import attempts, digest_cache, earlier, statements
 from atlas.job.closures import Library, Store
 from atlas.job.environment import NETWORK, WORK
+from atlas.job.machine import batch_system
+from atlas.job.machine.energy import Meter
 from atlas.job.records import BrokenRecordError, Records
 from atlas.job.statements import Statement, is_artefact
+from atlas.job.withdrawn.notices import Withdrawn
 
 # Inputs that the function does not get: `companions` (figures of a table) only have to be there and
 # are not attested; `local` (files of a user's own folder) are, and are found through the source.
@@ -67,8 +70,9 @@ class Execution:
         code = self._code()
         inputs = {name: self.cache.sha256(self.paths[name]) for name in self.input_names}
         self._refuse_strangers(inputs)
+        self._refuse_withdrawn(code, inputs)
         stage = {name: _stage(self.paths[name], self.identity) for name in self.output_names}
-        ready = time.perf_counter()
+        ready, meter = time.perf_counter(), Meter()
         module, _, name = self.target.partition(":")
         function = getattr(importlib.import_module(module), name)
         wanted = inspect.signature(function).parameters
@@ -81,13 +85,15 @@ class Execution:
         try:
             offered = {"scratch": scratch, "digests": self.cache, "gone": self.gone}
             function(**arguments, **{k: offered[k] for k in offered if k in wanted})
-            worked = time.perf_counter()
+            worked, energy = time.perf_counter(), meter.joules()
             self._refuse_changes(inputs)
             written = self._digests(stage)
             host = statements.environment() | _device()
             host |= {"threads": self.snakemake.threads, "attempt": attempt, "exit": 0}
             if batch:
                 host["batch_system"] = batch
+            if energy:
+                host["energy_j"] = energy
             if reused and kept.models:
                 host["kept"] = {"models": sorted(kept.models), "statement": reused.digest}
             made = self._statement(code, inputs, written, stage, started, host)
@@ -189,6 +195,16 @@ class Execution:
                     f"{path} is not what {made.rule} made: its SHA-256 is {digest[:12]}…, and that "
                     f"of its attestation {made.outputs[path][:12]}…; {again}"
                 )
+
+    def _refuse_withdrawn(self, code: dict[str, Any], inputs: dict[str, str]) -> None:
+        """Refuse inputs that hang on something withdrawn, and to run with something that is."""
+        withdrawn = Withdrawn(self.records)
+        if withdrawn.notices:
+            withdrawn.refuse(inputs.items())
+            execution = statements.environment() | {"attempt": ""}
+            planned = replace(self._planned(code, inputs), packages=statements.distributions(),
+                              execution=execution)  # fmt: skip
+            withdrawn.refuse_to_run(planned)
 
     def _refuse_changes(self, dependencies: dict[str, str]) -> None:
         """Refuse inputs that changed while the function read them."""

@@ -24,10 +24,11 @@ SEAL = "manifest-sha256.txt"  # of a crate: digest and path of every file, as in
 MANIFEST = f"{PROVENANCE}/manifest/manifest.json"
 SIGNATURE = f"{PROVENANCE}/manifest.sig"
 HISTORY = f"{PROVENANCE}/history.jsonl"
+NOTICES = f"{PROVENANCE}/notices"
 # Paths of all kinds of records.
 RECORD = re.compile(
     rf"{STATEMENTS}/[0-9a-f]{{2}}/[0-9a-f]{{64}}\.json|{ATTESTATIONS}/.+\.json|{HISTORY}"
-    rf"|{PROVENANCE}/(attempts/[0-9a-f]{{12}}|revisions)/[^/]+\.json|{MANIFEST}|{SIGNATURE}"
+    rf"|{PROVENANCE}/(attempts/[0-9a-f]{{12}}|revisions|notices)/[^/]+\.json|{MANIFEST}|{SIGNATURE}"
 )
 # What is no file there is told of by the artefact that points to it, or by the name of its digest.
 POINTED = (f"{ATTESTATIONS}/", f"{STATEMENTS}/")
@@ -67,6 +68,18 @@ class Records:
         except RuntimeError:  # a home of nobody here
             return self.root / name
 
+    def name(self, text: str) -> str:
+        """A file as statements call it: relative to the root, from the root or from here."""
+        name = os.path.normpath(text)
+        inside = not Path(text).is_absolute()
+        if inside and ((self.root / name).exists() or self.mirror(name).exists()):
+            return Path(name).as_posix()
+        place = Path(name).absolute()
+        for found in (place, place.parent.resolve() / place.name):
+            if found.is_relative_to(self.root):
+                return found.relative_to(self.root).as_posix()
+        return name
+
     @property
     def is_crate(self) -> bool:
         """Whether this is an unpacked crate: a run has its history, and is no crate whatever else it has."""
@@ -94,6 +107,15 @@ class Records:
             raise BrokenRecordError(f"{self._relative(pointer)}: is a statement of other files.")
         return found
 
+    def pointed(self, name: str) -> str | None:
+        """SHA-256 of the newest statement of an artefact, as its pointer has it; nothing is read."""
+        try:  # thousands are asked: paths as texts
+            target = os.readlink(f"{self.root}/{statements.pointer_to(name)}")  # noqa: PTH115
+            return target.rpartition("/")[2].removesuffix(".json")
+        except OSError:  # none, or a crate, whose pointers are files
+            made = self.statement(name) if self.mirror(name).is_file() else None
+            return made.digest if made else None
+
     def _read(self, place: Path) -> Statement:
         where = self._relative(place)
         try:
@@ -111,6 +133,16 @@ class Records:
             raise BrokenRecordError(f"{where}: is not an attestation of a job.") from None
         except OSError as error:
             raise BrokenRecordError(f"{where}: cannot be read ({error.strerror}).") from None
+
+    def stored(self, digest: str) -> Statement | None:
+        """The statement with a SHA-256, also one that was replaced since; None where there is none.
+
+        :raises BrokenRecordError: where it is not whole.
+        """
+        place = self.root / statements.place_of(digest)
+        if not re.fullmatch(r"[0-9a-f]{64}", digest) or not place.is_file():
+            return None
+        return self._read(place)
 
     def all_statements(self) -> Iterator[Statement]:
         """Every stored statement that is whole, those that were replaced since among them."""

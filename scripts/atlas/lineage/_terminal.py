@@ -1,7 +1,12 @@
 """What lineage.py says on a terminal."""
 
+from __future__ import annotations
+
+import re
+import textwrap
 from collections.abc import Iterator
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from rich import markup
 from rich.console import Console
@@ -11,14 +16,17 @@ from rich.tree import Tree
 
 from atlas.job.records import Records
 from atlas.lineage.causes import Group
-from atlas.lineage.clean import Stale
 from atlas.lineage.diff import Cell, Difference
-from atlas.lineage.explain import Explanation
 from atlas.lineage.faults import Verification
 from atlas.lineage.graph import Graph
 from atlas.lineage.trace import Trace, facts
 from atlas.printable import printable
 
+if TYPE_CHECKING:  # they plan, for which much is imported
+    from atlas.lineage.clean import Stale
+    from atlas.lineage.explain import Explanation
+
+GLANCE, COLUMNS = 40, 80  # lines and columns that are seen at once
 MANY = 12  # lines of a kind that are shown before "and … more"
 
 
@@ -58,11 +66,34 @@ def show_verification(out: Console, found: Verification, seconds: float) -> None
               f"{seconds:.1f} s")  # fmt: skip
 
 
-def show_trace(out: Console, found: Trace, records: Records) -> None:
-    """A trace as a tree; a job that is reached twice is expanded once."""
+def show_trace(out: Console, found: Trace, records: Records, depth: int | None = None) -> None:
+    """A trace as a tree; a job that is reached twice is expanded once.
+
+    :param depth: jobs behind one another that are shown; None: as many as :data:`GLANCE` lines have room for.
+    """
     if found.known_as:
         out.print(escape(found.known_as))
-    tree = Tree(f"[bold]{escape(found.file)}[/]  [dim]SHA-256 {found.sha256}[/]")
+    if found.withdrawn:
+        out.print(
+            f"[bold red]withdrawn[/]  {escape(found.file)} hangs on {escape(found.withdrawn)}"
+        )
+    tree = _trace_tree(found, records, 1 if depth is None else depth)
+    deepest = len(found.graph.nodes)
+    for more in range(2, deepest + 1) if depth is None else ():
+        deeper = _trace_tree(found, records, more)
+        if _lines(deeper) > GLANCE or _lines(deeper) == _lines(tree):
+            break
+        tree = deeper
+    out.print(tree, soft_wrap=True)
+
+
+def _lines(tree: Tree) -> int:
+    return 1 + sum(map(_lines, tree.children))
+
+
+def _trace_tree(found: Trace, records: Records, depth: int) -> Tree:
+    tree = Tree(f"[bold]{escape(found.file)}[/]")
+    tree.add(f"[dim]SHA-256 {found.sha256}[/]")
     if found.row is not None:
         cells = tree.add("row")
         for name, value in found.row.items():
@@ -72,25 +103,39 @@ def show_trace(out: Console, found: Trace, records: Records) -> None:
         tree.add(f"row {raw['row']} of {escape(raw['file'])}: [dim]{content}[/]")
     seen: set[str] = set()
     for target in found.graph.targets:
-        _branch(tree, found.graph, target, records, seen)
-    out.print(tree, soft_wrap=False)
+        _branch(tree, found.graph, target, records, seen, depth)
+    return tree
 
 
-def _branch(tree: Tree, graph: Graph, node: str, records: Records, seen: set[str]) -> None:
+def _branch(
+    tree: Tree, graph: Graph, node: str, records: Records, seen: set[str], depth: int
+) -> None:  # fmt: skip
     entry = graph.nodes[node]
     if entry.statement is None:
         digest = next(iter(entry.outputs.values()))
-        tree.add(f"[yellow]{escape(entry.label)}[/]  [dim]SHA-256 {digest[:16]}…, not made here[/]")
+        tree.add(f"[yellow]{escape(entry.label)}[/]  [dim]SHA-256 {digest[:12]}, not made here[/]")
         return
     if node in seen:
         tree.add(f"[bold]{escape(entry.label)}[/] [dim](above)[/]")
         return
     seen.add(node)
     branch = tree.add(f"[bold]{escape(entry.label)}[/]  [dim]statement {node[:12]}[/]")
+    above = graph.above(node)
+    if depth <= 1:
+        if above:
+            branch.add(f"[dim]{len(above)} jobs and files before it; --depth shows more[/]")
+        return
     for name, text in facts(records, entry):
-        branch.add(f"[cyan]{name}[/] {escape(text)}")
-    for above in graph.above(node):
-        _branch(branch, graph, above, records, seen)
+        branch.add(f"[cyan]{name}[/] {escape(_with_short_digests(text))}")
+    for one in above[:MANY]:
+        _branch(branch, graph, one, records, seen, depth - 1)
+    if len(above) > MANY:
+        branch.add(f"[dim]and {len(above) - MANY} more like these; --json lists them[/]")
+
+
+def _with_short_digests(text: str) -> str:
+    """A text on one line of a terminal, its digests whole or short, and not cut where the line ends."""
+    return _short(re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", text), 160)
 
 
 def show_explanation(out: Console, found: Explanation) -> None:
@@ -156,20 +201,38 @@ def _cells(out: Console, cells: list[Cell], what: str, *heads: str) -> None:
 
 
 def show_history(out: Console, entries: list[dict[str, Any]]) -> None:
-    """Attempts, oldest first."""
-    table = Table("started", "ended", "who", "job", "outcome", box=None)
+    """Attempts, one a line of :data:`COLUMNS` columns; what went wrong stands below."""
+    several = len({_who(entry) for entry in entries}) > 1
     for entry in entries:
         colour = {"finished": "green", "running": "yellow"}.get(entry["outcome"], "red")
         job = " ".join([entry.get("rule", entry["file"]), *entry.get("wildcards", {}).values()])
         if entry.get("attempt", 1) > 1:
             job += f" (attempt {entry['attempt']})"
-        error = f" {entry['error']}" if "error" in entry else ""
-        table.add_row(
-            entry["started"][:19], entry.get("ended", "")[:19],
-            escape(f"{entry.get('user', '?')}@{entry.get('host', '?')}"), escape(job),
-            f"[{colour}]{entry['outcome']}[/]{escape(error)}",
-        )  # fmt: skip
-    out.print(table)
+        start = entry["started"][:19].replace("T", " ") or "?"
+        head = f"{start:19}  {entry['outcome']:10}  {_took(entry):>8}  "
+        room = COLUMNS - len(head)
+        out.print(f"{escape(head[:21])}[{colour}]{escape(entry['outcome']):10}[/]{escape(head[31:])}"
+                  f"{escape(_short(job, room))}", soft_wrap=True)  # fmt: skip
+        if several:
+            out.print(
+                f"{'':21}[dim]by {escape(_short(_who(entry), COLUMNS - 24))}[/]", soft_wrap=True
+            )
+        for line in textwrap.wrap(entry.get("error", ""), COLUMNS - 21):
+            out.print(f"{'':21}{escape(line)}", soft_wrap=True)
+    out.print(f"{len(entries):,} attempts")
+
+
+def _who(entry: dict[str, Any]) -> str:
+    return f"{entry.get('user', '?')}@{entry.get('host', '?')}"
+
+
+def _took(entry: dict[str, Any]) -> str:
+    """How long an attempt took, where that is known."""
+    try:
+        start, end = (datetime.fromisoformat(entry[key]) for key in ("started", "ended"))
+        return f"{(end - start).total_seconds():.1f} s"
+    except (KeyError, TypeError, ValueError):
+        return ""
 
 
 def show_stale(out: Console, found: Stale) -> None:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["artefact", "input", "code", "missing", "unattested", "statement", "history",
-               "signature", "touched"]  # fmt: skip
+               "signature", "touched", "withdrawn"]  # fmt: skip
 
 
 @dataclass

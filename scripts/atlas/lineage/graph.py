@@ -61,7 +61,7 @@ def build_graph(records: Records, target: Statement, row: Mapping[str, str] | No
         only those that the row names are followed.
     :raises AtlasError: for an artefact with a broken statement.
     """
-    start = _job(target)
+    start = job_node(target)
     graph = Graph({start.id: start}, targets=[start.id])
     values = set((row or {}).values()) - {""}
     queue = [start]
@@ -70,14 +70,15 @@ def build_graph(records: Records, target: Statement, row: Mapping[str, str] | No
         inputs = node.statement.inputs if node.statement else {}
         for path in relevant(list(inputs), values):
             made = records.maker(path, inputs[path]) if is_artefact(path) else None
-            above = _job(made) if made else Node(path, path, "outside", {path: inputs[path]})
+            above = job_node(made) if made else Node(path, path, "outside", {path: inputs[path]})
             if graph.nodes.setdefault(above.id, above) is above:
                 queue.append(above)
             graph.edges.setdefault((above.id, node.id), []).append(path)
     return graph
 
 
-def _job(statement: Statement) -> Node:
+def job_node(statement: Statement) -> Node:
+    """The node of a job."""
     stage = min(statement.outputs).split("/")[1] if statement.outputs else ""
     return Node(statement.digest, statement.job, stage, statement.outputs, statement)
 

@@ -1,12 +1,14 @@
 """The history against itself, against the files of runs and attempts, and against statements."""
 
+import fnmatch
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from atlas.job.attempts import ATTEMPTS
 from atlas.job.history import PREVIOUS, SIGNED, corrects, entry_of, head, latest, lines, of_records
-from atlas.job.records import HISTORY, MANIFEST, SIGNATURE, Records
+from atlas.job.records import HISTORY, MANIFEST, NOTICES, SIGNATURE, Records
 from atlas.job.statements import Statement, place_of
+from atlas.job.withdrawn.notices import NOTICE
 from atlas.lineage.faults import Fault, Verification
 from atlas.lineage.file_digests import FileDigests
 
@@ -37,6 +39,7 @@ def check_history(
     found.faults += _statements_gone(records, {**said, **there})
     found.faults += _attempts_gone(statements, there)
     found.faults += _signature_altered(records, entries, digests)
+    found.faults += _notices_altered(records, entries, digests)
     if lacking := [name for name in there if name not in said]:
         found.notes.append(
             f"{HISTORY} does not tell of {len(lacking)} runs and attempts of {ATTEMPTS}/: their run was "
@@ -84,3 +87,36 @@ def _signature_altered(
             sentence = what if then else f"is of no signature that {HISTORY} tells of"
             found.append(Fault("signature", name, sentence, then, now))
     return found
+
+
+def _notices_altered(
+    records: Records, entries: Iterable[dict[str, Any]], digests: FileDigests
+) -> list[Fault]:  # fmt: skip
+    """Notices that the history tells of and that are gone or altered, and such as it does not tell of."""
+    told = {str(said["file"]): said.get("sha256") for entry in entries
+            if isinstance(said := entry.get(NOTICE), dict) and "file" in said}  # fmt: skip
+    there = {f"{NOTICES}/{file.name}" for file in (records.root / NOTICES).glob("*.json")}
+    found = []
+    for name in sorted({*told, *there}):
+        now = digests.of(records.root / name)
+        if now != told.get(name):
+            what = "is gone" if now is None else "is not the one that was written"
+            sentence = what if name in told else f"is no notice that {HISTORY} tells of"
+            found.append(Fault("history", name, sentence, told.get(name), now))
+    return found
+
+
+def newest_first(
+    entries: list[dict[str, Any]], outcome: str | None, rule: str | None, since: str | None, last: int | None
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Attempts, the newest first.
+
+    :param rule: a glob. :param since: the beginning of a time in ISO 8601. :param last: how many at most.
+    """
+    found = [
+        entry for entry in reversed(entries)
+        if (outcome is None or entry["outcome"] == outcome)
+        and (rule is None or fnmatch.fnmatchcase(str(entry.get("rule", "")), rule))
+        and (since is None or entry["started"] >= since)
+    ]  # fmt: skip
+    return found[:last]

@@ -60,7 +60,8 @@ def sign(records: Records, key: Path) -> tuple[Path, Path]:
 
     if not records.is_crate:
         compile_history(records.root)
-    broken = [fault for fault in verify(records).broken if fault.file not in (MANIFEST, SIGNATURE)]
+    broken = [fault for fault in verify(records).broken
+              if fault.file not in (MANIFEST, SIGNATURE) and fault.kind != "withdrawn"]  # fmt: skip
     if broken:
         raise AtlasError(
             f"{broken[0].file} {broken[0].sentence}: what is broken is not signed; see "
@@ -91,6 +92,21 @@ def _public_key(key: Path) -> Path:
         key.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(key, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as handle:
             handle.write(data)
+    private = check_key(key)
+    public = key.with_name(f"{key.name}.pub")
+    half = private.public_key().public_bytes(pem, form.PublicFormat.SubjectPublicKeyInfo)
+    public.write_bytes(half)
+    return public
+
+
+def check_key(key: Path) -> Any:
+    """A private key that signs.
+
+    :raises AtlasError: for something that is no such key.
+    """
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     try:
         private = form.load_pem_private_key(key.read_bytes(), password=None)
     except (ValueError, TypeError) as error:
@@ -100,10 +116,7 @@ def _public_key(key: Path) -> Path:
     curves = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
     if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, curves):
         raise AtlasError(f"{key}: is not an EC key on the curve P-256, P-384 or P-521.")
-    public = key.with_name(f"{key.name}.pub")
-    half = private.public_key().public_bytes(pem, form.PublicFormat.SubjectPublicKeyInfo)
-    public.write_bytes(half)
-    return public
+    return private
 
 
 def check_signature(records: Records, key: Path, names: Iterable[str] | None) -> Verification:

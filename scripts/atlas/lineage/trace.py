@@ -15,6 +15,7 @@ from atlas.errors import AtlasError
 from atlas.files import parse_jsonl, read_bounded, read_csv, read_json, read_object
 from atlas.job.records import Records
 from atlas.job.statements import RESULTS, Statement
+from atlas.job.withdrawn.notices import Withdrawn
 from atlas.lineage.graph import Graph, Node, build_graph
 
 DATASETS = f"{RESULTS}/datasets/"
@@ -28,6 +29,7 @@ class Trace:
     :param row: the row that was asked for, column -> value.
     :param raw: for a row of training rows or of a split: the rows that it was made from, by file.
     :param known_as: how a file outside results/ was recognised.
+    :param withdrawn: on what it hangs that was withdrawn, in words.
     """
 
     file: str
@@ -36,6 +38,7 @@ class Trace:
     row: dict[str, str] | None = None
     raw: list[dict[str, Any]] = field(default_factory=list)
     known_as: str | None = None
+    withdrawn: str | None = None
 
 
 def trace(records: Records, file: str, number: int | None = None) -> Trace:
@@ -64,7 +67,9 @@ def _traced(
     texts = {name: value for name, value in (row or {}).items() if isinstance(value, str)}
     graph = build_graph(records, made, texts)
     raw = _raw(records, file, row) if row else []
-    return Trace(file, made.outputs[file], graph, row, raw, known_as or None)
+    digest = made.outputs[file]
+    notice = Withdrawn(records).on(file, digest)
+    return Trace(file, digest, graph, row, raw, known_as or None, notice and notice.sentence)
 
 
 def _row(place: Path, file: str, number: int) -> dict[str, Any]:
@@ -156,20 +161,27 @@ def trace_stranger(records: Records | None, place: Path, number: int | None = No
     if not place.is_file():
         raise AtlasError(f"{place}: there is no such file.")
     digest = sha256_file(place)
-    made = _maker(records, digest) if records else None
-    if records is None or made is None:
+    alike = _alike(records, digest) if records else []
+    if records is None or not alike:
         where = f"nothing in {RESULTS} has its bytes" if records else "no results are at hand"
         says = f" {describe(place, records)}".rstrip()
         raise AtlasError(f"{place}: SHA-256 {digest}; {where}.{says}")
-    name = next(path for path, found in made.outputs.items() if found == digest)
+    name, made = next(iter(alike.items()))
     row = None if number is None else _row(place, str(place), number)
-    return _traced(records, made, name, row, f"{place} has the bytes of {name}")
+    others = "".join(f", and of {other}" for other in list(alike)[1:])
+    return _traced(records, made, name, row, f"{place} has the bytes of {name}{others}")
 
 
-def _maker(records: Records, digest: str) -> Statement | None:
-    """The newest statement of a file with these bytes."""
-    found = [s for s in records.all_statements() if digest in s.outputs.values()]
-    return max(found, key=lambda s: s.finished, default=None)
+def _alike(records: Records, digest: str) -> dict[str, Statement]:
+    """Artefacts with these bytes, by their newest statements; the newest first, copies last."""
+    made = sorted((s for s in records.all_statements() if digest in s.outputs.values()),
+                  key=lambda s: s.finished, reverse=True)  # fmt: skip
+    found: dict[str, Statement] = {}
+    for statement in sorted(made, key=lambda s: digest in s.inputs.values()):
+        for path, of in statement.outputs.items():
+            if of == digest:
+                found.setdefault(path, statement)
+    return found
 
 
 def describe(place: Path, records: Records | None) -> str:
@@ -186,8 +198,8 @@ def describe(place: Path, records: Records | None) -> str:
         for record in sorted((records.root / RESULTS / "sources/bases").glob("*/base.json")):
             if read_object(record).get("weights_sha256") == says["base_sha256"]:
                 known.append(f"that base is here as {record.parent.name}")
-        if "rows_sha256" in says and (made := _maker(records, says["rows_sha256"])):
-            known.append(f"those rows are here as {min(made.outputs)}")
+        if "rows_sha256" in says and (alike := _alike(records, says["rows_sha256"])):
+            known.append(f"those rows are here as {next(iter(alike))}")
     return "; ".join([*parts, *known]) + "."
 
 
@@ -252,7 +264,7 @@ def plain(found: Trace, records: Records) -> dict[str, Any]:
     """A trace as JSON values."""
     return {
         "file": found.file, "sha256": found.sha256, "row": found.row, "raw": found.raw,
-        "known_as": found.known_as, "targets": found.graph.targets,
+        "known_as": found.known_as, "withdrawn": found.withdrawn, "targets": found.graph.targets,
         "nodes": {
             key: {"label": n.label, "stage": n.stage, "outputs": n.outputs, **n.details,
                   "facts": [list(fact) for fact in facts(records, n)]}

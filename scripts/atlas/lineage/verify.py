@@ -2,17 +2,19 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from atlas import owners
+from atlas.bills.retold import differs
 from atlas.errors import AtlasError
 from atlas.files import owner_of, read_json
 from atlas.job.attempts import read_runs
 from atlas.job.closures import Library
 from atlas.job.records import CRATE_FILE, MANIFEST, SEAL, SIGNATURE, BrokenRecordError, Records
 from atlas.job.statements import Statement, is_artefact
+from atlas.job.withdrawn.notices import Withdrawn
 from atlas.lineage.causes import changed
 from atlas.lineage.crate_files import crate_files, is_included, read_seal
 from atlas.lineage.faults import Fault, Kind, Verification
@@ -23,7 +25,7 @@ MOST = 5  # parts of the workflow that a note names
 
 
 def verify(
-    records: Records, files: Iterable[str] | None = None, digests: FileDigests | None = None
+    records: Records, files: Collection[str] | None = None, digests: FileDigests | None = None
 ) -> Verification:
     """Check artefacts (None: everything below results/, crates included), and what is behind them."""
     check = _Check(records, digests or FileDigests())
@@ -35,14 +37,16 @@ def verify(
     for statement in check.statements.values():
         check.inputs(statement)
         check.code(statement)
+    check.retold()
     check.workflow()
     check.rank()
     check.touched()
+    check.withdrawn(check.names if files is None else files)
     if files is None:
         check.records_themselves()
         check.crates()
     found = check.found
-    found.faults.sort(key=lambda f: (not f.first, f.file, f.kind))
+    found.faults.sort(key=lambda f: (not f.first, not is_artefact(f.file), f.file, f.kind))
     found.names = sorted(check.names)
     found.files, found.bytes = len(check.names), check.digests.bytes
     found.statements = len(check.statements)
@@ -60,6 +64,7 @@ class _Check:
         self.bad_files: set[str] = set()
         self.bad_jobs: set[str] = set()
         self.elsewhere: dict[str, str] = {}
+        self._readers: dict[str, list[Statement]] | None = None
         if records.is_crate:
             crate = crate_files(read_json(records.root / CRATE_FILE))
             self.elsewhere = {file.path: file.sha256 for file in crate if not file.included}
@@ -130,6 +135,14 @@ class _Check:
         else:
             sentence = "is missing, and so is its attestation"
         self.add(kind, name, sentence, expected, found, made.job if made else None)
+
+    def retold(self) -> None:
+        """What tells of statements, bills and cards, against what these say."""
+        for name, made in self.made_by.items():
+            if name not in self.bad_files and (how := differs(self.records, name, made)):
+                self.bad_files.add(name)
+                self.add("artefact", name, f"says something else than the statements: {how}",
+                         made.outputs[name], job=made.job)  # fmt: skip
 
     def inputs(self, statement: Statement) -> None:
         """What a job read against what made it, or against the file outside results/."""
@@ -213,24 +226,10 @@ class _Check:
 
     def rank(self) -> None:
         """Tell first broken links from their consequences, and count what stands on each."""
-        readers: dict[str, list[Statement]] = defaultdict(list)
-        for statement in self.statements.values():
-            for path in statement.inputs:
-                readers[path].append(statement)
-
-        def made_from(files: Iterable[str]) -> set[str]:
-            """What was made, directly or not, from some files."""
-            reached: set[str] = set()
-            queue = list(files)
-            while queue:
-                for reader in readers.get(queue.pop(), []):
-                    new = self._own(reader)
-                    queue += new - reached
-                    reached |= new
-            return reached
-
+        # What no job made and is not there is no reason why what is there is other than its job made it.
+        outside = {path for path in self.bad_files if not is_artefact(path)}
         bad = (self._own(self.statements[digest]) for digest in self.bad_jobs)
-        consequences = made_from(self.bad_files.union(*bad))
+        consequences = self._made_from((self.bad_files - outside).union(*bad))
         for fault in self.found.faults:
             files = {fault.file}
             if made := self.made_by.get(fault.file):
@@ -238,7 +237,43 @@ class _Check:
                 if made.digest in self.bad_jobs:
                     files = set(made.outputs)
                     fault.first &= fault.kind != "artefact"
-            fault.behind = len(made_from(files) - files)
+            fault.behind = len(self._made_from(files) - files)
+
+    def _made_from(self, files: Iterable[str]) -> set[str]:
+        """What was made, directly or not, from some files."""
+        if self._readers is None:
+            self._readers = defaultdict(list)
+            for statement in self.statements.values():
+                for path in statement.inputs:
+                    self._readers[path].append(statement)
+        reached: set[str] = set()
+        queue = list(files)
+        while queue:
+            for reader in self._readers.get(queue.pop(), []):
+                new = self._own(reader)
+                queue += new - reached
+                reached |= new
+        return reached
+
+    def withdrawn(self, asked: Iterable[str]) -> None:
+        """What hangs on something that was withdrawn, of some files, and by which way they do."""
+        withdrawn = Withdrawn(self.records)
+        if not withdrawn.notices:
+            return
+        hanging = {name: notice for name, made in self.made_by.items()
+                   if (notice := withdrawn.on(name, made.outputs[name]))}  # fmt: skip
+        # A model that drew other rows stands on a raw file that has the withdrawn one, and has not.
+        told, queue = set[str](), list(asked)
+        while queue:
+            if (name := queue.pop()) in hanging and name not in told:
+                told.add(name)
+                queue += self.made_by[name].inputs
+        for name in sorted(told):
+            made, notice = self.made_by[name], hanging[name]
+            self.add("withdrawn", name, f"hangs on {notice.sentence}", job=made.job)
+            fault = self.found.faults[-1]
+            fault.first = hanging.keys().isdisjoint(made.inputs)
+            fault.behind = len(self._made_from([name]) & hanging.keys())
 
     def records_themselves(self) -> None:
         """Statements against their names, and the history against the attempts."""

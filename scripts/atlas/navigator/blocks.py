@@ -1,10 +1,12 @@
 """Blocks of the navigator's page: packed by gzip, written in base64.
 
-A block of a space is a row of little-endian arrays over its models, in the order of their names:
+A block of a space is a row of little-endian arrays over its models, in the order of their names; each
+array stands as planes, all first bytes before all second ones, which packs better:
 
 * x, y: uint16, from the left (lower) end of the map to the right (upper) one;
 * silhouette: int16, in ten-thousandths, -32768 where there is none;
-* neighbours: uint16 (uint32 in pools of more than 65,536), one row of ``ranks`` per model;
+* neighbours: uint16 (uint32 in pools of more than 65,536), one row of ``ranks`` per model, as the way
+  from the model to its neighbour, modulo the size of the type: neighbours are often near by name;
 * similarities: int16, in ten-thousandths; that of the first neighbour, then how much less each of
   the others has than the one before.
 """
@@ -19,6 +21,8 @@ import numpy as np
 
 STEP = 10_000  # silhouettes and similarities are kept to four decimals
 NONE = -32768
+SMALL = 65_536  # pools up to here have all ranks of neighbours.csv on their page
+RANKS_OF_LARGE = 5  # nearest models that the page of a larger pool has, for its size
 
 
 def pack(data: bytes) -> str:
@@ -44,7 +48,7 @@ def space_block(
     parts: list[np.ndarray[Any, Any]] = []
     if places is not None:
         low, high = places.min(axis=0), places.max(axis=0)
-        # Both axes have one scale: distances on the map are what t-SNE made them.
+        # Both axes have one scale: distances on the map are what map.csv has.
         span = max(float((high - low).max()), 1e-9)
         grid = (places - (low + high) / 2) / span + 0.5
         parts += [np.rint(grid.T * 65535).astype("<u2")]
@@ -52,11 +56,19 @@ def space_block(
     if ranked is not None:
         scores = [NONE if s is None else round(s * STEP) for s in ranked["silhouettes"]]
         parts.append(np.array(scores, dtype="<i2"))
-        ranks = len(ranked["nearest"][0])
-        index = np.array([[j for j, _ in row] for row in ranked["nearest"]])
-        parts.append(index.astype("<u2" if len(index) <= 65536 else "<u4"))
-        near = np.rint([[s * STEP for _, s in row] for row in ranked["nearest"]]).astype(np.int64)
+        small = len(scores) <= SMALL
+        ranks = min(len(ranked["nearest"][0]), 10**9 if small else RANKS_OF_LARGE)
+        nearest = np.array([row[:ranks] for row in ranked["nearest"]])
+        index = nearest[:, :, 0].astype(np.int64) - np.arange(len(scores))[:, None]
+        parts.append(index.astype("<u2" if small else "<u4"))
+        near = np.rint(nearest[:, :, 1] * STEP).astype(np.int64)
         less = np.concatenate([near[:, :1], near[:, :-1] - near[:, 1:]], axis=1)
         parts.append(less.astype("<i2"))
-    data = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+    data = b"".join(_planes(part) for part in parts)
     return pack(data), {"map": places is not None, "ranks": ranks}
+
+
+def _planes(values: np.ndarray[Any, Any]) -> bytes:
+    """All first bytes of the values, all second ones, and so on."""
+    flat = np.ascontiguousarray(values).reshape(-1)
+    return flat.view(np.uint8).reshape(-1, flat.itemsize).T.tobytes()

@@ -1,8 +1,8 @@
 """The navigator: a pool as one page that needs no network.
 
-The page holds Bokeh's script (which draws the map), the style and scripts of ``resources/navigator/``,
-and the pool: a small block for what is seen first, and one block per embedding space and one of cards,
-which are unpacked when they are first looked at.
+The page holds the style and scripts of ``resources/navigator/``, which draw the map, and the pool: a
+small block for what is seen first, and one block per embedding space and one of cards, which are
+unpacked when they are first looked at.
 """
 
 from collections.abc import Sequence
@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from bokeh.resources import Resources
 
 from atlas.clusters.map_files import read_map
 from atlas.errors import AtlasError
 from atlas.figures.style import looks
-from atlas.files import by_folder, read_csv, read_json, write_bytes
+from atlas.files import by_folder, csv_rows, read_csv, read_json, write_bytes
 from atlas.navigator.blocks import json_block, space_block
 from atlas.navigator.cards import compact
+from atlas.navigator.columns import column, further_columns, read_logs
 from atlas.spaces.names import space_title
 
-# What the map needs of Bokeh: its core, drawing by WebGL, and figures made by script.
-COMPONENTS = ["bokeh", "bokeh-gl", "bokeh-api"]
-# The markers of the figures (matplotlib) by the names that Bokeh gives those that are filled.
+# The markers of the figures (matplotlib) by the names of the shapes in looks.js.
 MARKERS = {
     "o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "inverted_triangle",
     "P": "plus", "X": "hex", "*": "star", "h": "hex", "d": "diamond", "p": "hex", ".": "circle",
@@ -40,16 +38,20 @@ UNKEPT = (
 def write_navigator(
     *, pool: str, models: list[dict[str, Any]], datasets: dict[str, dict[str, Any]],
     spaces: list[str], palette: list[str], markers: list[str], maps: list[Path], neighbours: Path,
-    silhouette: Path, cards: list[Path], report: list[Path], bases: list[Path], template: Path,
-    style: Path, scripts: list[Path], page: Path
+    silhouette: Path, cards: list[Path], report: list[Path], training: list[Path], counts: list[Path],
+    bases: list[Path], template: Path, style: Path, scripts: list[Path], page: Path
 ) -> None:  # fmt: skip
     """Write navigator.html: the same inputs give the same bytes.
 
     :param models: models of the pool, sorted by name: name, base, domain, recipe (None where it was
-        fetched), and of where it is from: seed, variant, data, origin, delta, file.
+        fetched), and of where it is from: seed, variant, data, origin, delta, file, hub
+        (repository), and what a sheet says of it: source, kind, subfolder, more (other columns of the
+        sheet that it is from).
     :param datasets: those that the models were trained on, name -> domain, licence, source.
     :param maps: map.csv of each space. :param neighbours: neighbours.csv of the pool.
     :param cards: README.md of each model; none where models are not kept.
+    :param training: training.csv of the models that were trained here. :param counts: their
+        rows.counts.json.
     :raises AtlasError: where an input lacks a model, or a marker is unknown.
     """
     names = [model["name"] for model in models]
@@ -57,36 +59,42 @@ def write_navigator(
     scores = _scores(silhouette)
     found, blocks = [], []
     for space, file in zip(spaces, maps, strict=True):
-        mapped, places, method = read_map(file)
+        mapped, places, method, fit = read_map(file)
         if mapped and mapped != names:
             raise AtlasError(f"{file}: its models are not those of the pool {pool}.")
         block, layout = space_block(places if mapped else None, ranked.get(space))
-        found.append({"space": space, "title": space_title(space), "method": method, **layout,
+        found.append({"space": space, "title": space_title(space), "method": method, "fit": fit, **layout,
                       "recall": ranked.get(space, {}).get("recall"), **scores.get(space, {})})  # fmt: skip
         blocks.append((f"space-{space}", block))
+    logs = read_logs(training)
     look = looks([model["domain"] for model in models], palette, [_marker(m) for m in markers])
     first = {
         "pool": pool, "names": names, "spaces": found, "palette": palette, "looks": look,
-        "domain": _column([m["domain"] for m in models]),
-        "base": _column([m["base"] for m in models]),
-        "recipe": _column([m["recipe"] or FETCHED for m in models]),
+        "domain": column([m["domain"] for m in models]),
+        "base": column([m["base"] for m in models]),
+        "recipe": column([m["recipe"] or FETCHED for m in models]),
+        "columns": further_columns(models, logs, counts),
     }  # fmt: skip
     texts = {n: files[0].read_text(encoding="utf-8") for n, files in by_folder(cards).items()}
     texts |= {row["model"]: UNKEPT.format(**row) for file in report for row in read_csv(file)}
-    origin = ("seed", "variant", "data", "origin", "delta", "file")
+    origin = ("seed", "variant", "data", "origin", "delta", "file", "hub", "source", "kind",
+              "subfolder")  # fmt: skip
     behind = {
-        "models": [{k: m[k] for k in origin if m.get(k)} for m in models],
+        "models": [
+            {k: m[k] for k in origin if m.get(k)}
+            | ({"curve": logs[m["name"]].curve} if m["name"] in logs else {})
+            for m in models
+        ],
         "datasets": datasets,
         "bases": {record["name"]: record for record in map(read_json, bases)},
         **compact(names, [texts[name] for name in names]),
     }
     # Names of models reach the page through blocks only, and the pool's is escaped.
     env = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    library = Resources("inline", components=COMPONENTS, minified=True).js_raw
     text = env.from_string(template.read_text(encoding="utf-8")).render(
         pool=pool, count=len(names), spaces=found,
         blocks=[("models", json_block(first)), *blocks, ("cards", json_block(behind))],
-        style=style.read_text(encoding="utf-8"), library=library[: len(COMPONENTS)],
+        style=style.read_text(encoding="utf-8"),
         scripts=[file.read_text(encoding="utf-8") for file in scripts],
     )  # fmt: skip
     write_bytes(page, text.encode())
@@ -101,18 +109,11 @@ def _marker(name: str) -> str:
     return MARKERS[name]
 
 
-def _column(values: Sequence[str]) -> dict[str, Any]:
-    """Labels, sorted, and the place of each value among them."""
-    labels = sorted(set(values))
-    place = {label: k for k, label in enumerate(labels)}
-    return {"labels": labels, "of": [place[value] for value in values]}
-
-
 def _ranked(neighbours: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Space -> silhouettes (one per model, None without), neighbours (index, similarity), their recall."""
     place = {name: i for i, name in enumerate(names)}
     found: dict[str, dict[str, Any]] = {}
-    for row in read_csv(neighbours):
+    for row in csv_rows(neighbours):  # millions in large pools
         if row["space"] not in found:
             found[row["space"]] = {
                 "silhouettes": [None] * len(names), "nearest": [[] for _ in names],

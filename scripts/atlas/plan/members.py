@@ -30,7 +30,21 @@ def navigator_models(plan: Plan, pool: str) -> list[dict[str, Any]]:
         row["data"] = [d.model_dump() for d in m.data]
         row["origin"] = m.origin or described(m.source)
         row["file"] = m.files()[0]
+        row |= _in_a_sheet(m)
     return rows
+
+
+def _in_a_sheet(model: PlannedModel) -> dict[str, Any]:
+    """What a sheet for another pool says of a model: a repository, or the folder where it lies."""
+    hub = (model.source or {}).get("hub") or {}
+    revision = f"@{hub['revision']}" if hub.get("revision") else ""
+    return {
+        "hub": hub.get("repo"),
+        "source": f"{hub['repo']}{revision}" if hub else f"./{model.folder}",
+        "subfolder": hub.get("subfolder"),
+        "kind": "adapter" if model.adapter else "full",
+        "more": model.more,
+    }
 
 
 def navigator_datasets(plan: Plan, pool: str) -> dict[str, dict[str, str]]:

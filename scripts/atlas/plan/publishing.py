@@ -1,8 +1,9 @@
 """What the rules of crates and uploads read, and are told."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from atlas.plan.resolved import Plan
+from atlas.plan.resolved import Plan, PlannedModel
 from atlas.plan.tables import companions
 
 # Folders of results/: a table that has the name of one is asked for by its path when a crate of it
@@ -28,6 +29,47 @@ def crate_companions(plan: Plan, target: str) -> list[str]:
     return [file for table in tables for file in companions(plan, table)]
 
 
+def billed_models(plan: Plan, wildcards: Mapping[str, str]) -> list[PlannedModel]:
+    """The models of a bill of materials: those of a pool, or one."""
+    match wildcards:
+        case {"pool": name}:
+            return list(plan.pools[name].models)
+        case {"merged": name}:
+            return [plan.merged[name]]
+    return [plan.models[wildcards["model"]]]
+
+
+def weights_of(models: Iterable[PlannedModel]) -> list[str]:
+    """A file of the weights of each model."""
+    return [next(f for f in model.files() if f.endswith(".safetensors")) for model in models]
+
+
+def bill_sources(plan: Plan, models: Iterable[PlannedModel]) -> list[str]:
+    """What bills of models are told from: their cards, settings and records, and those behind them.
+
+    Not their weights, whose digests the cards have: they may be large, or not be kept.
+    """
+    found: dict[str, None] = {}
+    queue = list(models)
+    for model in queue:
+        own = ["adapter_config.json" if model.adapter else "config.json", "README.md"]
+        own += ["training.csv"] if model.trained else []
+        found |= dict.fromkeys(f"{model.folder}/{name}" for name in own)
+        found |= dict.fromkeys(f"results/sources/datasets/{d.dataset}.json" for d in model.data)
+        bases = [model.base]
+        if model.delta:
+            assert model.origin is not None
+            entry = plan.config.deltas[model.delta]
+            bases += [entry.base, entry.instruct]
+            found[f"results/deltas/{model.delta}/delta_meta.json"] = None
+            queue.append(plan.models[model.origin])
+        for base in bases:
+            found |= dict.fromkeys(plan.base_files(base)[:2])
+            if base in plan.implicit:
+                queue.append(plan.models[plan.implicit[base]])
+    return sorted(found)
+
+
 def push_origins(plan: Plan, push: str) -> dict[str, dict[str, Any]]:
     """Of the upload of a delta: where base and instruct model are from, with their licences."""
     kind, _, name = plan.config.pushes[push].path.partition("/")
@@ -40,3 +82,26 @@ def push_origins(plan: Plan, push: str) -> dict[str, dict[str, Any]]:
         licence = plan.config.bases[base].licence
         found[role] = {"address": address, "revision": revision, "licence": licence}
     return found
+
+
+def card_sources(plan: Plan, push: str) -> list[str]:
+    """What the card of an upload is told from."""
+    model, folder = plan.pushed(push), f"results/{plan.config.pushes[push].path}"
+    if model is None:
+        return [f"{folder}/delta_meta.json"]
+    measured = [f"{folder}/perplexity.csv"] if model.name in plan.trained_on_text else []
+    return [f"{folder}/README.md", plan.base_files(model.base)[0], *measured]
+
+
+def card_languages(plan: Plan, push: str) -> list[str]:
+    """Languages of the datasets that the model of an upload was trained on, where they are named."""
+    model = plan.pushed(push)
+    used = {d.dataset for d in model.data} if model else set()
+    return sorted({code for name in used for code in plan.config.datasets[name].language})
+
+
+def signed_files(plan: Plan, wildcards: Mapping[str, str]) -> list[str]:
+    """What the signature of a model is of: all that is uploaded, but its card."""
+    (model,) = billed_models(plan, wildcards)
+    generation = [f"{model.folder}/generation_config.json"] if model.delta else []
+    return [*model.files(), *generation, f"{model.folder}/bom.cdx.json"]

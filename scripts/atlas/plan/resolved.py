@@ -58,6 +58,7 @@ class PlannedModel:
     origin: str | None = None
     delta: str | None = None
     stages: tuple[str, ...] = ()
+    more: dict[str, str] = field(default_factory=dict, compare=False)  # other columns of its sheet
 
     @property
     def trained(self) -> bool:
@@ -271,15 +272,22 @@ class Plan:
         suffix = f"+{variant}" if framed and variant != "own" else ""
         return f"results/datasets/{data.dataset}/{data.split}{suffix}.jsonl"
 
-    def push_files(self, push: str) -> list[str]:
-        """Files of an upload, the card of a model among them (that of a delta is written then)."""
+    def pushed(self, push: str) -> PlannedModel | None:
+        """The model of an upload; None for a delta."""
         kind, _, name = self.config.pushes[push].path.partition("/")
-        if kind == "deltas":
-            folder = f"results/deltas/{name}"
+        return (
+            None if kind == "deltas" else (self.merged if kind == "merged" else self.models)[name]
+        )
+
+    def push_files(self, push: str) -> list[str]:
+        """Files of an upload, but its card, which is written for it."""
+        model = self.pushed(push)
+        folder = f"results/{self.config.pushes[push].path}"
+        if model is None:
             return [f"{folder}/delta.safetensors", f"{folder}/delta_meta.json"]
-        model = (self.merged if kind == "merged" else self.models)[name]
-        others = ["README.md", *(["generation_config.json"] if kind == "merged" else [])]
-        return [*model.files(), *(f"{model.folder}/{other}" for other in others)]
+        others = ["bom.cdx.json", *(["generation_config.json"] if model.delta else []),
+                  *(["model.sig"] if self.config.signing_key else [])]  # fmt: skip
+        return [*model.files(), *(f"{folder}/{other}" for other in others)]
 
     def sides(self, comparison: str) -> dict[str, list[str]]:
         """Models of a comparison: those fine-tuned on solutions (sft), and with rewards (rl)."""

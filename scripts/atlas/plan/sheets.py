@@ -62,10 +62,11 @@ def read_sheet(config: Config, path: str, root: Path) -> dict[str, PlannedModel]
             kind, subfolder = ((row.get(column) or "").strip() for column in OPTIONAL)
             if kind not in ("", "adapter", "full"):
                 raise AtlasError(f"{where}: the kind {kind!r} is neither adapter nor full.")
-            source = _sheet_source(values["source"], subfolder, root, where)
+            source = sheet_source(values["source"], subfolder, root, where)
             found[name] = PlannedModel(
                 name, values["base"], values["domain"], kind != "full", seed,
                 source=source.model_dump(exclude_none=True),
+                more={c: (v or "").strip() for c, v in row.items() if c not in SHEET_COLUMNS + OPTIONAL},
             )  # fmt: skip
     if not found:
         raise AtlasError(f"{path}: the sheet has no models.")
@@ -86,7 +87,7 @@ def _text(file: Path, path: str) -> str:
     raise AtlasError(f"{path}: a sheet is UTF-8, and {what}; save it as UTF-8.")
 
 
-def _sheet_source(text: str, subfolder: str, root: Path, where: str) -> ModelSource:
+def sheet_source(text: str, subfolder: str, root: Path, where: str) -> ModelSource:
     """`org/name`, `org/name@revision`, or a folder (absolute, or starting with a dot)."""
     if text.startswith((".", "/", "~")) or (root / text).is_dir():
         return ModelSource(local=str(Path(text, subfolder)) if subfolder else text)

@@ -21,7 +21,7 @@ def companions(plan: Plan, table: str) -> list[str]:
         if plan.rewarded(name):
             kinds.append("reward")
         found += [f"results/comparisons/{name}/figures/{kind}.svg" for kind in kinds]
-    pools, kinds = plan.table_pools(table), ("tsne", "similarity", "silhouette")
+    pools, kinds = plan.table_pools(table), ("map", "similarity", "silhouette")
     for pool in pools:
         drawn = product(pool.settings.spaces, kinds)
         found += [f"results/pools/{pool.name}/figures/{kind}_{space}.svg" for space, kind in drawn]

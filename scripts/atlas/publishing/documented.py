@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from atlas.configuration.files import layers, read
+from atlas.errors import AtlasError
 from atlas.experiments.wording import Beside, Rows, number
 from atlas.files import read_csv
 from atlas.plan.building import build
 from atlas.plan.resolved import Plan, PlannedModel
+from atlas.publishing.picture import picture_of, told_by
 from atlas.report.summary import findings
 from atlas.spaces.names import space_title
 
@@ -31,8 +33,9 @@ BLOCK = re.compile(
     r"(?P<text>.*?)<!-- end of results -->",
     re.DOTALL,
 )
-# Figure of the documentation -> the table with which it is drawn, and where.
-FIGURES = {"docs/map.png": ("main", "pools/smollm2/figures/tsne_delta_activations.png")}
+# Picture of the documentation -> the table with which it is made, the pool whose navigator it shows, the
+# space that this opens with, and what is chosen in it.
+PICTURES = {"docs/navigator.png": ("main", "smollm2", "delta_activations", "")}
 NOT_NAMED = ("grids", "models", "pushes", "tables")
 
 
@@ -69,8 +72,8 @@ def signature(plan: Plan, table: str) -> str:
 
 
 def _dumped(model: PlannedModel) -> dict[str, Any]:
-    values = {field.name: getattr(model, field.name) for field in fields(model)
-              if getattr(model, field.name) != field.default}  # fmt: skip
+    values = {field.name: value for field in fields(model)
+              if (value := getattr(model, field.name)) != field.default and value != {}}  # fmt: skip
     return values | {"data": [data.model_dump(exclude_defaults=True) for data in model.data]}
 
 
@@ -132,6 +135,31 @@ def planned(root: Path, configfile: str | None) -> Plan:
     return build(whole, default=beneath, root=root)
 
 
+def renew_pictures(root: Path, results: Path, made: Sequence[str]) -> bool:
+    """Make the pictures of tables that have just been made, and say which are of another configuration.
+
+    :returns: whether all are up to date.
+    """
+    fine, plan = True, planned(root, None)
+    for picture, (table, pool, space, view) in PICTURES.items():
+        place, folder, digest = root / picture, results / "pools" / pool, signature(plan, table)
+        try:
+            if table in made:
+                places = folder / space / "map.csv"
+                picture_of(folder / "navigator.html", places, digest, place, view)
+            elif not place.is_file() or told_by(place)["configuration"] != digest:
+                raise AtlasError(f"{place}: is of another configuration; {remedy(table)}")
+        except AtlasError as error:  # the pages are written all the same
+            print(error, file=sys.stderr)
+            fine = False
+    return fine
+
+
+def remedy(table: str) -> str:
+    """What brings the figures of a table up to date."""
+    return f"make results/tables/{table}.csv, then: python scripts/document_results.py {table}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Bring blocks up to date, or say which are of another configuration.
 
@@ -167,16 +195,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stale.append(table)
         return match[0]
 
-    for figure, (table, drawn) in FIGURES.items():
-        if table in made and not options.configfile:
-            (options.root / figure).write_bytes((options.results / drawn).read_bytes())
+    if not renew_pictures(options.root, options.results, () if options.configfile else made):
+        failed = True
     for page in pages(options.root):
         current = page.read_text(encoding="utf-8")
         stale.clear()
         text = BLOCK.sub(renewed, current)
         for table in stale:
-            print(f"{page}: the figures of {table} are those of another configuration; make "
-                  f"results/tables/{table}.csv, then: python scripts/document_results.py {table}",
+            print(f"{page}: the figures of {table} are those of another configuration; {remedy(table)}",
                   file=sys.stderr)  # fmt: skip
         failed |= bool(stale)
         if text != current:

@@ -6,35 +6,34 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from atlas.bills.hub_cards import CARD
 from atlas.errors import AtlasError
 from atlas.files import write_json
 from atlas.job.records import Records
 from atlas.lineage.file_digests import FileDigests
 from atlas.lineage.verify import verify
-from atlas.publishing.hub_cards import CARD, Origins, delta_card, fitted_card
 from atlas.publishing.push_errors import explain
 
 
 def push(
-    *, files: list[Path], path: str, repo: str, private: bool, name: str,
-    origins: dict[str, dict[str, str | None]], record: Path
+    *, files: list[Path], card: Path, path: str, repo: str, private: bool, name: str, record: Path
 ) -> None:  # fmt: skip
     """Upload one folder below results/, in one commit, and write down what the hub then lists.
 
-    :param files: files of the folder; its README.md is fitted, and a delta gets one.
+    :param files: files of the folder, but its README.md. :param card: the README.md of the upload.
     :param path: the folder below results/: ``deltas/…``, ``merged/…`` or ``models/…``.
     :param private: the visibility that the repository has, or is made with; it is never changed.
-    :param origins: of a delta: ``base`` and ``instruct`` -> address, revision, licence.
     :raises AtlasError: where a file, or anything that it was made from, is not what its attestation
         says; where the repository has another visibility or holds other weights; where the hub
         refuses or cannot be reached, or afterwards lists something else than was sent.
     """
-    digests = _verified(files, path)
+    digests = _verified([*files, card], path)
     contents = {file.name: file for file in files}
-    card = _card(contents, path, repo, origins)
     token = _token(repo)
     try:
-        commit = _upload(contents, card, digests, repo, private, token, f"Delta Atlas: {path}")
+        commit = _upload(
+            contents, card.read_bytes(), digests, repo, private, token, f"Delta Atlas: {path}"
+        )
     except AtlasError:
         raise
     except Exception as error:
@@ -65,15 +64,6 @@ def _verified(files: Sequence[Path], path: str) -> dict[str, str]:
     return found
 
 
-def _card(contents: Mapping[str, Path], path: str, repo: str, origins: Origins) -> bytes:
-    """The README.md of the repository."""
-    if CARD in contents:
-        return fitted_card(contents[CARD].read_text(encoding="utf-8"), path, repo)
-    if "delta_meta.json" not in contents:
-        raise AtlasError(f"{path}: has no {CARD}, and a model is not uploaded without its card.")
-    return delta_card(contents["delta_meta.json"], path.partition("/")[2], repo, origins)
-
-
 def _token(repo: str) -> str:
     from huggingface_hub import get_token
 
@@ -99,7 +89,7 @@ def _upload(
     api = HfApi(token=token)
     head = _repository(api, repo, private)
     _refuse_other_weights(api, repo, head, set(contents))
-    additions = {n: CommitOperationAdd(n, file) for n, file in contents.items() if n != CARD}
+    additions = {n: CommitOperationAdd(n, file) for n, file in contents.items()}
     for name, addition in additions.items():
         # The client has now read what it will send: these very bytes were verified.
         if addition.upload_info.sha256.hex() != digests[name]:

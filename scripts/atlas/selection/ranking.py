@@ -29,7 +29,7 @@ def find_models(
     """Write the models of a pool by their similarity to a task, as a table, a page and a figure.
 
     :param queries: models that stand for the task, one per base of the pool.
-    :param figure: as SVG and as PNG.
+    :param figure: where it goes (:func:`atlas.figures.canvas.write`).
     """
     rows = ranking(read_embeddings(pool), read_embeddings(task), queries)
     write_csv(models, COLUMNS, rows)
@@ -44,9 +44,8 @@ def find_models(
     write_bytes(page, ("\n".join(lines) + "\n").encode())
     best = [row for row in rows if row["rank"] <= SHOWN]
     groups = {f"{row['model']} ({row['domain']})": [row["similarity"]] for row in best}
-    draw_groups(
-        figure, groups, ("similarity",), "Cosine of delta activations", f"Models for {name}"
-    )
+    title = f"Which models resemble the task {name} most"
+    draw_groups(figure, groups, ("similarity",), "Cosine of delta activations", title)
 
 
 def ranking(pool: Embeddings, task: Embeddings, queries: Sequence[str]) -> list[dict[str, Any]]:

@@ -223,16 +223,16 @@ def bring_adapter(source: Mapping[str, Any], cache: Path, folder: Path) -> str:
     place = Place(source, cache)
     # A hub is asked for its list of files only where one is missing.
     if not place.commit:
-        _refuse_other(place)
+        refuse_other(place)
     try:
         place.bring(ADAPTER, folder)
     except hub.MissingFileError:
-        _refuse_other(place)
+        refuse_other(place)
         raise
     return place.origin
 
 
-def _refuse_other(place: Place) -> None:
+def refuse_other(place: Place) -> None:
     """Say what is there, where it is not an adapter."""
     present = place.names()
     if missing := [name for name in ADAPTER if name not in present]:

@@ -68,7 +68,9 @@ found["schema"] = json.loads(documentation.schema())["$defs"]["DistancesTable"][
 found["page"] = documentation.tables()
 Path("t.csv").write_text("pool\\np\\nq\\n")
 write_summary(tables=[Path("t.csv")], beside=[], pools=[], seeds=[1], page=Path("summary.md"),
-              entries=[{"name": "t", "kind": "distances", "beside": []}])
+              configuration="tables: {}",
+              entries=[{"name": "t", "kind": "distances", "beside": [], "figures": [],
+                        "navigators": []}])
 found["summary"] = Path("summary.md").read_text()
 found["modules"] = Library().closure("atlas.report.summary:write_summary")["modules"]
 print(json.dumps(found))
@@ -77,6 +79,7 @@ print(json.dumps(found))
 
 def test_a_new_folder_is_a_kind(tmp_path):
     shutil.copytree(SCRIPTS, tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(SCRIPTS.parent / "CITATION.cff", tmp_path)
     folder = tmp_path / "scripts/atlas/experiments/distances"
     folder.mkdir()
     for name, text in SLICE.items():

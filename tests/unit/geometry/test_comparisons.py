@@ -230,7 +230,7 @@ def test_figures(tmp_path):
         }
         reward = places.pop("reward")
         draw_comparison(layers=file, spectra=tmp_path / "s.npz", name="both", sides=SIDES, **places)
-        draw_rewards(training=curves, name="both", reward=reward)
+        draw_rewards(training=curves, name="both", sides=SIDES, reward=reward)
         return [place.read_bytes() for pair in (*places.values(), reward) for place in pair]
 
     curves = [training(tmp_path / "rl-a", [0.1, 0.3, 0.2])]

@@ -37,11 +37,12 @@ def statement(
     temporary: Mapping[str, int] | None = None,
     distributions: Mapping[str, str] | None = None,
     outside: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None,
     **host,
 ) -> Statement:
     """A statement of a job, from digests; it has a digest as if it was stored."""
     made = Statement(
-        outputs=dict(outputs), output_names=dict.fromkeys(outputs, "made"),
+        outputs=dict(outputs), output_names=dict.fromkeys(outputs, "made") | (names or {}),
         inputs=dict(inputs), input_names=dict.fromkeys(inputs, "read"),
         rule=rule, wildcards=dict(wildcards or {}), params=dict(params or {}),
         code={"function": function, "modules": dict(modules or {}),

@@ -275,15 +275,20 @@ def test_history(root, lineage):
     root.put(f"{folder}/train-00-3.json", b"\xff")
     status, value = lineage("history", "--root", root.root, "--json")
     assert status == 0
-    assert value == [
-        {"outcome": "unreadable", "started": "", "file": f"{folder}/train-00-3.json"},
-        {**entry, "file": f"{folder}/train-00-2.json"},
-    ]
+    unreadable = {"outcome": "unreadable", "started": "", "file": f"{folder}/train-00-3.json"}
+    train = {**entry, "file": f"{folder}/train-00-2.json"}
+    assert value == [train, unreadable]  # the newest first
+    for chosen, expected in (
+        (["--outcome", "failed"], [train]), (["--rule", "tr*"], [train]), (["--rule", "x"], []),
+        (["--since", "2026-01-02"], []), (["--since", "2026"], [train]), (["--last", "1"], [train]),
+    ):  # fmt: skip
+        assert lineage("history", "--root", root.root, "--json", *chosen) == (0, expected)
     status, text = lineage("history", "--root", root.root)
     assert status == 0
-    for words in ("2026-01-01T10:00:00", "ann@host", "train m (attempt 2)", "failed [no] room",
+    for words in ("2026-01-01 10:00:00  failed", "300.0 s", "ann@host", "train m (attempt 2)", "[no] room",
                   "unreadable"):  # fmt: skip
         assert words in text
+    assert max(map(len, text.splitlines())) <= 80
     assert len(list(of_records(root.root))) == 2
 
 
@@ -316,3 +321,45 @@ def test_a_record_moves_no_cursor(root, capsys, as_json):
         assert "x1b[1A" in text or "u001b[1A" in text
         assert not set(text) & {"\x1b", "\x9b", "\r"}
         assert not [line for line in text.splitlines() if line.startswith("whole")]
+
+
+def test_a_trace_fits_on_a_screen_and_cuts_no_digest(run, lineage, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    for number in range(40):
+        run.job({f"results/models/m{number}/a.txt": f"{number}"}, rule="train")
+    run.job({A: "a"}, [f"results/models/m{n}/a.txt" for n in range(40)], rule="join")
+    run.job({E: "model\nc\n"}, [A], rule="table")
+    _, text = lineage("trace", E, "--root", run.root)
+    assert len(text.splitlines()) <= 41
+    assert sha("model\nc\n") in text
+    assert (
+        "40 jobs and files before it; --depth shows more" in text
+        or "and 28 more like these" in text
+    )
+    _, deep = lineage("trace", E, "--depth", "9", "--root", run.root)
+    assert "and 28 more like these" in deep
+    _, flat = lineage("trace", E, "--depth", "1", "--root", run.root)
+    assert "join" not in flat
+    assert "1 jobs and files before it" in flat
+
+
+def test_a_stray_file_has_all_its_names_the_trained_one_first(run, lineage, tmp_path):
+    names = [
+        f"results/{place}/adapter.safetensors" for place in ("merged/a", "models/b", "models/z")
+    ]
+    run.job({names[2]: "weights"}, rule="train")
+    run.job({names[0]: "weights"}, [names[2]], rule="copy")
+    run.job({names[1]: "weights"}, rule="train_again")
+    (tmp_path / "stray").write_text("weights")
+    _, value = lineage("trace", tmp_path / "stray", "--root", run.root, "--json")
+    assert value["file"] == names[1]
+    assert value["known_as"].endswith(f"of {names[1]}, and of {names[2]}, and of {names[0]}")
+
+
+def test_an_altered_file_is_named_before_what_is_missing_outside(root, lineage):
+    flip(root / B)
+    (root / RAW).unlink()
+    _, value = lineage("verify", "--root", root.root, "--json")
+    assert [(f["kind"], f["file"], f["first"]) for f in value["findings"]] == [
+        ("artefact", B, True), ("missing", RAW, True),
+    ]  # fmt: skip

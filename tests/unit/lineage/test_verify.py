@@ -75,7 +75,7 @@ def test_a_source_that_is_gone(chain):
     assert (fault.expected, fault.found) == (sha("raw"), None)
     flip(chain / B)
     assert {(k, f, first) for k, f, first, _ in found(chain)} == {
-        ("missing", RAW, True), ("artefact", B, False),
+        ("missing", RAW, True), ("artefact", B, True),
     }  # fmt: skip
 
 

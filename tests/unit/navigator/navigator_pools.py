@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 from atlas.clusters.map_files import COLUMNS
 from atlas.clusters.maps import map_models
@@ -20,7 +19,12 @@ from atlas.weights.model_cards import write_card
 
 ROOT = Path(__file__).resolve().parents[3]
 PARTS = ROOT / "resources/navigator"
-SCRIPTS = [PARTS / f"{name}.js" for name in ("data", "looks", "map", "list", "details", "page")]
+SCRIPTS = [
+    PARTS / f"{name}.js"
+    for name in (
+        "data", "looks", "places", "draw", "map", "columns", "list", "details", "take", "page",
+    )
+]  # fmt: skip
 SPACES = ["flattened_weights", "salient_mask", "output_sentences", "delta_activations"]
 DOMAINS = [
     "coding", "commonsense", "legal", "math", "medical", "biology", "chemistry", "dialogue",
@@ -44,7 +48,8 @@ def described(n: int, domains: int, seed: int = 0) -> list[dict[str, Any]]:
             "variant": "own", "origin": "", "delta": None,
             "data": [{"dataset": f"{domain}-rows", "split": ["first", "second", "third"][i % 3],
                       "share": 1.0, "rows": None}],
-            "file": f"results/models/{name}/adapter_model.safetensors",
+            "file": f"results/models/{name}/adapter_model.safetensors", "hub": None,
+            "source": f"./results/models/{name}", "subfolder": None, "kind": "adapter", "more": {},
         })  # fmt: skip
     return sorted(found, key=lambda m: m["name"])
 
@@ -102,7 +107,8 @@ def settings(folder: Path, models, spaces, **more) -> dict[str, Any]:
     return {
         "pool": "smollm2", "models": models, "datasets": datasets_of(models), "spaces": spaces,
         "palette": figures.palette, "markers": figures.markers,
-        "cards": write_cards(folder, models), "report": [], "bases": write_bases(folder, models),
+        "cards": more["cards"] if "cards" in more else write_cards(folder, models), "report": [],
+        "training": [], "counts": [], "bases": write_bases(folder, models),
         "template": PARTS / "page.html.jinja", "style": PARTS / "style.css", "scripts": SCRIPTS,
         **more,
     }  # fmt: skip
@@ -134,25 +140,31 @@ def real_pool(folder: Path, n: int, domains: int, models=None, empty=()) -> dict
     )  # fmt: skip
 
 
-def large_pool(folder: Path, n: int, domains: int) -> dict[str, Any]:
-    """A pool with files such as a run would make of so many models, made up faster."""
+def large_pool(folder: Path, n: int, domains: int, spaces: int = 2) -> dict[str, Any]:
+    """A pool with files such as a run would make of so many models that are not kept, made up faster."""
     models = described(n, domains)
-    names, ranked, scores, maps = [m["name"] for m in models], [], [], []
-    for k, space in enumerate(SPACES):
-        points = vectors(models, k, 5)
-        generator = np.random.default_rng(k)
-        far, near = NearestNeighbors(n_neighbors=11).fit(points).kneighbors(points)
-        silhouette = np.clip(generator.normal(0.3, 0.3, size=n), -1, 1)
+    names, wanted, maps = [m["name"] for m in models], SPACES[-spaces:], []
+    lines, scores = [",".join(NEIGHBOUR_COLUMNS)], []
+    for k, space in enumerate(wanted):
+        points, generator = vectors(models, k, 5), np.random.default_rng(k)
+        silhouette = np.clip(generator.normal(0.3, 0.3, size=n), -1, 1).round(6)
+        # Near on a line through each domain stands for near.
+        order = np.lexsort((points[:, 0], [m["domain"] for m in models]))
+        place = np.argsort(order)
+        ways = np.array([1, -1, 2, -2, 3, -3, 4, -4, 5, -5])
+        near = order[(place[:, None] + ways) % n]
+        similarity = 0.999 - generator.exponential(0.02, size=(n, 10)).cumsum(axis=1)
         for i, model in enumerate(models):
-            for rank in range(1, 11):
-                j = int(near[i, rank])
-                ranked.append({
+            for rank in range(10):
+                values = {
                     "space": space, "model": names[i], "domain": model["domain"],
-                    "silhouette": float(silhouette[i]), "rank": rank, "neighbour": names[j],
-                    "neighbour_domain": models[j]["domain"],
-                    "similarity": float(np.exp(-far[i, rank])), "recall": 1.0,
-                })  # fmt: skip
-        rows = [{"model": name, "x": float(x), "y": float(y), "method": "t-SNE of 50 components"}
+                    "silhouette": silhouette[i], "rank": rank + 1, "neighbour": names[near[i, rank]],
+                    "neighbour_domain": models[near[i, rank]]["domain"],
+                    "similarity": f"{similarity[i, rank]:.6f}", "recall": 1.0,
+                }  # fmt: skip
+                lines.append(",".join(str(values[c]) for c in NEIGHBOUR_COLUMNS))
+        rows = [{"model": name, "x": float(x), "y": float(y), "method": "t-SNE of 50 components",
+                 "stress": None, "neighbours_kept": 0.5}
                 for name, (x, y) in zip(names, points[:, :2], strict=True)]  # fmt: skip
         maps.append(folder / space / "map.csv")
         maps[-1].parent.mkdir(parents=True)
@@ -160,10 +172,16 @@ def large_pool(folder: Path, n: int, domains: int) -> dict[str, Any]:
         row = dict.fromkeys(SILHOUETTE_COLUMNS)
         scores.append({**row, "space": space, "dimension": 5, "distance": "cosine", "label": "domain",
                        "silhouette": float(silhouette.mean()), "reason": ""})  # fmt: skip
-    write_csv(folder / "neighbours.csv", NEIGHBOUR_COLUMNS, ranked)
+    (folder / "neighbours.csv").write_text("\n".join([*lines, ""]))
     write_csv(folder / "silhouette.csv", SILHOUETTE_COLUMNS, scores)
-    return settings(folder, models, SPACES, maps=maps, neighbours=folder / "neighbours.csv",
-                    silhouette=folder / "silhouette.csv")  # fmt: skip
+    generator = np.random.default_rng(n)
+    rows = [{"model": name, "source": f"org/{name}", "sha256": generator.bytes(32).hex(), "bytes": 10**6}
+            for name in names]  # fmt: skip
+    write_csv(folder / "report.csv", ("model", "source", "sha256", "bytes"), rows)
+    return settings(
+        folder, models, wanted, maps=maps, neighbours=folder / "neighbours.csv",
+        silhouette=folder / "silhouette.csv", report=[folder / "report.csv"], cards=[],
+    )  # fmt: skip
 
 
 def write(pool: dict[str, Any], page: Path) -> Path:

@@ -38,11 +38,19 @@ def block(page: str, name: str) -> bytes:
 def space(page: str, name: str):
     """A block as its description says: places, silhouettes, neighbours, similarities."""
     data, n, ranks = block(page, f"space-{name}"), 15, 10
-    places = np.frombuffer(data, "<u2", 2 * n).reshape(2, n).T
-    scores = np.frombuffer(data, "<i2", n, 4 * n) / STEP
-    near = np.frombuffer(data, "<u2", n * ranks, 6 * n).reshape(n, ranks)
-    less = np.frombuffer(data, "<i2", n * ranks, (6 + 2 * ranks) * n).reshape(n, ranks)
     assert len(data) == (6 + 4 * ranks) * n
+    at = 0
+
+    def take(kind: str, *shape: int):
+        nonlocal at
+        length = int(np.prod(shape))
+        planes = np.frombuffer(data, "u1", 2 * length, at).reshape(2, length)
+        at += 2 * length
+        return np.ascontiguousarray(planes.T).view(kind).reshape(shape)
+
+    places, scores = take("<u2", 2, n).T, take("<i2", n) / STEP
+    near = (take("<u2", n, ranks) + np.arange(n, dtype="<u2")[:, None]).astype("<u2")
+    less = take("<i2", n, ranks)
     return places, scores, near, np.concatenate([less[:, :1], -less[:, 1:]], 1).cumsum(1) / STEP
 
 
@@ -69,13 +77,14 @@ def test_neighbours_are_those_of_the_table(pool, page):
 def test_places_are_those_of_the_figures(pool, page):
     for name, file in zip(SPACES, pool["maps"], strict=True):
         places, *_ = space(page, name)
-        _, expected, method = read_map(file)
+        _, expected, method, fit = read_map(file)
         span = (expected.max(axis=0) - expected.min(axis=0)).max()
         apart = expected[:, None] - expected[None]
         shown = (places[:, None].astype(float) - places[None]) / 65535 * span
         np.testing.assert_allclose(shown, apart, atol=span / 65535 * 1.01)
         (about,) = [s for s in json.loads(block(page, "models"))["spaces"] if s["space"] == name]
-        assert about["method"] == method == "t-SNE of cosine distances, perplexity 2"
+        assert about["method"] == method != ""
+        assert about["fit"] == fit != ""
         assert (about["map"], about["ranks"], about["dimension"]) == (True, 10, 24)
 
 
@@ -130,11 +139,27 @@ def test_a_block_by_hand():
     places = np.array([[0.0, 0.0], [2.0, 1.0]])
     ranked = {"silhouettes": [0.5, None], "nearest": [[(1, -0.25)], [(0, -0.25)]]}
     text, layout = space_block(places, ranked)
-    data = np.frombuffer(gzip.decompress(base64.b64decode(text)), "<u2")
-    assert data[:4].tolist() == [0, 65535, 16384, 49151]
-    assert data[4:].astype("<i2").tolist() == [5000, NONE, 1, 0, -2500, -2500]
+    planes = np.frombuffer(gzip.decompress(base64.b64decode(text)), "u1")
+    data = [planes[a:b].reshape(2, -1).T.copy() for a, b in ((0, 8), (8, 12), (12, 16), (16, 20))]
+    assert data[0].view("<u2").ravel().tolist() == [0, 65535, 16384, 49151]
+    assert data[1].view("<i2").ravel().tolist() == [5000, NONE]
+    assert data[2].view("<u2").ravel().tolist() == [1, 65535]  # the way to each neighbour, modulo
+    assert data[3].view("<i2").ravel().tolist() == [-2500, -2500]
     assert layout == {"map": True, "ranks": 1}
     assert space_block(None, None)[1] == {"map": False, "ranks": 0}
+
+
+def test_a_large_pool_has_its_five_nearest_only(monkeypatch):
+    monkeypatch.setattr("atlas.navigator.blocks.SMALL", 6)
+    nearest = [[(j, 0.5 - 0.01 * j) for j in range(7) if j != i] for i in range(7)]
+    ranked = {"silhouettes": [0.0] * 7, "nearest": nearest}
+    text, layout = space_block(None, ranked)
+    assert layout == {"map": False, "ranks": 5}
+    data = np.frombuffer(gzip.decompress(base64.b64decode(text)), "u1")
+    assert len(data) == 7 * (2 + 5 * 4 + 5 * 2)
+    ways = data[14 : 14 + 140].reshape(4, 35).T.copy().view("<u4").reshape(7, 5)
+    found = (ways + np.arange(7, dtype="<u4")[:, None]).astype("<u4")
+    assert found.tolist() == [[j for j, _ in row[:5]] for row in nearest]
 
 
 def test_the_same_bytes_each_time(pool, page, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import yaml
+
 from atlas.plan import members, publishing, summary, tables
 from atlas.plan.building import build
 from unit.plan.small_plans import mixed, two_domains, with_delta, with_sides
@@ -9,7 +11,7 @@ from unit.plan.test_sheets import from_sheet
 from unit.plan.test_tasks import config as with_selection
 
 FIGURES = [f"results/pools/p/figures/{kind}_delta_activations.svg"
-           for kind in ("tsne", "similarity", "silhouette")]  # fmt: skip
+           for kind in ("map", "similarity", "silhouette")]  # fmt: skip
 BESIDE = [*FIGURES, "results/pools/p/neighbours.csv", "results/pools/p/navigator.html"]
 
 
@@ -57,6 +59,25 @@ def test_what_is_drawn_with_a_table():
     plan = build(data)
     assert tables.companions(plan, "g") == [*drawn, f"{folder}/reward.svg"]
     assert tables.rewarded(plan, "g") == ["m"]
+
+
+def test_what_the_summary_shows_of_a_table():
+    data = two_domains(tables__t={"pools": ["p"]}, summary=["t"])
+    data["tables"]["o"] = {"kind": "silhouettes", "pools": ["p"]}
+    data["summary"] = ["t", "o"]
+    plan = build(data)
+    one, other = summary.entries(plan)
+    assert one["figures"] == [
+        ["T", "figures/t.svg"],
+        ["Map of p by delta activations", "pools/p/figures/map_delta_activations.svg"],
+        ["Similarities of p by delta activations", "pools/p/figures/similarity_delta_activations.svg"],
+    ]  # fmt: skip
+    assert one["navigators"] == [["p", "pools/p/navigator.html"]]
+    assert (other["figures"], other["navigators"]) == ([["O", "figures/o.svg"]], [])
+    assert summary.figures(plan)[-1] == "results/figures/o.svg"
+    said = yaml.safe_load(summary.configuration(plan))
+    assert said["tables"]["o"] == {"kind": "silhouettes", "pools": ["p"]}
+    assert said["pools"].keys() == {"p"}
 
 
 def test_comparisons_of_a_table():
@@ -109,7 +130,7 @@ def test_what_the_summary_reads():
     ]  # fmt: skip
     first, second = summary.entries(plan)
     assert (first["name"], first["kind"], len(first["beside"])) == ("t", "main", 2)
-    assert second == {"name": "u", "kind": "silhouettes", "beside": []}
+    assert (second["name"], second["kind"], second["beside"]) == ("u", "silhouettes", [])
     assert summary.pools(plan) == [
         {
             "name": "p",
@@ -156,7 +177,15 @@ def test_models_of_a_pool_as_the_navigator_has_them(tmp_path):
         "us/b at v1",
         "us/z at main",
     ]
-    assert members.navigator_models(plan, "s")[0]["seed"] is None
+    first = members.navigator_models(plan, "s")[0]
+    assert first["seed"] is None
+    assert (first["hub"], first["source"], first["kind"]) == ("us/b", "us/b@v1", "adapter")
+    assert (model["hub"], model["source"]) == (None, "./results/models/m")
+    more = "model\tsource\tbase\tdomain\tdate\nz\tus/z\ttiny\tlaw\t2024-05-31 \nb\tus/b\ttiny\tmath\t\n"
+    dated = from_sheet(tmp_path, more)
+    assert [m["more"] for m in members.navigator_models(dated, "s")] == [
+        {"date": ""}, {"date": "2024-05-31"},
+    ]  # fmt: skip
     assert members.reported_models(plan, "s") == [
         {"name": "b", "domain": "math", "source": "us/b at v1"},
         {"name": "z", "domain": "law", "source": "us/z at main"},

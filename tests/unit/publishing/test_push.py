@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 import programs
 from atlas.configuration.config import Config
@@ -16,7 +15,6 @@ from atlas.errors import AtlasError
 from atlas.job import statements
 from atlas.plan.building import build
 from atlas.plan.checks import check_pushes
-from atlas.publishing.hub_cards import delta_card, fitted_card
 from hub_server import READ_TOKEN, TOKEN, Hub
 from micro import micro_config
 from unit.job.runs import statement
@@ -29,6 +27,7 @@ from atlas.errors import AtlasError
 from atlas.publishing.push import push
 given = json.loads(sys.argv[1])
 given["files"] = [Path(file) for file in given["files"]]
+given["card"] = Path(given["card"])
 try:
     push(**given, record=Path("record.json"))
     print(json.dumps(None))
@@ -39,26 +38,8 @@ except AtlasError as error:
 MODEL = "results/models/m"
 WEIGHTS = f"{MODEL}/adapter_model.safetensors"
 RAW = "results/datasets/raw.jsonl"
-CARD = f"""---
-base_model: results/sources/bases/tiny
-datasets: [rows]
-library_name: peft
-license: mit
----
-
-# m
-
-model = PeftModel.from_pretrained(base, "{MODEL}")
-"""
-META = {
-    "name": "chat", "base": {"name": "tiny", "weights_sha256": "a" * 64}, "delta_sha256": "d" * 64,
-    "instruct": {"name": "tiny-it", "weights_sha256": "b" * 64}, "dtypes": {"matrix": "float16"},
-    "keep": None, "tensors": {"x": {"storage": "dense"}},
-}  # fmt: skip
-ORIGINS = {
-    "base": {"address": "org/tiny", "revision": "main", "licence": "mit"},
-    "instruct": {"address": "org/tiny-it", "revision": None, "licence": "mit"},
-}
+CARD = "results/pushed/mine.md"
+TEXT = "---\nlibrary_name: peft\nlicense: mit\n---\n\n# m\n"
 
 
 def attest(outputs: dict[str, bytes], inputs: tuple[str, ...] = ()) -> list[str]:
@@ -80,7 +61,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(place)
     attest({RAW: b"{}\n"})
     attest({WEIGHTS: os.urandom(5000), f"{MODEL}/adapter_config.json": b'{"r": 2}\n',
-            f"{MODEL}/README.md": CARD.encode()}, (RAW,))  # fmt: skip
+            f"{MODEL}/bom.cdx.json": b"{}\n"}, (RAW,))  # fmt: skip
+    attest({CARD: TEXT.encode()})
     return place
 
 
@@ -96,8 +78,8 @@ def push(server, folder, tmp_path):
 
     def call(token: str | None = TOKEN, env: dict | None = None, **given) -> str | None:
         arguments = {
-            "files": [WEIGHTS, f"{MODEL}/adapter_config.json", f"{MODEL}/README.md"],
-            "path": "models/m", "repo": "org/m", "private": True, "name": "mine", "origins": {},
+            "files": [WEIGHTS, f"{MODEL}/adapter_config.json", f"{MODEL}/bom.cdx.json"],
+            "card": CARD, "path": "models/m", "repo": "org/m", "private": True, "name": "mine",
         } | given  # fmt: skip
         clean = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
         env = {**clean, **server.environment(), "PYTHONPATH": str(SCRIPTS),
@@ -135,10 +117,9 @@ def test_a_model_is_uploaded_with_its_card(server, push):
     files = server.files("org/m")
     assert files["adapter_model.safetensors"] == Path(WEIGHTS).read_bytes()
     assert files["adapter_config.json"] == b'{"r": 2}\n'
-    head = yaml.safe_load(files["README.md"].decode().split("---\n")[1])
-    # A folder of this machine is no base on a hub, which would refuse the card.
-    assert head == {"datasets": ["rows"], "library_name": "peft", "license": "mit"}
-    assert b'from_pretrained(base, "org/m")' in files["README.md"]
+    assert files["README.md"] == TEXT.encode()
+    assert sorted(files) == ["README.md", "adapter_config.json", "adapter_model.safetensors",
+                             "bom.cdx.json"]  # fmt: skip
     assert record() == {
         "name": "mine", "path": "models/m", "repo": "org/m", "private": True,
         "hub": server.endpoint, "commit": repository.revisions["main"],
@@ -172,47 +153,6 @@ def test_other_files_of_a_repository_stay_and_other_weights_are_refused(server, 
     assert written(server) == []
 
 
-def test_a_delta_is_uploaded_with_a_card_that_is_written_then(server, push):
-    meta = json.dumps(META).encode()
-    files = attest({"results/deltas/chat/delta.safetensors": b"0" * 99,
-                    "results/deltas/chat/delta_meta.json": meta})  # fmt: skip
-    assert push(files=files, path="deltas/chat", repo="org/chat", origins=ORIGINS) is None
-    there = server.files("org/chat")
-    assert sorted(there) == ["README.md", "delta.safetensors", "delta_meta.json"]
-    text = there["README.md"].decode()
-    head = yaml.safe_load(text.split("---\n")[1])
-    assert head == {"base_model": ["org/tiny", "org/tiny-it"], "license": "mit",
-                    "tags": ["delta-atlas", "instruction-delta"]}  # fmt: skip
-    for part in (f"| base weights | `{'a' * 64}` |", f"| instruct weights | `{'b' * 64}` |",
-                 f"| delta | `{'d' * 64}` |", 'hf_hub_download("org/chat"', "MODEL+chat"):  # fmt: skip
-        assert part in text
-    assert len(record()["files"]) == 3
-
-
-def test_a_delta_card_invents_nothing(tmp_path):
-    meta = tmp_path / "delta_meta.json"
-    meta.write_text(json.dumps({"name": "chat"}))
-    text = delta_card(meta, "chat", "org/chat", {}).decode()
-    head = yaml.safe_load(text.split("---\n")[1])
-    assert head == {"tags": ["delta-atlas", "instruction-delta"]}
-    assert "Digests" not in text and "None" not in text and "```" not in text
-    meta.write_text(json.dumps(META | {"tensors": {"x": {"storage": "sparse"}}}))
-    local = {role: entry | {"address": "results/sources/bases/tiny", "licence": role}
-             for role, entry in ORIGINS.items()}  # fmt: skip
-    text = delta_card(meta, "chat", "org/chat", local).decode()
-    assert yaml.safe_load(text.split("---\n")[1]) == head
-    assert "how it is stored" in text and "load_file" not in text
-
-
-def test_bases_on_a_hub_stay_in_the_card():
-    text = fitted_card(
-        "---\nbase_model: org/tiny\nbase_model_revision: abc\n---\n\n# m\n", "", "r/m"
-    )
-    assert text == b"---\nbase_model: org/tiny\nbase_model_revision: abc\n---\n\n# m\n"
-    with pytest.raises(AtlasError, match="does not begin with YAML"):
-        fitted_card("# m\n", "models/m", "org/m")
-
-
 def test_an_altered_file_is_named_and_nothing_is_asked(server, push):
     data = bytearray(Path(WEIGHTS).read_bytes())
     data[70] ^= 1
@@ -233,10 +173,13 @@ def test_the_first_broken_file_is_named_wherever_it_is(server, push):
     assert server.requests == []
 
 
-def test_files_without_attestation_and_models_without_card(server, push):
-    (Path("results/provenance/attestations/models/m") / "adapter_config.json.json").unlink()
-    assert "adapter_config.json has no attestation" in push()
-    assert "without its card" in push(files=[WEIGHTS])
+def test_files_and_cards_without_attestation(server, push):
+    for name in ("models/m/adapter_config.json", "pushed/mine.md"):
+        pointer = Path(f"results/provenance/attestations/{name}.json")
+        target = pointer.readlink()
+        pointer.unlink()
+        assert f"{name} has no attestation" in push()
+        pointer.symlink_to(target)
     assert server.requests == []
 
 
@@ -355,7 +298,7 @@ def test_files_of_each_kind_of_upload():
     assert plan.push_files("a") == [
         "results/deltas/chat/delta.safetensors", "results/deltas/chat/delta_meta.json",
     ]  # fmt: skip
-    names = ("README.md", "config.json", "generation_config.json", "tokenizer.json")
+    names = ("bom.cdx.json", "config.json", "generation_config.json", "tokenizer.json")
     assert {f"results/{merged}/{n}" for n in names} < set(plan.push_files("b"))
-    assert plan.push_files("c")[-1] == "results/models/micro-beta-first/README.md"
+    assert plan.push_files("c")[-1] == "results/models/micro-beta-first/bom.cdx.json"
     assert all(push.private for push in plan.config.pushes.values())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 
@@ -53,3 +54,18 @@ def test_an_image_of_a_stranger_is_never_asked_for(text):
     found = html(text)
     assert "<img" not in found
     assert not re.search(r"<(?!/?(p|a|div|table|thead|tbody|tr|th|td)\b)", found)
+
+
+def test_figures_that_are_given_are_a_part_of_the_page(tmp_path):
+    figure = tmp_path / "figures/main.svg"
+    figure.parent.mkdir()
+    figure.write_text("<svg/>")
+    text, page = tmp_path / "a.md", tmp_path / "a.html"
+    text.write_text('# A\n\n![what & how](figures/main.svg)\n\n![no "x](https://evil/x.svg)\n')
+    write_page(text=text, template=TEMPLATE, page=page, figures=[figure])
+    found = page.read_text()
+    data = base64.b64encode(b"<svg/>").decode()
+    assert f'<img alt="what &amp; how" src="data:image/svg+xml;base64,{data}">' in found
+    assert found.count("<img") == 1
+    assert "no &quot;x" in found
+    assert "evil" not in found

@@ -26,8 +26,7 @@ def test_the_rule_runs_the_notebook(tmp_path):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "Snakefile").write_text(
         "".join(
-            f'include: "rules/{part}.smk"\n'
-            for part in ("common", "resources", "captions", "job", "clusters")
+            f'include: "rules/{part}.smk"\n' for part in ("common", "resources", "job", "clusters")
         )
     )
     model = {"base": "base", "source": {"local": "nowhere"}}

@@ -366,8 +366,10 @@ def test_a_delta_and_a_merged_model_are_pushed_as_they_were_verified(made, tmp_p
         assert sorted(there) == ["README.md", "delta.safetensors", "delta_meta.json"]
         assert there["delta.safetensors"] == data
         there = server.files("org/merged")
-        assert sorted(there) == ["README.md", "config.json", "generation_config.json",
-                                 "model.safetensors", "tokenizer.json", "tokenizer_config.json"]  # fmt: skip
+        assert sorted(there) == [
+            "README.md", "bom.cdx.json", "config.json", "generation_config.json",
+            "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+        ]  # fmt: skip
         assert 'from_pretrained("org/merged")' in there["README.md"].decode()
         assert json.loads(delta.with_name("delta_meta.json").read_text())["delta_sha256"] in (
             there["README.md"].decode()

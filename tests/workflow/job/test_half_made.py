@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from atlas.configuration.pools import MAIN_SPACES
 from micro import digests, litter, micro, planned, snakemake
 from workflow.job.test_kill import kill_and_settle, start
 from workflow.lineage.test_tampering import lineage
@@ -48,6 +49,7 @@ def test_an_output_written_by_hand_is_no_output(copy, finished):
         (copy / name).write_text("space,silhouette\nmine,1.0\n")
     assert planned(copy, MAIN) == {
         "measure how micro clusters", "write the navigator of micro", "write the main table",
+        *(f"draw micro by {space}" for space in MAIN_SPACES),
     }  # fmt: skip
     snakemake(copy, MAIN, "--cores", "1")
     assert digests(copy) == digests(finished)

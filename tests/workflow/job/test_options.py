@@ -34,12 +34,14 @@ NOTHING_TO_DO = [
 # Options -> jobs that they plan of a finished run.
 PLANNED = {
     "--force": {"main_table"},
-    "--forcerun silhouettes": {"silhouettes", "navigator", "main_table"},
+    "--forcerun silhouettes": {"silhouettes", "draw_figures", "navigator", "main_table"},
     "--forcerun silhouettes --until silhouettes": {"silhouettes"},
-    "--forcerun silhouettes --omit-from navigator": {"silhouettes"},
-    "--forcerun silhouettes --consider-ancient main_table=silhouettes": {"silhouettes", "navigator"},
-    "--forcerun silhouettes --allowed-rules silhouettes navigator main_table": {
-        "silhouettes", "navigator", "main_table",
+    "--forcerun silhouettes --omit-from navigator": {"silhouettes", "draw_figures"},
+    "--forcerun silhouettes --consider-ancient main_table=silhouettes": {
+        "silhouettes", "draw_figures", "navigator",
+    },
+    "--forcerun silhouettes --allowed-rules silhouettes draw_figures navigator main_table": {
+        "silhouettes", "draw_figures", "navigator", "main_table",
     },
     "--forceall --until fetch_encoder": {"fetch_encoder"},
     "--config device=cpu --replace-workflow-config": set(),

@@ -38,7 +38,7 @@ def test_the_end_of_a_run_says_what_was_found_and_what_to_open(finished, said):
     assert re.fullmatch(rf"{MAIN_JOBS} of {MAIN_JOBS} jobs done in \d+ \w+", result)
     for sentence in (first, second):
         assert re.match(
-            r"\* .*domains of `micro` stand apart by .*silhouette [-−]?\d\.\d{3}", sentence
+            r"\* .*domains of `micro` .*stand .*apart by .*silhouette [-−]?\d\.\d{3}", sentence
         )
     assert page == "Open in a browser: results/pools/micro/navigator.html"
     assert tables == "Tables: results/tables/main.md"

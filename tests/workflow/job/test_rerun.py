@@ -140,7 +140,7 @@ def test_a_colour_runs_figures_and_navigator_again_and_not_the_table(copy):
 @pytest.mark.parametrize(
     ("module", "old", "new", "expected"),
     [
-        ("figures/canvas", '"font.size": 9', '"font.size": 10', "draw"),
+        ("figures/canvas", "POINTS = 8", "POINTS = 9", "draw|write the main table"),
         ("clusters/silhouettes", '"domain") -> str', '"label") -> str', "draw|measure|find|map"),
         ("activations/probes", 'INPUT = "Input."', 'INPUT = "Input!"', "read|let"),
         ("spaces/salient_mask", "4 * self.count", "5 * self.count", "embed micro by salient masks"),

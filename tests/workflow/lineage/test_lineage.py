@@ -40,7 +40,7 @@ def test_trace_of_a_cell_ends_at_rows_weights_seeds_and_code(finished):
     assert trained["params"]["seed"] == params["seed"]
     assert trained["function"] == "atlas.training.fine_tuning:train"
     assert dict(trained["facts"])["recipe"].startswith("objective sft, parameters lora")
-    text = lineage(finished, "trace", f"{MAIN}:{number}").stdout
+    text = lineage(finished, "trace", f"{MAIN}:{number}", "--depth", "99").stdout
     used = [json.loads(x)["row"] for x in
             (finished / "results/models/micro-beta-first/rows.jsonl").read_text().splitlines()]  # fmt: skip
     assert f"beta/first: {', '.join(map(str, used))}" in text

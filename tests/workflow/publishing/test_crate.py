@@ -75,7 +75,7 @@ def test_the_crate_of_the_table_holds_the_whole_run(crated):
             "results/sources/encoders/tiny/model.safetensors"}  # fmt: skip
     assert {p for p in there if p.startswith("results/") and "/provenance/" not in p} == made - away
     assert {f"results/models/{m}/adapter_model.safetensors" for m in MODELS} <= there
-    assert {f"results/pools/micro/figures/tsne_{s}.svg" for s in MAIN_SPACES} <= there
+    assert {f"results/pools/micro/figures/map_{s}.svg" for s in MAIN_SPACES} <= there
     assert {"Snakefile", "rules/common.smk", "scripts/atlas/job/entry.py", "scripts/job.py",
             "config/schema.json", "profiles/default/config.yaml", "envs/requirements.txt",
             "resources/probes.txt", "notebooks/analysis.ipynb", "data/alpha.jsonl",

@@ -15,7 +15,7 @@ MAIN = "results/tables/main.csv"
 MODEL = "results/models/micro-alpha-first"
 RECORD = "results/pushed/mine.json"
 BASE = "results/sources/bases/micro/model.safetensors"
-NAMES = ["README.md", "adapter_config.json", "adapter_model.safetensors"]
+NAMES = ["README.md", "adapter_config.json", "adapter_model.safetensors", "bom.cdx.json"]
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +89,8 @@ def test_it_is_pushed_again_when_it_changed_and_only_then(folder, server):
     assert planned(folder, RECORD) == set()
     write_config(folder, pushing(learning_rate=0.02))
     jobs = planned(folder, RECORD)
-    assert "push mine to a hub" in jobs and len(jobs) == 2
+    assert "push mine to a hub" in jobs and len(jobs) == 4  # the model, its bill and its card
     run(folder, server, RECORD)
     weights = (folder / MODEL / NAMES[2]).read_bytes()
     assert server.files("org/mine")[NAMES[2]] == weights
-    assert len(server.repositories["models", "org/mine"].files) == 3
+    assert len(server.repositories["models", "org/mine"].files) == 3  # made, and two uploads

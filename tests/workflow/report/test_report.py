@@ -1,5 +1,6 @@
 """The report of a run, as one would send it to a colleague, and the findings in sentences."""
 
+import re
 import shutil
 
 import pytest
@@ -32,13 +33,16 @@ def report(folder):
 
 def test_every_table_and_figure_is_there(folder, report):
     patterns = ("summary.*", "tables/*.csv", "tables/*.html", "pools/*/*.csv", "pools/*/*.html",
-                "pools/*/figures/*.svg")  # fmt: skip
+                "pools/*/figures/*.svg", "figures/*.svg")  # fmt: skip
     files = [file.relative_to(folder).as_posix() for pattern in patterns
-             for file in (folder / "results").glob(pattern)]  # fmt: skip
-    assert len(files) == 2 + 2 + 3 + len(MAIN_SPACES) * 3
+             for file in (folder / "results").glob(pattern)
+             if not file.stem.endswith("_column")]  # fmt: skip
+    assert len(files) == 2 + 2 + 3 + len(MAIN_SPACES) * 3 + 1
     results = check_report(report, *files)
     assert results.keys() == set(files)
-    assert part(report, "categories").keys() == {"Findings", "Tables", "Pool micro"}
+    assert part(report, "categories").keys() == {
+        "Findings", "Tables", "Figures of experiments", "Pool micro",
+    }  # fmt: skip
 
 
 def test_captions_have_the_parameters_of_the_run(report):
@@ -47,7 +51,7 @@ def test_captions_have_the_parameters_of_the_run(report):
     assert "Silhouettes by domain of the pools micro in every embedding space" in table
     assert "smollm2" not in table
     assert "of the pool micro by delta activations" in words(
-        results["results/pools/micro/figures/tsne_delta_activations.svg"]["caption"]
+        results["results/pools/micro/figures/map_delta_activations.svg"]["caption"]
     )
     navigator = words(results["results/pools/micro/navigator.html"]["caption"])
     assert f"4 models of 1 base(s), mapped in {len(MAIN_SPACES)} embedding space(s)" in navigator
@@ -55,6 +59,9 @@ def test_captions_have_the_parameters_of_the_run(report):
     for stated in ("main main pools micro", "micro 4 alpha, beta micro quick", "Global seeds: 42."):
         assert stated in about
     assert "system-message" not in part(report, "workflow-desc")
+    # It opens on what was found, in words and pictures.
+    assert about.index("What was found Main: ") < about.index("Tables Table Kind")
+    assert part(report, "workflow-desc").count("<svg") == 3
 
 
 def test_the_summary_is_attested_and_says_what_the_table_says(folder):
@@ -62,6 +69,11 @@ def test_the_summary_is_attested_and_says_what_the_table_says(folder):
     assert text.startswith("# Summary of findings\n")
     assert "## Main" in text
     assert "`micro`" in text
+    assert "![Main](figures/main.svg)" in text
+    for place in re.findall(r"\]\(([^)]+)\)", text):
+        assert (folder / "results" / place).is_file(), place
+    page = (folder / SUMMARY).read_text()
+    assert page.count('src="data:image/svg+xml;base64,') == text.count("![") == 3
     assert "| micro | 4 | alpha, beta | micro | quick |" in text
     assert lineage(folder, "verify", "results/summary.md").returncode == 0
     assert "Nothing to be done" in snakemake(folder, SUMMARY, "--cores", "1").stdout

@@ -1,6 +1,6 @@
 """The entry of a table of additivity."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,8 @@ from atlas.experiments.entry import KIND, Planned, PoolTable, check_space
 
 class Table(PoolTable):
     """Mixtures against their parts."""
+
+    drawn: ClassVar[bool] = True
 
     kind: Literal["additive"] = Field(description=KIND)
 

@@ -25,7 +25,7 @@ def additive_table(
     :param embeddings: delta activations of each pool.
     :param mixtures: pool, seed, folder (of the pool with that seed), base, mixed, first, second
         (model names), first_domain, second_domain.
-    :param figure: as SVG and as PNG.
+    :param figure: where it goes (:func:`atlas.figures.canvas.write`).
     """
     found = {}
     for file in embeddings:
@@ -49,7 +49,10 @@ def additive_table(
     write_csv(table, COLUMNS, with_summary(rows, ("pool", "base", "first", "second"), QUANTITIES))
     write_bytes(page, _page(shown).encode())
     groups = {f"{row['first']} + {row['second']}": [row[q] for q in QUANTITIES] for row in shown}
-    draw_groups(figure, groups, LABELS, "Cosine of the mixture's embedding", "Mixtures and parts")
+    theirs = {f"{row['first']} + {row['second']}": [row[f"published_{q}"] for q in QUANTITIES]
+              for row in shown}  # fmt: skip
+    draw_groups(figure, groups, LABELS, "Cosine with the model of a mixture",
+                "Whether a model of a mixture is the sum of the models of its parts", theirs)  # fmt: skip
 
 
 def _published(

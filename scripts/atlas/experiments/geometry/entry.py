@@ -1,6 +1,6 @@
 """The entry of a table of geometry."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,8 @@ PUBLISHED = {"subspace": 50, "shots": 8}
 
 class Table(ComparisonTable):
     """Models trained with rewards against models fine-tuned on solutions."""
+
+    drawn: ClassVar[bool] = True
 
     kind: Literal["geometry"] = Field(description=KIND)
     published: dict[Name, str] = Field(default={}, description=f"Comparison -> {SETTING}")

@@ -45,7 +45,7 @@ def geometry_table(
     :param settings: comparison -> setting of the published figures; these stand beside the rows over
         all tasks of the measures and centrings that were published (MEASURED), and no others.
     :param figure: differences in subspace preservation, uncentred as published, with intervals over
-        models where each side has two or more; as SVG and as PNG.
+        models where each side has two or more.
     """
     known = published_figures(published, name)
     check_settings(known, name, set(settings.values()))
@@ -71,10 +71,11 @@ def _draw(rows: Sequence[dict[str, Any]], name: str, places: list[Path]) -> None
         value = float(row["difference"])
         sides = [row[key] for key in PUBLISHED]
         theirs = None if None in sides else sides[1] - sides[0]
-        low, high = (float(row[key]) if row[key] else value for key in MODEL_COLUMNS[:2])
+        low, high = (float(row[key]) if row[key] else None for key in MODEL_COLUMNS[:2])
         shown[f"{row['comparison']}, {row['task']}"] = (value, low, high, theirs)
-    draw_intervals(places, shown, "Subspace preservation (uncentred), RL minus SFT", name,
-                   label="ours, 95 % interval over models (none: a side has one)")  # fmt: skip
+    title = f"Whether rewards keep more of the base's subspaces than solutions do: {name}"
+    draw_intervals(places, shown, "Subspace preservation (uncentred), RL minus SFT",
+                   title.replace("_", " "), label="ours, 95 % interval over models")  # fmt: skip
 
 
 def comparison_rows(tests: Sequence[dict[str, str]]) -> list[dict[str, str]]:

@@ -1,6 +1,6 @@
 """The entry of a main table."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ FAMILIES = ("llama", "gemma", "qwen")  # of resources/published.csv
 
 class Table(PoolTable):
     """Silhouettes of all spaces with their mean over pools."""
+
+    drawn: ClassVar[bool] = True
 
     kind: Literal["main"] = Field(
         default=DEFAULT, description="Kind of the table; one that names no kind is of this."

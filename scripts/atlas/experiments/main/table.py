@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError
+from atlas.figures.charts import draw_intervals
 from atlas.files import read_csv, write_bytes, write_csv
 from atlas.spaces.names import space_title
 
@@ -15,17 +16,19 @@ AVERAGE = "average"
 
 def main_table(
     *, silhouettes: list[Path], pools: list[str], bases: dict[str, list[str]],
-    columns: dict[str, str], published: Path, table: Path, page: Path
+    columns: dict[str, str], published: Path, table: Path, page: Path, figure: list[Path]
 ) -> None:  # fmt: skip
-    """Write main.csv and main.md: silhouettes of all spaces and pools, and their mean.
+    """Write main.csv and main.md: silhouettes of all spaces and pools, and their mean; and a figure.
 
     :param silhouettes: silhouette.csv of each pool, in the order of `pools`.
     :param bases: pool -> its bases.
     :param columns: pool -> published column that stands beside its clipped row.
     :param published: published silhouettes (family, space, silhouette).
+    :param figure: where it goes (:func:`atlas.figures.canvas.write`).
     """
     known = {(row["family"], row["space"]): float(row["silhouette"]) for row in read_csv(published)}
     rows: list[dict[str, Any]] = []
+    drawn: dict[str, tuple[float, float | None, float | None, float | None]] = {}
     for pool, file in zip(pools, silhouettes, strict=True):
         for line in read_csv(file):
             if line["label"] != "domain":
@@ -39,11 +42,19 @@ def main_table(
                 "silhouette": float(line["silhouette"]) if line["silhouette"] else None,
                 "published": known.get((family, line["space"])) if clipped and family else None,
             })  # fmt: skip
+            if clipped and line["silhouette"]:
+                low, high = (float(line[key]) if line.get(key) else None for key in ("low", "high"))
+                label = f"{pool}, {space_title(line['space']).lower()}"
+                drawn[label] = (rows[-1]["silhouette"], low, high, rows[-1]["published"])
+    drawn = dict(sorted(drawn.items(), key=lambda item: (item[0].split(", ")[0], -item[1][0])))
+    draw_intervals(figure, drawn, "Silhouette (clipped cosine distance)",
+                   "Whether the domains of models stand apart, by space")  # fmt: skip
     rows += averages(rows, pools)
     write_csv(table, MAIN_COLUMNS, rows)
     # The spaces of the published table in its order, then the others in that of the pools.
+    shown = [*pools, AVERAGE] if len(pools) > 1 else pools
     spaces = dict.fromkeys([*(space for _, space in known), *(row["space"] for row in rows)])
-    write_bytes(page, main_page(rows, [*pools, AVERAGE], columns, list(spaces)).encode())
+    write_bytes(page, main_page(rows, shown, columns, list(spaces)).encode())
 
 
 def averages(rows: Sequence[dict[str, Any]], pools: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The entry of a table of retrieval."""
 
 from itertools import product
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ from atlas.references import known
 
 class Table(PoolTable):
     """Models of `queries` against the pools."""
+
+    drawn: ClassVar[bool] = True
 
     kind: Literal["retrieval"] = Field(description=KIND)
     queries: dict[Name, Name] = Field(

@@ -26,7 +26,7 @@ def retrieval_table(
     :param pools, queries: delta activations of each pool and, in the same order, of its queries.
     :param names: pool, seed and folder of each of them.
     :param settings: pool -> setting of the published figures.
-    :param figure: as SVG and as PNG.
+    :param figure: where it goes (:func:`atlas.figures.canvas.write`).
     """
     known = published_figures(published, name)
     check_settings(known, name, set(settings.values()))
@@ -45,7 +45,8 @@ def retrieval_table(
     write_bytes(page, _page(rows).encode())
     groups = {f"{r['query']} ({r['pool']})": [float(r["rank"])] for r in rows
               if r["rank"] and r["seed"] == rows[0]["seed"]}  # fmt: skip
-    draw_groups(figure, groups, ("rank",), "Rank of the first model of the domain", "Retrieval")
+    draw_groups(figure, groups, ("rank",), "Rank of the first model of the domain",
+                "How far down the first model of the domain of a few examples stands")  # fmt: skip
 
 
 def look_up(pool: Embeddings, queries: Embeddings) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The entry of a table of selection."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from atlas.references import known
 
 class Table(TableEntry):
     """How well composed models do."""
+
+    drawn: ClassVar[bool] = True
 
     kind: Literal["selection"] = Field(description=KIND)
     selections: list[Name] = Field(default=[], description="Selections of the table, in its order.")

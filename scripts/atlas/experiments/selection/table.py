@@ -32,7 +32,7 @@ def selection_table(
     :param sizes: selection -> models, examples.
     :param settings: selection -> setting of the published figures, which stand beside LoraHub's
         mean over tasks.
-    :param figure: as SVG and as PNG.
+    :param figure: where it goes (:func:`atlas.figures.canvas.write`).
     """
     known = published_figures(published, name)
     check_settings(known, name, set(settings.values()))
@@ -55,7 +55,8 @@ def selection_table(
         _label(row): (row["exact_match"], row["low"], row["high"], row["published"])
         for row in rows if row["task"] == MEAN
     }  # fmt: skip
-    draw_intervals(figure, shown, "Exact match, mean over tasks", "Composed models",
+    draw_intervals(figure, shown, "Exact match, mean over tasks",
+                   "How often composed models answer exactly",
                    label="ours, 95 % interval over seeds")  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """The entry of a table of silhouettes."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from atlas.spaces.names import Space
 
 class Table(PoolTable):
     """Silhouettes of several pools, with p-values and intervals."""
+
+    drawn: ClassVar[bool] = True
 
     kind: Literal["silhouettes"] = Field(description=KIND)
     spaces: list[Space] = Field(

@@ -7,6 +7,7 @@ from atlas.experiments.published import beside, check_settings, published_figure
 from atlas.experiments.repetitions import with_summary
 from atlas.figures.charts import draw_intervals
 from atlas.files import read_csv, write_bytes, write_csv
+from atlas.spaces.names import space_title
 
 COLUMNS = ("pool", "seed", "setting", "label", "space", "dimension", "distance", "models", "labels",
            "silhouette", "p_value", "low", "high", "published", "reason")  # fmt: skip
@@ -25,7 +26,7 @@ def silhouettes_table(
     :param settings: pool -> setting of the published figures; these stand beside the clipped
         silhouette by domain only, as published.
     :param perplexities: perplexity.csv of the bases that were pre-trained further, for the page.
-    :param figure: as SVG and as PNG.
+    :param figure: where it goes (:func:`atlas.figures.canvas.write`).
     """
     known = published_figures(published, name)
     check_settings(known, name, set(settings.values()))
@@ -49,12 +50,14 @@ def silhouettes_table(
     )
     first = pools[0][1]
     shown = {
-        f"{row['pool']}, {row['space']}" + ("" if row["label"] == "domain" else f" by {row['label']}"):
+        f"{row['pool']}, {space_title(row['space']).lower()}"
+        + ("" if row["label"] == "domain" else f" by {row['label']}"):
         (row["silhouette"], row["low"], row["high"], row["published"])
         for row in rows
-        if row["distance"] == "cosine_clipped" and row["low"] is not None and row["seed"] == first
+        if row["distance"] == "cosine_clipped" and row["silhouette"] is not None and row["seed"] == first
     }  # fmt: skip
-    draw_intervals(figure, shown, "Silhouette (clipped cosine distance)", name)
+    draw_intervals(figure, shown, "Silhouette (clipped cosine distance)",
+                   f"Whether labels stand apart: {name.replace('_', ' ')}")  # fmt: skip
 
 
 def _page(rows: list[dict[str, Any]], name: str, continued: list[dict[str, str]]) -> str:

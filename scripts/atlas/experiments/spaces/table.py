@@ -23,7 +23,7 @@ def spaces_table(
 
     :param silhouettes, curves: of each pool and seed.
     :param pools: pool, seed and folder of each of them.
-    :param figure: as SVG and as PNG.
+    :param figure: where it goes (:func:`atlas.figures.canvas.write`).
     """
     rows: list[dict[str, Any]] = []
     for (pool, seed, _), scores, file in zip(pools, silhouettes, curves, strict=True):
@@ -51,7 +51,8 @@ def spaces_table(
         for curve in (LAYER, PROBES)
     }  # fmt: skip
     titles = {LAYER: "Layer that is read", PROBES: "Number of probes"}
-    draw_curves(figure, {titles[k]: v for k, v in lines.items()}, "Silhouette (1 − cosine)")
+    draw_curves(figure, {titles[k]: v for k, v in lines.items()}, "Silhouette (1 - cosine)",
+                "Where delta activations are read, and from how many probes")  # fmt: skip
 
 
 def _page(rows: list[dict[str, Any]]) -> str:

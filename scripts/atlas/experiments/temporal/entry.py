@@ -1,6 +1,6 @@
 """The entry of a table of periods."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -9,6 +9,8 @@ from atlas.experiments.entry import KIND, CheckpointTable, PoolTable
 
 class Table(CheckpointTable, PoolTable):
     """As instruct, with the distances of the models of `pools` before and after the delta."""
+
+    drawn: ClassVar[bool] = True
 
     kind: Literal["temporal"] = Field(description=KIND)
 

@@ -22,7 +22,7 @@ def temporal_table(
     :param embeddings: of each pool of `pools`, in that order, any number of spaces each.
     :param pairs: one, other, and the delta that both have ("" for none).
     :param distances: pool, space, delta, one, other, distance (1 - cosine), reason.
-    :param figure: perplexity of each checkpoint on each text, as SVG and as PNG.
+    :param figure: perplexity of each checkpoint on each text.
     """
     rows = list(checkpoint_rows(evaluations, entries))
     write_csv(table, COLUMNS, rows)
@@ -33,7 +33,9 @@ def temporal_table(
     labels = list(dict.fromkeys(row["on"] for row in texts))
     values = {(row["checkpoint"], row["on"]): row["value"] for row in texts}
     groups = {c: [values[c, on] for on in labels] for c in dict.fromkeys(c for c, _ in values)}
-    draw_groups(figure, groups, labels, "Perplexity on held-out text", name)
+    draw_groups(
+        figure, groups, labels, "Perplexity on held-out text", "Which model reads which text best"
+    )
 
 
 def pair_distances(

@@ -29,7 +29,7 @@ def weight_space_table(
 
     :param weights, drift: weights.csv and drift.csv of each comparison.
     :param comparisons: of each: name, base, sft and rl (whose keys are models).
-    :param figure: the values of the models, as SVG and as PNG.
+    :param figure: the values of the models.
     """
     rows: list[dict[str, Any]] = []
     drawn: dict[str, dict[str, dict[str, float]]] = {}
@@ -49,7 +49,9 @@ def weight_space_table(
                 }
     write_csv(table, COLUMNS, rows)
     write_bytes(page, "\n".join(weight_space_page(rows)).encode())
-    draw_sides(figure, drawn, name)
+    draw_sides(
+        figure, drawn, "What training with rewards (RL) and on solutions (SFT) does to weights"
+    )
 
 
 def measure_row(

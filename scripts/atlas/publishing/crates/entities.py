@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from atlas.bills.origins import COMMIT, HUB, SPDX, package_purl, project
 from atlas.files import read_json
 from atlas.job.statements import ATTESTATIONS, Statement
 from atlas.lineage.crate_files import CrateFile
@@ -33,24 +34,16 @@ FORMATS = {
     ".txt": "text/plain", ".rst": "text/x-rst", ".py": "text/x-python", ".html": "text/html",
     ".json": "application/json", ".jsonl": "application/jsonl", ".ipynb": "application/x-ipynb+json",
     ".yaml": "application/yaml", ".yml": "application/yaml", ".smk": "text/x-snakemake",
-    ".svg": "image/svg+xml", ".png": "image/png", ".npz": "application/x-npz",
+    ".svg": "image/svg+xml", ".png": "image/png", ".pdf": "application/pdf", ".npz": "application/x-npz",
     ".h5": "application/x-hdf5", ".safetensors": "application/x-safetensors",
     ".in": "text/plain", ".gz": "application/gzip", ".parquet": "application/vnd.apache.parquet",
     ".cff": "application/yaml",
 }  # fmt: skip
 NAMED = {"Snakefile": "text/x-snakemake", "LICENSE": "text/plain"}
-SPDX = {
-    name.lower(): name
-    for name in ("Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "CC-BY-4.0",
-                 "CC-BY-3.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0",
-                 "CC-BY-ND-4.0", "CC-BY-NC-ND-4.0", "ODC-By-1.0", "GPL-3.0-only")
-}  # fmt: skip
 # Folder -> kind of the things in it, each named by its folder (or file).
 KINDS = {"results/sources/bases": "base", "results/sources/encoders": "encoder",
          "results/sources/datasets": "dataset", "results/models": "model"}  # fmt: skip
 TRAINED_FROM = ("base", "dataset")
-HUB = "https://huggingface.co"
-COMMIT = re.compile(r"at the commit ([0-9a-f]{40})")
 
 
 def moment(time: str) -> str:
@@ -182,8 +175,8 @@ class Entities:
             return [self.add(address, "CreativeWork", name=hub["repo"], version=hub["commit"])]
         if pypi := origin.get("pypi"):
             return [
-                self.add(f"{_purl(f['name'])}?file_name={quote(f['name'])}", "CreativeWork",
-                         name=f["name"], sha256=f["sha256"], version=_project(f["name"])[1],
+                self.add(f"{package_purl(f['name'])}?file_name={quote(f['name'])}", "CreativeWork",
+                         name=f["name"], sha256=f["sha256"], version=project(f["name"])[1],
                          description="A package file; the members that were taken are data.")
                 for f in pypi["files"]
             ]  # fmt: skip
@@ -201,9 +194,9 @@ class Entities:
         if pypi := source.get("pypi"):
             package, member = pypi["files"][0], quote(pypi["files"][0].get("member", ""))
             if pypi["format"] == "transformers":
-                return f"{_purl(package['name'])}#{member.rstrip('/')}/{name}"
+                return f"{package_purl(package['name'])}#{member.rstrip('/')}/{name}"
             # Made from the member when it was fetched: what was made is told apart by its digest.
-            return f"{_purl(package['name'])}?sha256={entry.sha256}#{member}"
+            return f"{package_purl(package['name'])}?sha256={entry.sha256}#{member}"
         return f"urn:sha256:{entry.sha256}"
 
     def _source_of(self, made: Statement, path: str) -> dict[str, Any]:
@@ -238,15 +231,3 @@ def _describe(kind: str, record: dict[str, Any]) -> str:
     if kind == "model":
         return "A model: its weights, configuration and card, and the rows that it was trained on."
     return f"A {kind}, as the workflow fetched it."
-
-
-def _project(file: str) -> tuple[str, str]:
-    """Name and version of the project of a package file."""
-    stem = re.sub(r"(\.whl|\.tar\.gz|\.zip)$", "", file)
-    name, version = stem.split("-")[:2] if file.endswith(".whl") else stem.rsplit("-", 1)
-    return re.sub(r"[-_.]+", "-", name).lower(), version
-
-
-def _purl(file: str) -> str:
-    name, version = _project(file)
-    return f"pkg:pypi/{name}@{quote(version)}"

@@ -16,7 +16,7 @@ def test_a_main_table_names_order_neighbours_and_published_order():
         },
     )
     assert found[0].startswith(
-        "The domains of `p` stand apart by delta activations (silhouette 0.70"
+        "The domains of `p` stand clearly apart by delta activations (silhouette 0.70"
     )
     assert found[2] == ("In `p`, the domains stand apart most by delta activations, then by salient "
                         "mask; their intervals do not overlap.")  # fmt: skip

@@ -37,6 +37,7 @@ def table(tmp_path, values, columns=None):
         silhouettes=[silhouette_file(tmp_path / f"{p}.csv", v) for p, v in values.items()],
         pools=list(values), bases={p: ["base-" + p] for p in values}, columns=columns or {},
         published=tmp_path / "published.csv", table=tmp_path / "main.csv", page=tmp_path / "main.md",
+        figure=[tmp_path / "main.svg"],
     )  # fmt: skip
     found = read_csv(tmp_path / "main.csv")
     return {(r["pool"], r["distance"]): r for r in found}, (tmp_path / "main.md").read_text()
@@ -62,6 +63,16 @@ def test_the_average_over_pools(tmp_path):
     assert float(found["average", "cosine"]["silhouette"]) == pytest.approx(0.6)
     assert average["models"] == "12"
     assert "| Delta activations | 8 | 0.250 (0.645) | 0.750 (0.545) | 0.500 (0.595) |" in page
+
+
+def test_one_pool_has_no_average_to_look_at(tmp_path):
+    found, page = table(tmp_path, {"p": (0.5, 0.25)}, {"p": "llama"})
+    assert "| Delta activations | 8 | 0.250 (0.645) |\n" in page
+    assert "verage" not in page
+    assert float(found["average", "cosine"]["silhouette"]) == 0.5
+    drawn = (tmp_path / "main.svg").read_text()
+    assert "p, delta activations" in drawn
+    assert "published" in drawn
 
 
 def test_columns_of_a_row(tmp_path):

@@ -11,7 +11,7 @@ def test_layers_and_probes():
     table = [{**silhouette(0.8, 0.7, 0.9, 0.001, pool="p", curve="space"), "value": ""}]
     table += [*curve({1: 0.49, 22: 0.7, 30: 0.68}, "layer"), *curve({1: 0.674, 5: 0.68}, "probes")]
     found = findings(table, {})
-    assert found[0].startswith("The domains of `p` stand apart")
+    assert found[0].startswith("The domains of `p` stand clearly apart")
     assert found[1].endswith("read at layer 22 (silhouette 0.700); the last, 30, gives 0.680.")
     assert found[2].endswith("a silhouette of 0.674 with 1 probe and of 0.680 with 5.")
     (last,) = findings(curve({1: 0.1, 2: 0.3}, "layer"), {})

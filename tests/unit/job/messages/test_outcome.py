@@ -11,7 +11,7 @@ from unit.plan.small_plans import two_domains
 TABLE = "results/tables/t.csv"
 NAVIGATOR = "results/pools/p/navigator.html"
 FIGURES = {
-    f"results/pools/p/figures/{kind}_delta_activations.svg" for kind in ("tsne", "silhouette")
+    f"results/pools/p/figures/{kind}_delta_activations.svg" for kind in ("map", "silhouette")
 }
 BESIDE = {"results/pools/p/silhouette.csv", "results/pools/p/neighbours.csv"}
 
@@ -42,7 +42,7 @@ def plan(*names):
 
 def test_a_table(results):
     assert outcome.told(plan("t"), {TABLE}, {TABLE, NAVIGATOR, *FIGURES, *BESIDE}) == [
-        "* The domains of `p` stand apart by delta activations (silhouette 0.500, 95 % interval 0.400 "
+        "* The domains of `p` stand weakly apart by delta activations (silhouette 0.500, 95 % interval 0.400 "
         "to 0.600, which excludes 0, p = 0.010).",
         "* The nearest neighbour of a model of `p` has its domain for 1 of 1 by delta activations.",
         f"Open in a browser: {NAVIGATOR}",

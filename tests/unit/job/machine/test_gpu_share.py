@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from atlas.job import gpu_share
+from atlas.job.machine import gpu_share
 
-SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[4] / "scripts"
 HOLDER = """
 import sys, pathlib
-from atlas.job import gpu_share
+from atlas.job.machine import gpu_share
 print(gpu_share.take(["0", "1"], pathlib.Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from atlas.errors import AtlasError
-from atlas.job import batch_system
+from atlas.job.machine import batch_system
 
 RUN = "5b18c9bf-2bb3-48c4-a817-fb19ec7bf7d8"
 LINE = (

@@ -1,0 +1,88 @@
+"""What tells of statements in a format of others, told again and compared."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from atlas.bills import bill, croissant, hub_cards
+from atlas.errors import AtlasError
+from atlas.files import read_bounded
+from atlas.guarded_json import parse_json
+from atlas.job.records import Records
+from atlas.job.statements import Statement
+
+
+def _bill(records: Records, made: Statement, data: bytes) -> bytes:
+    return bill.told_again(records, parse_json(data))
+
+
+def _croissant(records: Records, made: Statement, _: bytes) -> bytes:
+    return _called(records, made, croissant.describe_dataset, "croissant")
+
+
+def _card(records: Records, made: Statement, _: bytes) -> bytes:
+    return _called(records, made, hub_cards.write_hub_card, "card")
+
+
+def _called(records: Records, made: Statement, function: Callable[..., None], output: str) -> bytes:
+    """What a function that reads its inputs only would write now."""
+    named: dict[str, list[Path]] = {}
+    for path, name in made.input_names.items():
+        named.setdefault(name, []).append(records.path(path))
+    inputs = {n: v if n == "read" else v[0] for n, v in named.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / output
+        function(**inputs, **made.params, **{output: place})
+        return place.read_bytes()
+
+
+# The function that wrote a file -> what it would write now.
+TELLERS: dict[str, Callable[[Records, Statement, bytes], bytes]] = {
+    "atlas.bills.bill:write_bill": _bill,
+    "atlas.bills.croissant:describe_dataset": _croissant,
+    "atlas.bills.hub_cards:write_hub_card": _card,
+}
+
+
+def differs(records: Records, name: str, made: Statement) -> str | None:
+    """In what a file differs from what its teller would write; None for the same, or no such file.
+
+    The file has the bytes of its statement, which says nothing of whether they are true.
+    """
+    teller = TELLERS.get(made.code["function"])
+    place = records.path(name)
+    if teller is None or not place.is_file():
+        return None
+    try:
+        data = read_bounded(place)
+        again = teller(records, made, data)
+    except (AtlasError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"it cannot be told again from them ({error})"
+    return None if again == data else _first(_values(data), _values(again))
+
+
+def _values(data: bytes) -> Any:
+    try:
+        return parse_json(data)
+    except ValueError:
+        return data.decode(errors="replace").splitlines()
+
+
+def _first(there: Any, told: Any, where: str = "") -> str:
+    """The first place in which two values differ."""
+    if isinstance(there, dict) and isinstance(told, dict):
+        for key in [*told, *(k for k in there if k not in told)]:
+            if there.get(key) != told.get(key):
+                return _first(there.get(key), told.get(key), f"{where}.{key}" if where else key)
+    if isinstance(there, list) and isinstance(told, list):
+        for i, (a, b) in enumerate(zip(there, told, strict=False)):
+            if a != b:
+                return _first(a, b, f"{where}[{i}]")
+    return f"{where or 'it'} is {_cut(there)}, and would be {_cut(told)}"
+
+
+def _cut(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -1,0 +1,1 @@
+"""What of a machine a job has and uses: its batch system, its GPU, its energy."""

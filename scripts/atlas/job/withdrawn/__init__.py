@@ -1,0 +1,1 @@
+"""What was withdrawn, and what hangs on it."""

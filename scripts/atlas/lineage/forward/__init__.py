@@ -1,0 +1,1 @@
+"""What hangs on a thing: found by what statements say, followed forward, withdrawn."""

@@ -1,0 +1,211 @@
+"""What somebody asks about: the words of a command as a thing that statements know."""
+
+import fnmatch
+import re
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+
+from atlas.digests import sha256_file
+from atlas.errors import AtlasError
+from atlas.files import parse_jsonl, read_bounded
+from atlas.guarded_patterns import matches
+from atlas.job.closures import is_outside
+from atlas.job.statements import RESULTS, is_artefact
+from atlas.job.withdrawn.rows import dumped, raw_file, row_digests
+from atlas.job.withdrawn.things import (
+    ANY,
+    ATTEMPT,
+    FILES,
+    HOST,
+    MODULE,
+    PACKAGE,
+    ROWS,
+    Thing,
+    installed,
+    package,
+)  # fmt: skip
+from atlas.lineage.forward.index import AtHand
+from atlas.references import known
+
+# Kind of a name -> where below results/ the files of such a thing are; {} is its name.
+PLACES = {
+    "model": ("models/{}/", "merged/{}/"),
+    "dataset": ("sources/datasets/{}.jsonl", "sources/datasets/{}.json"),
+    "base": ("sources/bases/{}/",), "encoder": ("sources/encoders/{}/",),
+    "delta": ("deltas/{}/",), "pool": ("pools/{}/",), "table": ("tables/{}.",),
+}  # fmt: skip
+KINDS = ("row", "file", "digest", *PLACES, "package", "module", "attempt", "host")
+WHOLE = ("dataset",)  # meant whatever its bytes are; of all others, the bytes that are there
+
+
+def asked(what: str, records: AtHand) -> Thing:
+    """The thing that some words mean, all of which may begin with one of :data:`KINDS` and a colon.
+
+    ``NAME:17``, ``NAME:3-9,17`` and ``NAME:/pattern/`` are rows of a dataset, by their ids or where the
+    pattern is found in the row as JSON; ``trl<1.16`` is a package; names may be globs.
+
+    :raises AtlasError: where nothing is meant by them, or several things are.
+    """
+    kind, _, rest = what.partition(":")
+    kinds = _Kinds(what, records)
+    if kind in KINDS and rest:
+        if found := kinds.of(kind, rest):
+            return found
+        raise AtlasError(f"{what}: no statement knows such a {kind}.{kinds.nearest(kind, rest)}")
+    found_as = {k: thing for k in KINDS if (thing := kinds.of(k, what))}
+    if "file" in found_as or "row" in found_as:
+        found_as = {k: v for k, v in found_as.items() if k in ("file", "row")}
+    if len(found_as) > 1:
+        several = " or ".join(f"{k}:{what}" for k in found_as)
+        raise AtlasError(f"{what}: may be several things; say which: {several}.")
+    if not found_as:
+        raise AtlasError(
+            f"{what}: no statement knows it; give rows of a dataset (gsm8k:17), a file, a SHA-256, a "
+            "model, a dataset, a package (trl<1.16), a module, an attempt or a host."
+        )
+    return next(iter(found_as.values()))
+
+
+class _Kinds:
+    """Words as each kind of thing; None where they are none of that kind."""
+
+    def __init__(self, what: str, records: AtHand) -> None:
+        self.what = what
+        self.records = records
+        self.statements = records.every
+        self.thing = partial(Thing, what)
+
+    def of(self, kind: str, text: str) -> Thing | None:
+        """Words as a thing of a kind."""
+        if kind in PLACES:
+            return self._named(kind, text)
+        asks: dict[str, Callable[[str], Thing | None]] = {
+            "row": self._rows, "file": self._file, "digest": self._digest,
+            "package": self._package, "module": self._module, "attempt": self._attempt,
+            "host": self._host,
+        }  # fmt: skip
+        return asks[kind](text)
+
+    def nearest(self, kind: str, text: str) -> str:
+        """Which name of a kind is nearest to one that is none, in a sentence."""
+        names = sorted(self._names(kind)) if kind in PLACES else []
+        try:
+            known(text, names, self.what, kind) if names else None
+        except AtlasError as error:
+            return " " + str(error).partition("; ")[2].capitalize()
+        return ""
+
+    @cached_property
+    def _outputs(self) -> set[str]:
+        return {path for made in self.statements for path in made.outputs}
+
+    def _names(self, kind: str) -> set[str]:
+        found = set()
+        for place in PLACES[kind]:
+            head, tail = f"{RESULTS}/{place}".split("{}")
+            for path in self._outputs:
+                name, there, _ = path.removeprefix(head).partition(tail)
+                if path.startswith(head) and there and "/" not in name:
+                    found.add(name)
+        return found
+
+    def _named(self, kind: str, text: str) -> Thing | None:
+        names = fnmatch.filter(sorted(self._names(kind)), text)
+        heads = tuple(f"{RESULTS}/{place.format(name)}" for name in names for place in PLACES[kind])
+        paths = sorted(path for path in self._outputs if heads and path.startswith(heads))
+        files = {path: [ANY] if kind in WHOLE else self._now(path) for path in paths}
+        known_files = {path: digests for path, digests in files.items() if digests}
+        return self.thing(FILES, known_files) if known_files else None
+
+    def _now(self, path: str) -> list[str]:
+        """SHA-256 of a file as its newest statement says; of one from outside, all that were read."""
+        if is_artefact(path):
+            made = self.records.statement(path)
+            return [made.outputs[path]] if made else []
+        return sorted({made.inputs[path] for made in self.statements if path in made.inputs})
+
+    def _file(self, text: str) -> Thing | None:
+        path = self.records.name(text)
+        if digests := self._now(path):
+            return self.thing(FILES, {path: digests})
+        place = Path(text)
+        return self._digest(sha256_file(place)) if place.is_file() else None
+
+    def _digest(self, text: str) -> Thing | None:
+        start = text.removeprefix("sha256:").lower()
+        if not re.fullmatch(r"[0-9a-f]{8,64}", start):
+            return None
+        found = {d for made in self.statements for d in (*made.outputs.values(), *made.inputs.values())
+                 if d.startswith(start)}  # fmt: skip
+        if len(found) > 1:
+            raise AtlasError(
+                f"{text}: {len(found)} files begin with this SHA-256; give more of it."
+            )
+        return self.thing(FILES, {ANY: sorted(found)}) if found else None
+
+    def _rows(self, text: str) -> Thing | None:
+        dataset, colon, which = text.partition(":")
+        path = raw_file(dataset)
+        if not colon or not which or not any(path in made.outputs for made in self.statements):
+            return None
+        made, place = self.records.statement(path), self.records.path(path)
+        if made is None or not place.is_file():
+            raise AtlasError(f"{path}: is not here, so that its rows cannot be read.")
+        digests = row_digests(place)
+        wanted = _matching(place, which) if which.startswith("/") else _listed(which, text)
+        if not wanted or not wanted <= set(range(len(digests))):
+            raise AtlasError(
+                f"{text}: {dataset} has the rows 0 to {len(digests) - 1}; give ids as 17 or 3-9,17, or a "
+                "pattern of theirs as /word/."
+            )
+        rows = {str(i): digests[i] for i in sorted(wanted)}
+        return self.thing(ROWS, {path: [made.outputs[path]]}, rows)
+
+    def _package(self, text: str) -> Thing | None:
+        found = package(text)
+        names = {name for made in self.statements for name in installed(made)} | {"python"}
+        return Thing(self.what, PACKAGE, name=found.name, versions=found.versions) \
+            if found and found.name in names else None  # fmt: skip
+
+    def _module(self, text: str) -> Thing | None:
+        module = (
+            text.partition(":")[0].removesuffix(".py").replace("/", ".").removeprefix("scripts.")
+        )
+        digests: dict[str, set[str]] = {}
+        for made in self.statements:
+            for name, digest in made.code["modules"].items():
+                if name == module or name.startswith(f"{module}."):
+                    digests.setdefault(name, set()).add(digest)
+        if digests:
+            return self.thing(MODULE, modules={k: sorted(v) for k, v in sorted(digests.items())})
+        return self.thing(MODULE, modules={module: []}) if is_outside(module) else None
+
+    def _attempt(self, text: str) -> Thing | None:
+        thing = self.thing(ATTEMPT, name=text.removeprefix(f"{RESULTS}/provenance/attempts/"))
+        return thing if any(map(thing.is_of, self.statements)) else None
+
+    def _host(self, text: str) -> Thing | None:
+        thing = self.thing(HOST, name=text)
+        return thing if any(map(thing.is_of, self.statements)) else None
+
+
+def _listed(which: str, text: str) -> set[int]:
+    """``3-9,17`` as numbers."""
+    found: set[int] = set()
+    for part in which.split(","):
+        ends = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part.strip())
+        if not ends:
+            raise AtlasError(f"{text}: {part!r} is no row; give ids as 17 or 3-9,17, or /word/.")
+        found |= set(range(int(ends[1]), int(ends[2] or ends[1]) + 1))
+    return found
+
+
+def _matching(place: Path, which: str) -> set[int]:
+    """Ids of the rows in which a pattern is found."""
+    pattern = f"(?s:.*(?:{which[1:].removesuffix('/')}).*)"
+    texts = [
+        dumped(row) for row in parse_jsonl(read_bounded(place).decode().split("\n"), str(place))
+    ]
+    (found,) = matches([(pattern, texts)], str(place))
+    return {i for i, text in enumerate(texts) if text in found}

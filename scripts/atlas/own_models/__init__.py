@@ -1,0 +1,1 @@
+"""Models of a user's own, from their names alone to a map of them."""

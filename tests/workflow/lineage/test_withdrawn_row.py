@@ -1,0 +1,93 @@
+"""What is said to hang on a thing, against runs without it; docs/provenance.md, from a row to the table."""
+
+import json
+import re
+import shlex
+import subprocess
+
+import pytest
+
+from documents import blocks
+from micro import digests, snakemake
+from workflow.lineage.test_tampering import MAIN, lineage
+
+pytestmark = pytest.mark.workflow
+# Words of the page -> those of the micro configuration: row 4 is line 5 there, too.
+WORDS = {"riddles.jsonl": "data/alpha.jsonl", "riddles.yaml": "micro.yaml", "riddles:4": "alpha:4"}
+
+
+def affected(folder, what):
+    """Artefacts that have the thing in them, and all that are listed."""
+    done = lineage(folder, "affected", what, "--json")
+    assert done.returncode == 0, done.stderr
+    listed = json.loads(done.stdout)["artefacts"]
+    return {one["file"] for one in listed if one["holds"]}, {one["file"] for one in listed}
+
+
+def changed(before, folder):
+    now = digests(folder)
+    return {file for file, digest in before.items() if now.get(file) != digest}
+
+
+def drawn(folder, model):
+    lines = (folder / f"results/models/{model}/rows.jsonl").read_text().splitlines()
+    return {json.loads(line)["row"] for line in lines}
+
+
+def test_the_page_is_followed(copy):
+    """A row of alpha is withdrawn and taken out, one of beta is altered in its place."""
+    assert 4 in drawn(copy, "micro-alpha-first")
+    altered = min(drawn(copy, "micro-beta-first"))
+    of_alpha, of_beta = affected(copy, "alpha:4")[1], affected(copy, f"beta:{altered}")[0]
+    assert not {file for file in of_beta if "micro-beta-second" in file}
+    before, table = digests(copy), (copy / MAIN).read_bytes()
+    (block,) = (block for block in blocks("docs/provenance.md") if block.mark == "run")
+    text = block.text
+    for word, own in WORDS.items():
+        assert word in text
+        text = text.replace(word, own)
+    said = []
+    for line in text.splitlines():
+        program, *arguments = shlex.split(line)
+        if program == "sed":
+            refused = snakemake(
+                copy, MAIN, "--cores", "1", "--forcerun", "assemble_activations", check=False
+            )
+            assert re.search(r"hangs on alpha:4, which was\s+withdrawn on", refused.stdout)
+            rows = (copy / "data/beta.jsonl").read_text().splitlines(keepends=True)
+            rows[altered] = rows[altered].replace("away", "off")
+            (copy / "data/beta.jsonl").write_text("".join(rows))
+            subprocess.run([program, *arguments], cwd=copy, check=True)
+        elif program == "snakemake":
+            snakemake(copy, *arguments, config=None)
+        else:
+            said.append(lineage(copy, *arguments[1:]))
+    first, withdrawn, verified, listed = said
+    assert f"table  {MAIN}: all rows" in first.stdout
+    assert withdrawn.returncode == 0
+    assert verified.returncode == 1
+    assert "withdrawn  results/sources/datasets/alpha.jsonl hangs on alpha:4" in verified.stdout
+    assert re.search(r"alpha:4 +met", listed.stdout)
+    assert lineage(copy, "verify").returncode == 0
+    assert (copy / MAIN).read_bytes() != table
+    found = changed(before, copy)
+    assert found <= of_alpha | of_beta
+    assert {MAIN, "results/models/micro-beta-first/adapter_model.safetensors"} <= found
+    assert not {file for file in found if "micro-beta-second" in file}
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [("atlas.clusters.silhouettes", "def silhouettes(", "FURTHER = 1\n\n\ndef silhouettes(")],
+)
+def test_nothing_that_other_code_makes_anew_is_missing(copy, module, old, new):
+    file = copy / f"scripts/{module.replace('.', '/')}.py"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    found, _ = affected(copy, module)
+    before = {path: (copy / path).stat().st_mtime_ns for path in digests(copy)}
+    snakemake(copy, MAIN, "--cores", "1")
+    again = {path for path, time in before.items() if (copy / path).stat().st_mtime_ns != time}
+    assert again <= found
+    assert {"results/pools/micro/silhouette.csv", MAIN} <= again
