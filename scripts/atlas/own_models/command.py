@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from atlas.commands import DRY
 from atlas.errors import AtlasError
 from atlas.files import read_csv
 from atlas.own_models.plans import OwnPools, current_plan, own_pools
@@ -18,7 +19,6 @@ from atlas.progress import lasting
 from atlas.spaces.names import space_title
 
 SHOWN = 20  # models that are named on the terminal
-DRY = {"-n", "--dry-run", "--dryrun"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from atlas.files import WORKFLOW_FOLDER
+from atlas.commands import command_line
 from atlas.networks.peft_adapters import no_weights
 from atlas.own_models.found import FoundModel
 
@@ -71,11 +70,8 @@ def snakemake(
     :param files: configurations. :param more: further options. :param only: the one space of this run.
     :returns: its exit status.
     """
-    command = [sys.executable, "-m", "snakemake", *targets(pools), "--cores", str(cores)]
-    if not Path("Snakefile").is_file():
-        command += ["--snakefile", str(WORKFLOW_FOLDER / "Snakefile")]
-    command += ["--resources", "gpu=1", "--configfile", *map(str, files)]
     if only:
         entries = ", ".join(f"{pool}: {{spaces: [{only}]}}" for pool in pools)
-        command += ["--config", f"pools={{{entries}}}"]
-    return subprocess.run([*command, *more], check=False).returncode
+        more = ["--config", f"pools={{{entries}}}", *more]
+    line = command_line(targets(pools), cores, files, more)
+    return subprocess.run(line, check=False).returncode

@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
+from atlas.commands import DRY, command_line
 from atlas.errors import AtlasError
-from atlas.files import WORKFLOW_FOLDER, read_csv, read_jsonl, write_whole
+from atlas.files import read_csv, read_jsonl, write_whole
 
 FRAME = (
     "Below is an instruction that describes a task. Write a response that appropriately "
@@ -36,13 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = f"# Written by scripts/find_models.py.\n{yaml.safe_dump(config, sort_keys=False)}"
     write_whole(place, text.encode())
     target = f"results/retrieval/{name}/models.csv"
-    command = [sys.executable, "-m", "snakemake", target, "--cores", str(options.cores)]
-    if not Path("Snakefile").is_file():
-        command += ["--snakefile", str(WORKFLOW_FOLDER / "Snakefile")]
-    command += ["--resources", "gpu=1", "--configfile", *options.configfile, str(place), *more]
+    command = command_line([target], options.cores, [*options.configfile, place], more)
     print(f"{place} written; running: snakemake {' '.join(command[3:])}", flush=True)
     status = subprocess.run(command, check=False).returncode
-    if status == 0 and Path(target).is_file() and not {"-n", "--dry-run", "--dryrun"} & set(more):
+    if status == 0 and Path(target).is_file() and not DRY & set(more):
         show(Path(target))
     return status
 

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from atlas.errors import AtlasError
+from atlas.files import WORKFLOW_FOLDER
 from atlas.plan.building import build
 from atlas.selection import command as find_models
 from atlas.selection.command import configuration, main
@@ -69,7 +70,7 @@ def test_the_command_writes_the_configuration_and_runs_it(tmp_path, monkeypatch,
     status = main([str(write(tmp_path, PAIR)), "--pool", "p", "--configfile", "mine.yaml", "-n"])
     assert status == 0
     assert ran[0][3:] == ["results/retrieval/my-tasks/models.csv", "--cores", "1", "--snakefile",
-                          str(find_models.WORKFLOW_FOLDER / "Snakefile"), "--resources", "gpu=1",
+                          str(WORKFLOW_FOLDER / "Snakefile"), "--resources", "gpu=1",
                           "--configfile", "mine.yaml", "retrieval-my-tasks.yaml", "-n"]  # fmt: skip
     written = yaml.safe_load((tmp_path / "retrieval-my-tasks.yaml").read_text())
     assert written["retrievals"]["my-tasks"]["pool"] == "p"
