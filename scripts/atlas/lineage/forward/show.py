@@ -9,6 +9,7 @@ from atlas.lineage._terminal import MANY, escape
 from atlas.lineage.forward.affected import Affected, Reached
 from atlas.lineage.forward.find import Found
 from atlas.lineage.forward.withdrawing import Listed
+from atlas.progress import lasting
 
 DEPTH = 3  # steps away from the thing that are shown
 
@@ -110,15 +111,9 @@ def _sum(found: Affected) -> str:
     rules = ", ".join(f"{rule} ({n})" if n > 1 else rule for rule, n in found.rules.items())
     if jobs:
         lines.append(
-            f"Jobs that would run again: {jobs}, which took {_duration(found.seconds)}: {escape(rules)}"
+            f"Jobs that would run again: {jobs}, which took {lasting(found.seconds)}: {escape(rules)}"
         )
     return "\n".join(lines or ["Nothing would be made again."])
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _ranges(numbers: list[int]) -> str:
