@@ -1,7 +1,8 @@
 """The graph of jobs behind an artefact."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,9 @@ def relevant(paths: list[str], values: set[str]) -> list[str]:
         for group in groups.values()
         for path in [p for p in group if Path(p).parent.name in values] or group
     )
+
+
+def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Numbers as (first, last) of each run, for a job may read hundreds."""
+    runs = groupby(enumerate(sorted(numbers)), key=lambda pair: pair[1] - pair[0])
+    return [(run[0][1], run[-1][1]) for run in (list(run) for _, run in runs)]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,7 +16,7 @@ import networkx as nx
 
 from atlas.errors import AtlasError
 from atlas.files import WORKFLOW_FOLDER
-from atlas.lineage.graph import Graph, Node
+from atlas.lineage.graph import Graph, Node, ranges
 
 TEMPLATE = WORKFLOW_FOLDER / "resources/lineage/page.html.jinja"
 # Pixels at zoom 1. All layers share one grid of rows, so that the gaps between rows are free from
@@ -176,7 +176,7 @@ def _content(graph: Graph, title: str) -> dict[str, Any]:
             "stage": node.stage, "slot": slot[node.stage], "shape": SHAPES[slot[node.stage]],
             "target": i in graph.targets, "outside": node.statement is None,
             "outputs": sorted(node.outputs), "above": len(above[i]), "below": below[i],
-            "ranges": _ranges(above[i]),
+            "ranges": ranges(above[i]),
         })  # fmt: skip
     for a, b in sorted(graph.edges, key=lambda e: (number[e[0]], number[e[1]])):
         path = _curve(boxes[a], boxes[b], spans, by_source=below[a] >= len(above[b]))
@@ -208,12 +208,6 @@ def _heads(graph: Graph, ids: Iterable[str]) -> list[str]:
     rules = Counter(s.rule if s else "file from outside" for s in made)
     lines = [f"{n} × {rule}" if n > 1 else rule for rule, n in rules.most_common()]
     return lines if len(lines) <= HEADS else [*lines[: HEADS - 1], f"{len(lines) - HEADS + 1} more"]
-
-
-def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """Numbers as (first, last) of each run: a job may read the files of hundreds."""
-    runs = groupby(enumerate(sorted(numbers)), key=lambda pair: pair[1] - pair[0])
-    return [(run[0][1], run[-1][1]) for run in (list(run) for _, run in runs)]
 
 
 def _data(graph: Graph, number: dict[str, int]) -> dict[str, Any]:

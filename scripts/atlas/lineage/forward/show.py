@@ -9,6 +9,7 @@ from atlas.lineage._terminal import MANY, escape
 from atlas.lineage.forward.affected import Affected, Reached
 from atlas.lineage.forward.find import Found
 from atlas.lineage.forward.withdrawing import Listed
+from atlas.lineage.graph import ranges
 from atlas.progress import lasting
 
 DEPTH = 3  # steps away from the thing that are shown
@@ -28,7 +29,7 @@ def show_affected(out: Console, found: Affected, depth: int | None) -> None:
         out.print(_tree(found, holding, DEPTH if depth is None else depth), soft_wrap=False)
     for one in holding:
         if one.file.startswith("results/tables/") and one.file.endswith(".csv"):
-            rows = "all rows" if one.rows is None else f"rows {_ranges(one.rows)}"
+            rows = "all rows" if one.rows is None else f"rows {_numbers(one.rows)}"
             out.print(f"[bold red]table[/]  {escape(one.file)}: {rows}")
     for upload in found.uploads:
         if upload.holds:
@@ -116,13 +117,6 @@ def _sum(found: Affected) -> str:
     return "\n".join(lines or ["Nothing would be made again."])
 
 
-def _ranges(numbers: list[int]) -> str:
+def _numbers(numbers: list[int]) -> str:
     """``1-3, 7``."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and runs[-1][1] == number - 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    texts = [str(a) if a == b else f"{a}-{b}" for a, b in runs]
-    return ", ".join(texts)
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges(numbers))
