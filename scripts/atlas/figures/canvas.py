@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 
 COLUMN, PAGE = 3.5, 7.2  # inches: one and two columns of a paper
 POINTS = 8  # size of all text, at both widths
@@ -62,6 +62,9 @@ def write(places: Sequence[Path], draw: Callable[[float], Figure]) -> None:
     with plt.rc_context(STYLE):
         for width, files in groupby(sorted(places, key=_width), key=_width):
             figure = draw(width)
+            # A ligature hides its letters from a search, and is a font of its own in a PDF.
+            for text in figure.findobj(Text):
+                text.set_fontfeatures(["-liga"])
             figure.draw_without_rendering()  # laid out once for all formats
             figure.set_layout_engine("none")
             for file in files:

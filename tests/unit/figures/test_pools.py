@@ -13,7 +13,7 @@ from atlas.clusters.maps import map_models, places_of
 from atlas.clusters.silhouettes import model_silhouettes, silhouettes
 from atlas.configuration.config import Figures
 from atlas.figures import canvas
-from atlas.figures.canvas import COLUMN, PAGE
+from atlas.figures.canvas import COLUMN, PAGE, frame, write
 from atlas.figures.heat_maps import by_cluster, heat_map, similarity_figure
 from atlas.figures.pools import draw, map_figure, mean_interval, silhouette_figure
 from atlas.figures.style import looks, short_names
@@ -110,6 +110,11 @@ def test_the_same_bytes_each_time_and_text_is_text(tmp_path, found):
             # TrueType fonts, which publishers take; and no date.
             assert b"/FontFile2" in file.read_bytes()
             assert b"CreationDate" not in file.read_bytes()
+
+
+def test_no_ligature_is_a_font_of_its_own(tmp_path):
+    write([tmp_path / "a.pdf"], lambda width: frame(width, 1, "First figure of finance")[0])
+    assert (tmp_path / "a.pdf").read_bytes().count(b"/FontFile2 ") == 1
 
 
 def test_colour_and_marker_tell_domains_apart():
