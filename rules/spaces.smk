@@ -25,7 +25,7 @@ use rule embed_delta_activations as embed_direct_effects with:
         weights=gated(files_of_models),
         inputs=lambda w: [f"results/inputs/{base}/modules.h5" for base in bases_of(w)],
     output:
-        embeddings="results/pools/{pool}/direct_effects/embeddings.npz",
+        embeddings=update("results/pools/{pool}/direct_effects/embeddings.npz"),
     log:
         "logs/embed_direct_effects/{pool}.log",
     benchmark:
@@ -43,7 +43,7 @@ use rule embed_delta_activations as embed_weight_deltas with:
         bases=files_of_bases,
         weights=gated(files_of_models),
     output:
-        embeddings="results/pools/{pool}/weight_deltas/embeddings.npz",
+        embeddings=update("results/pools/{pool}/weight_deltas/embeddings.npz"),
     log:
         "logs/embed_weight_deltas/{pool}.log",
     benchmark:

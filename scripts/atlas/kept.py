@@ -17,7 +17,7 @@ class Kept:
     :param gone: path -> SHA-256 and bytes of what that execution made and deleted itself.
     """
 
-    models: Mapping[str, str] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
     gone: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
@@ -26,6 +26,10 @@ class Kept:
         models = {name: base for name, base in self.models.items() if name not in names}
         gone = {path: told for path, told in self.gone.items() if Path(path).parent.name in models}
         return replace(self, models=models, gone=gone)
+
+    def drop(self) -> None:
+        """Compute everything again: what was made then is of no use now."""
+        self.models.clear()
 
     def others(self, models: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Of models by `name`, those that have to be computed."""

@@ -13,45 +13,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from atlas.activations.direct_paths import Reader, Writer
 from atlas.activations.module_inputs import read_inputs
 from atlas.files import by_folder
+from atlas.kept import NOTHING, Kept
 from atlas.networks.named_weights import NamedWeights, matrix_changes, unchanged
 from atlas.progress import Progress
-from atlas.spaces.space import Found, Nothing, space, stacked
+from atlas.spaces.space import Found, Nothing, kept_vectors, space, stacked
 from atlas.weights.matrix_changes import Change
 
-BLOCK = 256  # models that share a product with a matrix of the base
+# Models that share a product with a matrix of the base. The product always has as many rows, so that a model
+# has the same bits in any company.
+BLOCK = 64
 Tensor = torch.Tensor
 
 
 @space
 def embed(
-    *, bases: list[Path], weights: list[Path], inputs: list[Path], models: list[dict[str, Any]]
-) -> Found:
+    *, bases: list[Path], weights: list[Path], inputs: list[Path], models: list[dict[str, Any]],
+    kept: Kept = NOTHING,
+) -> Found:  # fmt: skip
     """The mean over probes of the direct effect, (n, d) float32.
 
     :param inputs: what :func:`atlas.activations.module_inputs.record_inputs` wrote of each base.
+    :param kept: models that are embedded already.
     """
     files, base_files = by_folder(weights), by_folder(bases)
-    for model in models:
+    rows = kept_vectors(kept)
+    others = kept.others(models)
+    for model in others:
         if reason := unchanged(files[model["name"]]):
             return Nothing(f"{model['name']}: {reason}")
-    rows: dict[str, np.ndarray[Any, Any]] = {}
-    progress = Progress(len(models), "model")
+    progress = Progress(len(others), "model")
     for base, recorded in by_folder(inputs).items():
         reason, writers = read_inputs(recorded[0])
         if reason:
             return Nothing(reason)
         effects = DirectEffects(writers, NamedWeights(base_files[base]))
-        names = [model["name"] for model in models if model["base"] == base]
-        for start in range(0, len(names), BLOCK):
-            some = names[start : start + BLOCK]
-            found = effects.of([files[name] for name in some], some, progress)
-            rows |= zip(some, found.numpy(), strict=True)
+        names = [model["name"] for model in others if model["base"] == base]
+        found = effects.of([files[name] for name in names], names, progress)
+        rows |= zip(names, found.numpy(), strict=True)
     for model in models:
         if not rows[model["name"]].any():
             return Nothing(
@@ -92,8 +95,18 @@ class DirectEffects:
         """
         width = len(next(iter(self._writers.values())).scale)
         found = torch.zeros(len(models), width)
+        for start in range(0, len(models), BLOCK):
+            place = slice(start, start + BLOCK)
+            some = self._block(models[place], names[place], progress, width)
+            found[place] = some[: len(models[place])]
+        return found
+
+    def _block(
+        self, models: Sequence[Sequence[Path]], names: Sequence[str], progress: Progress, width: int
+    ) -> Tensor:
+        found = torch.zeros(BLOCK, width)
         moved = {
-            name: torch.zeros(len(models), writer.inputs.shape[1])
+            name: torch.zeros(BLOCK, writer.inputs.shape[1])
             for name, writer in self._writers.items() if writer.readers
         }  # fmt: skip
         for place, (files, model) in enumerate(zip(models, names, strict=True)):

@@ -9,6 +9,9 @@ settings where it has any:
 * ``weights`` and ``bases``: files of all its models and of their bases;
 * ``sentences`` and ``encoder``: what its models wrote, shard by shard, and files of an encoder.
 
+A space that embeds each model by itself may take ``kept``, too, and compute the others only
+(:func:`kept_vectors`); the embeddings of its rule are then flagged ``update``.
+
 It returns one of :data:`Found`: a vector for each model, their similarities where the vectors would
 be huge, or why the pool has nothing in this space. That is stored as embeddings.npz.
 """
@@ -23,7 +26,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from atlas.activations.feature_files import FeatureShards
-from atlas.spaces.embeddings import Embeddings, write_embeddings
+from atlas.kept import Kept
+from atlas.spaces.embeddings import Embeddings, read_embeddings, write_embeddings
 
 Vectors = np.ndarray[Any, Any]  # (n, dim), written as float32
 
@@ -95,6 +99,18 @@ def stacked(rows: Iterable[np.ndarray[Any, Any]], count: int, what: str) -> Vect
         if len(widths) == 1:
             vectors[place] = row
     return vectors if len(widths) == 1 else Nothing(different_widths(widths, what))
+
+
+def kept_vectors(kept: Kept) -> dict[str, Vectors]:
+    """Vectors of models that are as they were when the pool was embedded before, by name."""
+    if not kept.models:
+        return {}
+    found = read_embeddings(kept.files["embeddings"])
+    if found.embeddings is None:
+        kept.drop()
+        return {}
+    rows = zip(found.model_names, found.embeddings, strict=True)
+    return {name: row for name, row in rows if name in kept.models}
 
 
 def shifts(

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 from atlas.files import by_folder
+from atlas.kept import NOTHING, Kept
 from atlas.networks.named_weights import NamedWeights, incomparable, matrix_changes
 from atlas.progress import Progress, say
 from atlas.spaces.embeddings import cosine_of_gram, cosine_similarity
 from atlas.spaces.sketches import DIMENSIONS, sketched
-from atlas.spaces.space import Found, Nothing, Similarity, Vectors, space
+from atlas.spaces.space import Found, Nothing, Similarity, Vectors, kept_vectors, space
 from atlas.weights.matrix_changes import Change, Dense, LowRank
 from atlas.weights.row_blocks import row_blocks
 from atlas.weights.tensors import Weights, write_safetensors
@@ -33,13 +34,16 @@ STACKED = 1 << 24  # elements of factors that are multiplied at a time, in float
 
 
 @space
-def embed(*, bases: list[Path], weights: list[Path], models: list[dict[str, Any]]) -> Found:
+def embed(
+    *, bases: list[Path], weights: list[Path], models: list[dict[str, Any]], kept: Kept = NOTHING
+) -> Found:
     """Exact similarities in float64; of more than 500 models sketches, (n, 4096) float32.
 
     A sketch keeps inner products in the mean (:mod:`atlas.spaces.sketches`); by how much its cosines are
     off is measured on a sample of the models, and logged.
 
     :param bases: files of all bases, which have tensors of the same names and shapes.
+    :param kept: models that have a sketch already.
     """
     files = by_folder(weights)
     stores = {base: NamedWeights(found) for base, found in by_folder(bases).items()}
@@ -47,7 +51,8 @@ def embed(*, bases: list[Path], weights: list[Path], models: list[dict[str, Any]
         return Nothing(reason)
     of = {model["name"]: (files[model["name"]], stores[model["base"]]) for model in models}
     if len(models) > EXACT:
-        return _sketches(of)
+        return _sketches(of, kept_vectors(kept))
+    kept.drop()
     dimension = stores[models[0]["base"]].elements
     return Similarity(cosine_of_gram(inner_products(of), list(of)), dimension)
 
@@ -156,13 +161,17 @@ def _of_dense(one: torch.Tensor, two: torch.Tensor) -> float:
     return total
 
 
-def _sketches(models: Mapping[str, Model]) -> Vectors:
+def _sketches(models: Mapping[str, Model], rows: Mapping[str, Vectors]) -> Vectors:
+    """:param rows: sketches that are there already."""
     names = list(models)
     found = np.empty((len(names), DIMENSIONS), dtype=np.float32)
-    progress = Progress(len(names), "model")
+    progress = Progress(len(names) - len(rows), "model")
     for place, (name, (files, base)) in enumerate(models.items()):
-        found[place] = sketched(matrix_changes(files, base))
-        progress.step(name)
+        if name in rows:
+            found[place] = rows[name]
+        else:
+            found[place] = sketched(matrix_changes(files, base))
+            progress.step(name)
     step = -(-len(names) // SAMPLE)
     some = names[::step]
     error = sketch_error({name: models[name] for name in some}, found[::step])

@@ -10,6 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from atlas.activations.module_inputs import read_inputs, record_inputs
 from atlas.errors import AtlasError
+from atlas.kept import Kept
 from atlas.networks.architectures import text_path
 from atlas.networks.tokens import Tokens
 from atlas.spaces.direct_effects import embed
@@ -156,11 +157,11 @@ class Recorded:
     def network(self):
         return fresh(self.folder)
 
-    def embedded(self, models, folder):
+    def embedded(self, models, folder, **more):
         told = [{"name": f.name, "base": self.name, "domain": "d"} for f in models]
         embed(
             bases=self.files, weights=[p for f in models for p in sorted(f.iterdir())], models=told,
-            inputs=[self.inputs], embeddings=folder / "embeddings.npz",
+            inputs=[self.inputs], embeddings=folder / "embeddings.npz", **more,
         )  # fmt: skip
         return read_embeddings(folder / "embeddings.npz")
 
@@ -236,9 +237,22 @@ def test_kinds_side_by_side_are_each_as_alone(bases, tmp_path):
         folders.append(tmp_path / name)
     together = base.embedded(folders, tmp_path).embeddings
     for row, folder in zip(together, folders, strict=True):
-        np.testing.assert_allclose(
-            row, base.embedded([folder], tmp_path).embeddings[0], rtol=1e-5, atol=1e-6
-        )
+        np.testing.assert_array_equal(row, base.embedded([folder], tmp_path).embeddings[0])
+
+
+def test_kept_models_are_not_read_and_no_byte_differs(bases, tmp_path):
+    base = bases("llama")
+    folders = [tmp_path / name for name in ("ia3", "dora", "full")]
+    for folder in folders:
+        written(KINDS[folder.name], base, folder)
+    whole, old = tmp_path / "whole", tmp_path / "old"
+    whole.mkdir(), old.mkdir()
+    base.embedded(folders, whole)
+    base.embedded(folders[:2], old)
+    (folders[0] / "adapter_model.safetensors").write_bytes(b"")
+    kept = Kept({"ia3": base.name, "dora": base.name}, {"embeddings": old / "embeddings.npz"})
+    base.embedded(folders, tmp_path, kept=kept)
+    assert (tmp_path / "embeddings.npz").read_bytes() == (whole / "embeddings.npz").read_bytes()
 
 
 def test_it_does_not_hang_on_the_basis_of_the_factors(bases, tmp_path):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics.pairwise import cosine_similarity
 
+from atlas.kept import Kept
 from atlas.networks.named_weights import NamedWeights
 from atlas.spaces import weight_deltas
 from atlas.spaces.embeddings import read_embeddings
@@ -62,11 +63,11 @@ def pool(base, tmp_path_factory):
     return [folder / name for name in KINDS], torch.stack(rows).numpy()
 
 
-def embedded(base, folders, folder):
+def embedded(base, folders, folder, **more):
     embed(
         bases=base.files, weights=[p for f in folders for p in sorted(f.iterdir()) if p.is_file()],
         models=[{"name": f.name, "base": base.folder.name, "domain": "d"} for f in folders],
-        embeddings=folder / "embeddings.npz",
+        embeddings=folder / "embeddings.npz", **more,
     )  # fmt: skip
     return read_embeddings(folder / "embeddings.npz")
 
@@ -155,6 +156,25 @@ def test_sketches_of_a_large_pool(base, pool, tmp_path, monkeypatch, capsys):
     error = np.sqrt(np.mean(off[pairs] ** 2))
     assert 0 < error < 0.1
     assert f"are off by {error:.4f} (root mean square, of 9 models)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("before", ["sketches", "similarities"])
+def test_sketches_that_are_there_are_kept(base, pool, tmp_path, monkeypatch, before):
+    folders, _ = pool
+    if before == "sketches":
+        monkeypatch.setattr(weight_deltas, "EXACT", 2)
+    embedded(base, folders[:4], tmp_path)
+    old = (tmp_path / "embeddings.npz").rename(tmp_path / "old.npz")
+    monkeypatch.setattr(weight_deltas, "EXACT", 2)
+    embedded(base, folders, tmp_path)
+    whole = (tmp_path / "embeddings.npz").read_bytes()
+    made = []
+    monkeypatch.setattr(weight_deltas, "sketched", lambda c: made.append(1) or sketched(c))
+    kept = Kept({f.name: base.folder.name for f in folders[:4]}, {"embeddings": old})
+    embedded(base, folders, tmp_path, kept=kept)
+    assert (tmp_path / "embeddings.npz").read_bytes() == whole
+    assert len(made) == len(folders) - (4 if before == "sketches" else 0)
+    assert len(kept.models) == (4 if before == "sketches" else 0)
 
 
 def test_a_sketch_keeps_products_in_the_mean():
