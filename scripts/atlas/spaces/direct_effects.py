@@ -26,7 +26,7 @@ from atlas.weights.matrix_changes import Change
 
 # Models that share a product with a matrix of the base. The product always has as many rows, so that a model
 # has the same bits in any company.
-BLOCK = 64
+BLOCK = 128
 Tensor = torch.Tensor
 
 
