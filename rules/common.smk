@@ -87,6 +87,7 @@ def start_run():
         batch_system.refuse_living_jobs(Path.cwd())
     elif PLAN.config.fork_jobs and not own_environments():
         forked.start()
+        forked.look_ahead(rule.params for rule in {job.rule for job in jobs_to_run()})
         usage.reach_benchmarks()
     noted = deployed.reading(workflow)
     if workflow.touch:
@@ -98,9 +99,12 @@ def foretold(jobs):
     """How long the jobs of a run may take on this machine, and which tables of others they replace."""
     if workflow.local_exec and (sentence := forecast.duration(jobs, workflow.cores or 1)):
         yield sentence
-    yield from forecast.replaced_tables(
-        job for job in workflow.dag.jobs if workflow.dag.needrun(job)
-    )
+    yield from forecast.replaced_tables(jobs_to_run())
+
+
+def jobs_to_run():
+    """The jobs that a run has to do, as far as it is known."""
+    return [job for job in workflow.dag.jobs if workflow.dag.needrun(job)]
 
 
 def own_environments():

@@ -5,6 +5,7 @@ The main process of a local run starts the root of a tree of such processes
 ends as the job ends; where nobody takes the script, it runs the job itself.
 """
 
+import json
 import os
 import resource
 import secrets
@@ -12,15 +13,16 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from atlas.job import deathwatch, forkserver, usage
-from atlas.job.environment import environment_of
+from atlas.job.environment import NETWORK, environment_of
 
 VARIABLE = "DELTA_ATLAS_FORKSERVER"
+AHEAD = "DELTA_ATLAS_LIBRARIES"
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _root: subprocess.Popen[bytes] | None = None  # it ends when its standard input does, which is ours
 
@@ -47,9 +49,23 @@ def start(*also: str) -> None:
     os.environ[VARIABLE] = name
 
 
+def look_ahead(params: Iterable[Mapping[str, Any]]) -> None:
+    """In the main process: let the first jobs tell the tree what others will need, to be there by then.
+
+    :param params: of the rules that will run.
+    """
+    wanted: dict[bool, set[tuple[str, ...]]] = {True: set(), False: set()}
+    for given in params:
+        if code := given.get("code"):
+            libraries = tuple(forkserver.path_to(list(code["distributions"])))
+            wanted[bool(given.get(NETWORK))].add(libraries)
+    os.environ[AHEAD] = json.dumps({str(key): sorted(paths) for key, paths in wanted.items()})
+
+
 def stop() -> None:
     """After the last job: end the tree that :func:`start` began."""
     global _root
+    os.environ.pop(AHEAD, None)
     if _root is not None and _root.stdin is not None:
         del os.environ[VARIABLE]
         _root.stdin.close()
@@ -67,8 +83,11 @@ def takes(snakemake: Any) -> bool:
     environment = environment_of(snakemake)
     environment[usage.VARIABLE] = str(usage.file_of_this_shell())
     root = environment.pop(VARIABLE, None)
+    ahead = json.loads(environment.pop(AHEAD, "{}")).get(
+        str(bool(snakemake.params.get(NETWORK))), []
+    )
     libraries = snakemake.params.code["distributions"]
-    asked = request(sys.argv[0], sys.argv[1:], environment, libraries, snakemake.rule)
+    asked = request(sys.argv[0], sys.argv[1:], environment, libraries, snakemake.rule, ahead)
     # A signal that comes in between waits until it can be passed on.
     signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
     connection = ask(root, asked, (0, 1, 2)) if root else None
@@ -106,18 +125,20 @@ def ask(
 
 def request(
     script: str, arguments: list[str], environment: dict[str, str], libraries: Iterable[str], name: str,
+    ahead: Sequence[Sequence[str]] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """What a tree is asked for: a script, with the folder and the limits of this process.
 
     :param libraries: that it imports.
     :param name: of its process.
+    :param ahead: libraries of each of the jobs that will follow in the same environment.
     """
     mask = os.umask(0o77)
     os.umask(mask)
     kinds = {getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
     return {
         "like": forkserver.likeness(environment),
-        "environment": environment, "libraries": sorted(libraries), "name": name,
+        "environment": environment, "libraries": sorted(libraries), "name": name, "ahead": ahead,
         "arguments": [str(Path(script).absolute()), *arguments],
         "folder": str(Path.cwd()), "path": sys.path, "umask": mask,
         # A shell lets what it starts in the background ignore it.

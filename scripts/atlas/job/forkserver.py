@@ -178,13 +178,18 @@ class Root:
         for old in list(self.environments)[: 1 - ENVIRONMENTS]:
             del self.environments[old]
         # Kept only if all goes well: where one of its processes is gone, it is begun anew.
-        first = process
-        for library in path_to(request["libraries"]):
+        send(self._reach(process, request["libraries"]).channel, {"job": request}, files)
+        for libraries in request["ahead"]:
+            self._reach(process, libraries)
+        self.environments[key] = process
+
+    def _reach(self, process: Process, libraries: list[str]) -> Process:
+        """The process that has imported some libraries, of one that has imported none."""
+        for library in path_to(libraries):
             if library not in process.grown:
                 process.grown[library] = self._grow(process, {"library": library})
             process = process.grown[library]
-        send(process.channel, {"job": request}, files)
-        self.environments[key] = first
+        return process
 
     def _grow(self, process: Process | None, first: dict[str, Any]) -> Process:
         """Fork a process of the tree, from one of its processes or from the root."""
