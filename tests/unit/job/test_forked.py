@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -253,3 +254,32 @@ def test_path_to():
     ]  # fmt: skip
     for others, _ in forkserver.LIBRARIES.values():
         assert set(others) <= set(forkserver.LIBRARIES)
+
+
+def processes_of(root):
+    """What the processes of a tree are called."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.getsid(int(folder.name)) == root.pid:
+                found.add((folder / "comm").read_text().strip())
+    return found
+
+
+def test_what_later_jobs_need_is_imported_while_the_first_ones_work(tmp_path, monkeypatch, root):
+    def code(*libraries):
+        return {"distributions": dict.fromkeys(libraries, "1")}
+
+    forked.look_ahead(
+        [{"code": code("scipy")}, {"code": code("matplotlib"), "network": True}, {"other": 1}]
+    )
+    monkeypatch.setenv(forked.AHEAD, os.environ[forked.AHEAD])
+    assert ended(
+        job(tmp_path, f"import os; print({forked.AHEAD!r} in os.environ)", libraries=())
+    ) == (0, "False\n", "")
+    end = time.monotonic() + 60
+    while "with scipy" not in (found := processes_of(root)):
+        assert time.monotonic() < end, found
+        time.sleep(0.05)
+    grown = {name for name in found if name.startswith("with ")}
+    assert grown == {"with nothing", "with numpy", "with scipy"}
