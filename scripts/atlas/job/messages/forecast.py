@@ -14,7 +14,8 @@ from atlas.job.attempts import read_record, run_file
 from atlas.job.records import BrokenRecordError, Records
 from atlas.progress import lasting
 
-# Seconds of a job by its rule: means of the benchmarks of the default configuration, one core each.
+# Seconds of the processor that a job takes, by its rule, and half a second between jobs: means of the default
+# configuration.
 MEASURED = WORKFLOW_FOLDER / "resources/job_seconds.csv"
 LONG = 900  # seconds that are worth a word
 TABLE = re.compile(r"results/tables/[^/]+\.csv")
