@@ -54,6 +54,6 @@ use rule job as navigator with:
         datasets=lambda w: members.navigator_datasets(PLAN, w.pool),
         spaces=lambda w: pool_of(w).settings.spaces,
         palette=PLAN.config.figures.palette,
-        markers=PLAN.config.figures.markers,
+        looks=lambda w: PLAN.looks_of(w.pool),
     message:
         "write the navigator of {wildcards.pool}"

@@ -13,7 +13,6 @@ import jinja2
 
 from atlas.clusters.map_files import read_map
 from atlas.errors import AtlasError
-from atlas.figures.style import looks
 from atlas.files import by_folder, csv_rows, read_csv, read_json, write_bytes
 from atlas.navigator.blocks import json_block, space_block
 from atlas.navigator.cards import compact
@@ -37,9 +36,10 @@ UNKEPT = (
 
 def write_navigator(
     *, pool: str, models: list[dict[str, Any]], datasets: dict[str, dict[str, Any]],
-    spaces: list[str], palette: list[str], markers: list[str], maps: list[Path], neighbours: Path,
-    silhouette: Path, cards: list[Path], report: list[Path], training: list[Path], counts: list[Path],
-    bases: list[Path], template: Path, style: Path, scripts: list[Path], page: Path
+    spaces: list[str], palette: list[str], looks: dict[str, list[str]], maps: list[Path],
+    neighbours: Path, silhouette: Path, cards: list[Path], report: list[Path],
+    training: list[Path], counts: list[Path], bases: list[Path], template: Path, style: Path,
+    scripts: list[Path], page: Path
 ) -> None:  # fmt: skip
     """Write navigator.html: the same inputs give the same bytes.
 
@@ -47,6 +47,8 @@ def write_navigator(
         fetched), and of where it is from: seed, variant, data, origin, delta, file, hub
         (repository), and what a sheet says of it: source, kind, subfolder, more (other columns of the
         sheet that it is from).
+    :param palette: colours of columns other than the domain.
+    :param looks: colour and marker of each domain of the pool.
     :param datasets: those that the models were trained on, name -> domain, licence, source.
     :param maps: map.csv of each space. :param neighbours: neighbours.csv of the pool.
     :param cards: README.md of each model; none where models are not kept.
@@ -67,7 +69,7 @@ def write_navigator(
                       "recall": ranked.get(space, {}).get("recall"), **scores.get(space, {})})  # fmt: skip
         blocks.append((f"space-{space}", block))
     logs = read_logs(training)
-    look = looks([model["domain"] for model in models], palette, [_marker(m) for m in markers])
+    look = {domain: (colour, _marker(marker)) for domain, (colour, marker) in looks.items()}
     first = {
         "pool": pool, "names": names, "spaces": found, "palette": palette, "looks": look,
         "domain": column([m["domain"] for m in models]),

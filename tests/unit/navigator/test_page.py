@@ -204,7 +204,7 @@ def test_a_space_without_embeddings_has_its_reason(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"markers": ["o", "$x$"]}, r"figures.markers: '\$x\$' has no counterpart"),
+        ({"looks": {"law": ["#123456", "$x$"]}}, r"figures.markers: '\$x\$' has no counterpart"),
         ({"models": "fewer"}, "map.csv: its models are not those of the pool|not in the pool"),
     ],
 )
