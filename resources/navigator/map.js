@@ -207,8 +207,8 @@ class PoolMap {
       for (const part of this.clusters.slice(0, MOST_CLUSTERS)) {
         const at = this.project(part.x, part.y);
         const tries = [[0, -now - 10, "center"], [0, now + 10, "center"], [now + 8, 0, "left"], [-now - 8, 0, "right"]], how = { tries, cluster: true, font: `600 13px ${FONT}` };
-        // Best where no point lies; else over points.
-        if (part.left && this.inside(at)) write(part.text, part.x, part.y, { ...how, free: box => !covered(box) }) || write(part.text, part.x, part.y, { ...how, free: () => true });
+        // Best where no point lies; else over points, where these are many and not named one by one.
+        if (part.left && this.inside(at)) write(part.text, part.x, part.y, { ...how, free: box => !covered(box) }) || this.count > 45 && write(part.text, part.x, part.y, { ...how, free: () => true });
       }
     };
     if (this.count <= 45) { names(); groups(); } else { groups(); names(); }
