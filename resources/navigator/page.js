@@ -40,16 +40,27 @@ async function start() {
   };
   const go = i => press(pool.names[i], "go", () => { choose(i, true); });
 
+  /* Which models have a word in their name or labels; of a word that is a letter longer, only those that had the shorter one. */
+  const labelled = Object.values(kinds).filter(kind => kind.labels).map(({ labels, of }) => ({ texts: labels.map(text => text.toLowerCase()), of }));
+  const known = new Map();
+  function having(word) {
+    if (known.has(word)) return known.get(word);
+    if (known.size > 40) known.clear();
+    const before = known.get(word.slice(0, -1)), found = new Uint8Array(count);
+    for (let i = 0; i < count; i++) if ((!before || before[i]) && names[i].includes(word)) found[i] = 1;
+    for (const { texts, of } of labelled) {
+      const has = Uint8Array.from(texts, text => text.includes(word));
+      if (has.includes(1)) for (let i = 0; i < count; i++) found[i] |= has[of[i]];
+    }
+    known.set(word, found);
+    return found;
+  }
   /* Models that the search, the legend and the line around them leave; null where they leave all */
   function kept() {
     const { words, only, around } = state;
     if (!words.length && only < 0 && !around) return null;
-    const left = new Uint8Array(count).fill(1), labelled = Object.values(kinds).filter(kind => kind.labels);
-    for (const word of words) {
-      const has = labelled.map(kind => kind.labels.map(text => text.toLowerCase().includes(word)));
-      for (let i = 0; i < count; i++)
-        if (left[i] && !names[i].includes(word) && !labelled.some((kind, k) => has[k][kind.of[i]])) left[i] = 0;
-    }
+    const left = new Uint8Array(count).fill(1);
+    for (const has of words.map(having)) for (let i = 0; i < count; i++) left[i] &= has[i];
     if (only >= 0) kinds[state.colour].of.forEach((k, i) => { if (k !== only) left[i] = 0; });
     if (around) around.inside.forEach((inside, i) => { if (!inside) left[i] = 0; });
     return left;

@@ -287,7 +287,9 @@ def test_printing_gives_the_whole_map_in_light(page):
         page.execute_script("here.map.zoom(4)")
         scale = ask(page, "here.map.scale")
         page.execute_script("dispatchEvent(new Event('beforeprint'))")
-        assert ask(page, "[here.map.fitted, here.map.ink.page]") == [True, "#f6f7f9"]
+        assert ask(page, "[here.map.fitted, here.map.ink.page]") == [True, "#ffffff"]
+        corner = ask(page, "[...here.map.pen.getImageData(0, 0, 1, 1).data]")
+        assert corner == [255, 255, 255, 255]
         page.execute_script("dispatchEvent(new Event('afterprint'))")
         assert ask(page, "[here.map.scale, here.map.ink.page]") == [scale, "#14171b"]
     finally:
