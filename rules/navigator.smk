@@ -2,6 +2,9 @@
 use rule job as navigator with:
     input:
         maps=of_spaces("map.csv"),
+        embeddings=lambda w: (
+            of_spaces("embeddings.npz")(w) if len(pool_of(w).models) <= ALL_SIMILAR else []
+        ),
         neighbours="results/pools/{pool}/neighbours.csv",
         silhouette="results/pools/{pool}/silhouette.csv",
         cards=lambda w: [

@@ -100,7 +100,7 @@ async function start() {
       const bar = make("i"), { range, colour } = scale();
       bar.style.background = `linear-gradient(to right, ${[0, .2, .4, .6, .8, 1].map(colour).join(", ")})`;
       const ends = range ? [`${kind.title.toLowerCase()} ${shown(kind, range[0])}`, bar, `${shown(kind, range[1])} (grey `] : [state.colour === "chosen" && state.chosen < 0 ? "Choose a model; (grey " : "No model has this; (grey "];
-      const none = state.colour === "chosen" ? ": neither is among the nearest of the other)" : ": none)";
+      const none = state.colour === "chosen" && !state.space.pairs ? ": neither is among the nearest of the other)" : ": none)";
       into.append(put(make("div", null, "scale"), ...ends, glyph("circle", legible("#888888")), none));
       return;
     }

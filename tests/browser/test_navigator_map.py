@@ -10,6 +10,7 @@ import yaml
 
 from atlas.clusters.map_files import read_map
 from atlas.files import read_csv
+from atlas.spaces.embeddings import read_embeddings
 from browser.conftest import needs_browser, wait
 from browser.navigator_pages import (
     EVIL,
@@ -278,6 +279,21 @@ def test_colours_by_numbers_and_dates(page, kind, said):
         page.find_element(By.CSS_SELECTOR, "#panel .go").click()
         wait(lambda: "neither is among the nearest" in text(page, "#legend"))
     assert ask(page, LOOKS) > 4
+
+
+def test_a_small_pool_is_coloured_by_its_similarities_to_the_chosen(driver, pool, tmp_path):
+    files = [file.with_name("embeddings.npz") for file in pool["maps"]]
+    opened(
+        driver,
+        write({**pool, "embeddings": files}, tmp_path / "navigator.html"),
+        view=f"#model={LIKE}&colour=chosen",
+    )
+    wait(lambda: heading(driver) == LIKE)
+    assert "neither" not in text(driver, "#legend")
+    found = read_embeddings(next(file for file in files if file.parent.name == "delta_activations"))
+    expected = found.cosine_similarity()[found.model_names.index(LIKE)]
+    assert ask(driver, "here.kinds.chosen.values") == pytest.approx(expected, abs=1e-4)
+    assert driver.get_log("browser") == []
 
 
 def test_printing_gives_the_whole_map_in_light(page):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from atlas.clusters.map_files import read_map
 from atlas.errors import AtlasError
@@ -17,6 +18,7 @@ from atlas.files import by_folder, csv_rows, read_csv, read_json, write_bytes
 from atlas.navigator.blocks import json_block, space_block
 from atlas.navigator.cards import compact
 from atlas.navigator.columns import column, further_columns, read_logs
+from atlas.spaces.embeddings import read_embeddings
 from atlas.spaces.names import space_title
 
 # The markers of the figures (matplotlib) by the names of the shapes in looks.js.
@@ -26,6 +28,7 @@ MARKERS = {
     "+": "plus", "x": "hex",
 }  # fmt: skip
 FETCHED = "fetched"  # stands for the recipe of a model that was not trained here
+HUGE = 200_000_000  # bytes of embeddings that are not read for the similarities of all models
 SHOWN = "cosine"  # distance whose silhouettes are shown
 # What a report says of a model that was not kept, in place of its card.
 UNKEPT = (
@@ -37,7 +40,7 @@ UNKEPT = (
 def write_navigator(
     *, pool: str, models: list[dict[str, Any]], datasets: dict[str, dict[str, Any]],
     spaces: list[str], palette: list[str], looks: dict[str, list[str]], maps: list[Path],
-    neighbours: Path, silhouette: Path, cards: list[Path], report: list[Path],
+    embeddings: list[Path], neighbours: Path, silhouette: Path, cards: list[Path], report: list[Path],
     training: list[Path], counts: list[Path], bases: list[Path], template: Path, style: Path,
     scripts: list[Path], page: Path
 ) -> None:  # fmt: skip
@@ -50,7 +53,10 @@ def write_navigator(
     :param palette: colours of columns other than the domain.
     :param looks: colour and marker of each domain of the pool.
     :param datasets: those that the models were trained on, name -> domain, licence, source.
-    :param maps: map.csv of each space. :param neighbours: neighbours.csv of the pool.
+    :param maps: map.csv of each space.
+    :param embeddings: embeddings.npz of each space of a small pool,
+        none of a large one, whose page has the similarities of the nearest only.
+    :param neighbours: neighbours.csv of the pool.
     :param cards: README.md of each model; none where models are not kept.
     :param training: training.csv of the models that were trained here. :param counts: their
         rows.counts.json.
@@ -64,7 +70,8 @@ def write_navigator(
         mapped, places, method, fit = read_map(file)
         if mapped and mapped != names:
             raise AtlasError(f"{file}: its models are not those of the pool {pool}.")
-        block, layout = space_block(places if mapped else None, ranked.get(space))
+        pairs = _similarities(embeddings[len(blocks)], names) if embeddings else None
+        block, layout = space_block(places if mapped else None, ranked.get(space), pairs)
         found.append({"space": space, "title": space_title(space), "method": method, "fit": fit, **layout,
                       "recall": ranked.get(space, {}).get("recall"), **scores.get(space, {})})  # fmt: skip
         blocks.append((f"space-{space}", block))
@@ -109,6 +116,16 @@ def _marker(name: str) -> str:
             f"{' '.join(MARKERS)}."
         )
     return MARKERS[name]
+
+
+def _similarities(file: Path, names: Sequence[str]) -> np.ndarray[Any, Any] | None:
+    """Cosine similarities of all models (n, n); None where there are none, or the vectors are huge."""
+    if file.stat().st_size > HUGE:
+        return None
+    found = read_embeddings(file)
+    if found.model_names != list(names):
+        raise AtlasError(f"{file}: its models are not those of the pool.")
+    return None if found.reason else found.cosine_similarity()
 
 
 def _ranked(neighbours: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -110,7 +110,7 @@ def settings(folder: Path, models, spaces, **more) -> dict[str, Any]:
         "palette": figures.palette,
         "looks": looks(sorted({m["domain"] for m in models}), figures.palette, figures.markers),
         "cards": more["cards"] if "cards" in more else write_cards(folder, models), "report": [],
-        "training": [], "counts": [], "bases": write_bases(folder, models),
+        "embeddings": [], "training": [], "counts": [], "bases": write_bases(folder, models),
         "template": PARTS / "page.html.jinja", "style": PARTS / "style.css", "scripts": SCRIPTS,
         **more,
     }  # fmt: skip

@@ -145,8 +145,14 @@ def test_a_block_by_hand():
     assert data[1].view("<i2").ravel().tolist() == [5000, NONE]
     assert data[2].view("<u2").ravel().tolist() == [1, 65535]  # the way to each neighbour, modulo
     assert data[3].view("<i2").ravel().tolist() == [-2500, -2500]
-    assert layout == {"map": True, "ranks": 1}
-    assert space_block(None, None)[1] == {"map": False, "ranks": 0}
+    assert layout == {"map": True, "ranks": 1, "all": False}
+    assert space_block(None, None)[1] == {"map": False, "ranks": 0, "all": False}
+    text, layout = space_block(
+        None, None, np.array([[1, 0.5, -0.25], [0.5, 1, 0.75], [-0.25, 0.75, 1]])
+    )
+    planes = np.frombuffer(gzip.decompress(base64.b64decode(text)), "u1")
+    assert planes.reshape(2, -1).T.copy().view("<i2").ravel().tolist() == [5000, -2500, 7500]
+    assert layout["all"]
 
 
 def test_a_large_pool_has_its_five_nearest_only(monkeypatch):
@@ -154,7 +160,7 @@ def test_a_large_pool_has_its_five_nearest_only(monkeypatch):
     nearest = [[(j, 0.5 - 0.01 * j) for j in range(7) if j != i] for i in range(7)]
     ranked = {"silhouettes": [0.0] * 7, "nearest": nearest}
     text, layout = space_block(None, ranked)
-    assert layout == {"map": False, "ranks": 5}
+    assert layout == {"map": False, "ranks": 5, "all": False}
     data = np.frombuffer(gzip.decompress(base64.b64decode(text)), "u1")
     assert len(data) == 7 * (2 + 5 * 4 + 5 * 2)
     ways = data[14 : 14 + 140].reshape(4, 35).T.copy().view("<u4").reshape(7, 5)
@@ -199,6 +205,19 @@ def test_a_space_without_embeddings_has_its_reason(tmp_path):
     assert (first["map"], first["ranks"], first["silhouette"]) == (False, 0, None)
     assert first["reason"] == "the models are of mixed kinds"
     assert block(text, "space-flattened_weights") == b""
+
+
+def test_huge_vectors_are_not_read_for_all_similarities(tmp_path, monkeypatch):
+    pool = real_pool(tmp_path, 6, 2, empty=["flattened_weights"])
+    pool["embeddings"] = [file.with_name("embeddings.npz") for file in pool["maps"]]
+
+    def told():
+        text = write(pool, tmp_path / "navigator.html").read_text()
+        return [space["all"] for space in json.loads(block(text, "models"))["spaces"]]
+
+    assert told() == [False, *[True] * (len(pool["spaces"]) - 1)]
+    monkeypatch.setattr("atlas.navigator.page.HUGE", 10)
+    assert not any(told())
 
 
 @pytest.mark.parametrize(
