@@ -206,7 +206,8 @@ class PoolMap {
         const at = this.project(part.x, part.y);
         const tries = [[0, -now - 10, "center"], [0, now + 10, "center"], [now + 8, 0, "left"], [-now - 8, 0, "right"]], how = { tries, cluster: true, font: `600 13px ${FONT}` };
         // Best where no point lies; else over points, where these are many and not named one by one.
-        if (part.left && this.inside(at)) write(part.text, part.x, part.y, { ...how, free: box => !covered(box) }) || this.count > 45 && write(part.text, part.x, part.y, { ...how, free: () => true });
+        const named = this.words.some(word => word.text === part.text); // a model that is a domain of its own
+        if (part.left && !named && this.inside(at)) write(part.text, part.x, part.y, { ...how, free: box => !covered(box) }) || this.count > 45 && write(part.text, part.x, part.y, { ...how, free: () => true });
       }
     };
     if (this.count <= 45) { names(); groups(); } else { groups(); names(); }

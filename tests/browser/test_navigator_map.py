@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree
 
 import numpy as np
@@ -293,6 +294,20 @@ def test_a_small_pool_is_coloured_by_its_similarities_to_the_chosen(driver, pool
     found = read_embeddings(next(file for file in files if file.parent.name == "delta_activations"))
     expected = found.cosine_similarity()[found.model_names.index(LIKE)]
     assert ask(driver, "here.kinds.chosen.values") == pytest.approx(expected, abs=1e-4)
+    assert driver.get_log("browser") == []
+
+
+def test_cards_in_several_blocks_are_those_of_their_models(driver, pool, tmp_path, monkeypatch):
+    monkeypatch.setattr("atlas.navigator.page.TOGETHER", 7)
+    opened(driver, write(pool, tmp_path / "navigator.html"))
+    for name in (LIKE, FETCHED, LIKE):
+        driver.execute_script("location.hash = `model=${arguments[0]}`", name)
+        wait(lambda name=name: heading(driver) == name)
+        file = f"results/models/{name}/adapter_model.safetensors"
+        wait(lambda file=file: file in text(driver, "#panel .lineage"))
+        (card,) = [c for c in pool["cards"] if c.parent.name == name]
+        digest = re.findall(r"[0-9a-f]{64}", card.read_text())[-1]
+        assert digest in ask(driver, "document.querySelector('#panel details').textContent")
     assert driver.get_log("browser") == []
 
 

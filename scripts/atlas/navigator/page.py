@@ -1,7 +1,7 @@
 """The navigator: a pool as one page that needs no network.
 
 The page holds the style and scripts of ``resources/navigator/``, which draw the map, and the pool: a
-small block for what is seen first, and one block per embedding space and one of cards, which are
+small block for what is seen first, and one block per embedding space and per ten thousand cards, which are
 unpacked when they are first looked at.
 """
 
@@ -29,6 +29,7 @@ MARKERS = {
 }  # fmt: skip
 FETCHED = "fetched"  # stands for the recipe of a model that was not trained here
 HUGE = 200_000_000  # bytes of embeddings that are not read for the similarities of all models
+TOGETHER = 10_000  # models whose cards are one block: the first one is opened without all others
 SHOWN = "cosine"  # distance whose silhouettes are shown
 # What a report says of a model that was not kept, in place of its card.
 UNKEPT = (
@@ -70,7 +71,7 @@ def write_navigator(
         mapped, places, method, fit = read_map(file)
         if mapped and mapped != names:
             raise AtlasError(f"{file}: its models are not those of the pool {pool}.")
-        pairs = _similarities(embeddings[len(blocks)], names) if embeddings else None
+        pairs = _similarities(embeddings[len(blocks)], pool, names) if embeddings else None
         block, layout = space_block(places if mapped else None, ranked.get(space), pairs)
         found.append({"space": space, "title": space_title(space), "method": method, "fit": fit, **layout,
                       "recall": ranked.get(space, {}).get("recall"), **scores.get(space, {})})  # fmt: skip
@@ -88,21 +89,26 @@ def write_navigator(
     texts |= {row["model"]: UNKEPT.format(**row) for file in report for row in read_csv(file)}
     origin = ("seed", "variant", "data", "origin", "delta", "file", "hub", "source", "kind",
               "subfolder")  # fmt: skip
+    packed = compact(names, [texts[name] for name in names])
     behind = {
-        "models": [
-            {k: m[k] for k in origin if m.get(k)}
-            | ({"curve": logs[m["name"]].curve} if m["name"] in logs else {})
-            for m in models
-        ],
-        "datasets": datasets,
+        "each": TOGETHER, "datasets": datasets, "templates": packed["templates"],
         "bases": {record["name"]: record for record in map(read_json, bases)},
-        **compact(names, [texts[name] for name in names]),
-    }
+    }  # fmt: skip
+    own = [
+        {k: m[k] for k in origin if m.get(k)}
+        | ({"curve": logs[m["name"]].curve} if m["name"] in logs else {})
+        for m in models
+    ]
+    blocks.append(("cards", json_block(behind)))
+    for k, start in enumerate(range(0, len(names), TOGETHER)):
+        some = slice(start, start + TOGETHER)
+        part = {"models": own[some], "cards": packed["cards"][some]}
+        blocks.append((f"cards-{k}", json_block(part)))
     # Names of models reach the page through blocks only, and the pool's is escaped.
     env = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     text = env.from_string(template.read_text(encoding="utf-8")).render(
         pool=pool, count=len(names), spaces=found,
-        blocks=[("models", json_block(first)), *blocks, ("cards", json_block(behind))],
+        blocks=[("models", json_block(first)), *blocks],
         style=style.read_text(encoding="utf-8"),
         scripts=[file.read_text(encoding="utf-8") for file in scripts],
     )  # fmt: skip
@@ -118,13 +124,13 @@ def _marker(name: str) -> str:
     return MARKERS[name]
 
 
-def _similarities(file: Path, names: Sequence[str]) -> np.ndarray[Any, Any] | None:
+def _similarities(file: Path, pool: str, names: Sequence[str]) -> np.ndarray[Any, Any] | None:
     """Cosine similarities of all models (n, n); None where there are none, or the vectors are huge."""
     if file.stat().st_size > HUGE:
         return None
     found = read_embeddings(file)
     if found.model_names != list(names):
-        raise AtlasError(f"{file}: its models are not those of the pool.")
+        raise AtlasError(f"{file}: its models are not those of the pool {pool}.")
     return None if found.reason else found.cosine_similarity()
 
 
