@@ -32,6 +32,7 @@ from atlas.plan.building import build
 from atlas.plan.resolved import weight_names
 from atlas.plan.tasks import retrieval_pool, selection_model, selection_pool, task_selection
 from atlas.sources.encoder_files import ENCODER_FILES
+from atlas.navigator.blocks import ALL_SIMILAR
 from atlas.sources.pool_reports import refuse_unusable
 from atlas.spaces.large_pools import ALL_PAIRS
 from atlas.spaces.names import space_names, space_title

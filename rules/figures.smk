@@ -19,8 +19,7 @@ use rule job as draw_figures with:
     params:
         code=code("atlas.figures.pools:draw"),
         pool="{pool}",
-        palette=PLAN.config.figures.palette,
-        markers=PLAN.config.figures.markers,
+        looks=lambda w: PLAN.looks_of(w.pool),
     message:
         "draw {wildcards.pool} by {wildcards.space}"
 

@@ -2,6 +2,9 @@
 use rule job as navigator with:
     input:
         maps=of_spaces("map.csv"),
+        embeddings=lambda w: (
+            of_spaces("embeddings.npz")(w) if len(pool_of(w).models) <= ALL_SIMILAR else []
+        ),
         neighbours="results/pools/{pool}/neighbours.csv",
         silhouette="results/pools/{pool}/silhouette.csv",
         cards=lambda w: [
@@ -54,6 +57,6 @@ use rule job as navigator with:
         datasets=lambda w: members.navigator_datasets(PLAN, w.pool),
         spaces=lambda w: pool_of(w).settings.spaces,
         palette=PLAN.config.figures.palette,
-        markers=PLAN.config.figures.markers,
+        looks=lambda w: PLAN.looks_of(w.pool),
     message:
         "write the navigator of {wildcards.pool}"

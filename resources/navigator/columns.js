@@ -6,11 +6,14 @@ function columnsOf(pool, state) {
   kinds.chosen = { title: "Similarity to the chosen", get values() { return similarities(state.space, state.chosen, pool.names.length); } };
   return kinds;
 }
-/* Cosine similarities to one model, where one is among the nearest of the other; null elsewhere. */
+/* Cosine similarities to one model; of a large pool, or of huge vectors, where one is among the nearest of the other, null elsewhere. */
 function similarities(space, chosen, count) {
   const found = new Array(count).fill(null);
   if (chosen < 0 || !space.ranks) return found;
-  for (let k = 0; k < space.neighbours.length; k++) {
+  if (space.pairs) for (let i = 0; i < count; i++) {
+    const a = Math.min(i, chosen), b = Math.max(i, chosen);
+    found[i] = space.pairs[a * (2 * count - a - 1) / 2 + b - a - 1] / STEP;
+  } else for (let k = 0; k < space.neighbours.length; k++) {
     const i = Math.floor(k / space.ranks), j = space.neighbours[k];
     if (i === chosen) found[j] = space.similarities[k] / STEP;
     else if (j === chosen) found[i] = space.similarities[k] / STEP;

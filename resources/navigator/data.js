@@ -33,6 +33,7 @@ async function readSpace(about, count) {
     space.neighbours[k] += Math.floor(k / ranks); // kept as the way from the model; both wrap around
     if (k % ranks) space.similarities[k] = space.similarities[k - 1] - space.similarities[k];
   }
+  if (about.all) space.pairs = take(Int16Array, count * (count - 1) / 2);
   space.most = space.similarities.reduce((a, b) => Math.max(a, b));
   space.least = space.similarities.reduce((a, b) => Math.min(a, b));
   return space;

@@ -21,19 +21,29 @@ function shape(pen, marker, colour, edge, width) {
   pen.fill(path);
   if (edge) { pen.strokeStyle = edge; pen.lineWidth = width; pen.stroke(path); }
 }
-/* A sprite onto an opaque picture, around a pixel. */
-function stamp(picture, { side, inked }, px, py, alpha) {
-  const { width, height, data } = picture, left = Math.round(px - side / 2), top = Math.round(py - side / 2);
+/* A sprite for one picture and transparency: where each of its pixels goes, what it adds, what it leaves of what is there. */
+function die({ side, inked }, width, alpha) {
+  const n = inked.length / 6, made = { side, ways: new Int32Array(n), adds: new Uint32Array(n), leaves: new Uint16Array(n), inked };
+  for (let k = 0; k < n; k++) {
+    const [x, y, r, g, b, a] = inked.subarray(6 * k, 6 * k + 6), share = Math.round(a * alpha / 255 * 256);
+    made.ways[k] = y * width + x;
+    made.leaves[k] = 256 - share;
+    made.adds[k] = (b * share >> 8 << 16 | g * share >> 8 << 8 | r * share >> 8) >>> 0;
+  }
+  return made;
+}
+/* A die onto the pixels of an opaque picture, around one of them; red and blue are worked out together. */
+function stamp(pixels, width, height, { side, ways, adds, leaves, inked }, px, py) {
+  const left = Math.round(px - side / 2), top = Math.round(py - side / 2), from = top * width + left;
   if (left <= -side || top <= -side || left >= width || top >= height) return;
   const inside = left >= 0 && top >= 0 && left + side <= width && top + side <= height;
-  const share = Math.round(alpha * 256);
-  for (let k = 0; k < inked.length; k += 6) {
-    const x = left + inked[k], y = top + inked[k + 1];
-    if (!inside && (x < 0 || y < 0 || x >= width || y >= height)) continue;
-    const at = 4 * (y * width + x), a = inked[k + 5] * share / 255;
-    data[at] += (inked[k + 2] - data[at]) * a >> 8;
-    data[at + 1] += (inked[k + 3] - data[at + 1]) * a >> 8;
-    data[at + 2] += (inked[k + 4] - data[at + 2]) * a >> 8;
+  for (let k = 0; k < ways.length; k++) {
+    if (!inside) {
+      const x = left + inked[6 * k], y = top + inked[6 * k + 1];
+      if (x < 0 || y < 0 || x >= width || y >= height) continue;
+    }
+    const at = from + ways[k], there = pixels[at], leave = leaves[k];
+    pixels[at] = (adds[k] + (Math.imul(there & 0xff00ff, leave) >>> 8 & 0xff00ff) + (Math.imul(there >>> 8 & 0xff, leave) & 0xff00)) | 0xff000000;
   }
 }
 

@@ -4,7 +4,7 @@ const root = document.documentElement;
 const dark = { get matches() { return scheme.matches && !("light" in root.dataset); } }; // prints and figures are light
 const inks = new Map(); // asked for once: a question to the style makes the browser work out all of it
 function css(name) {
-  const key = name + dark.matches;
+  const key = [name, dark.matches, "light" in root.dataset].join();
   if (!inks.has(key)) inks.set(key, getComputedStyle(root).getPropertyValue(name).trim());
   return inks.get(key);
 }

@@ -33,6 +33,7 @@ class PoolMap {
   /* Where the eye is: a centre, and pixels per unit; both axes have one scale. */
   look(x, y, scale) {
     this.eye = [x, y, Math.min(Math.max(scale, this.whole * .4), this.whole * 4000)];
+    this.now = Math.round(Math.min(15, this.size * Math.max(1, (this.scale / this.whole) ** .35))); // points grow a little
     this.frame();
     clearTimeout(this.later);
     this.later = setTimeout(() => { this.settle(); this.onmove(); }, 90);
@@ -152,26 +153,23 @@ class PoolMap {
     }
   }
   stamps() {
-    const { x, y, ratio, looks, now, picture, box: [width, height] } = this, [cx, cy, k] = this.eye;
-    const made = looks.styles.map(([colour, marker]) => sprite(marker, colour, this.edge ? this.ink.text : null, now, ratio));
+    const { x, y, ratio, looks: { styles, style }, now, kept, order, picture, box } = this, [cx, cy, scale] = this.eye;
+    if (!x.length) return;
+    const pixels = new Uint32Array(picture.data.buffer), { width, height } = picture, k = scale * ratio, left = box[0] * ratio / 2, top = box[1] * ratio / 2;
+    const sprites = styles.map(([colour, marker]) => sprite(marker, colour, this.edge ? this.ink.text : null, now, ratio));
     const some = (only, alpha) => {
-      for (const i of this.order) {
-        if (this.kept && this.kept[i] !== only) continue;
-        stamp(picture, made[looks.style[i]], ((x[i] - cx) * k + width / 2) * ratio, (height / 2 - (y[i] - cy) * k) * ratio, alpha);
+      const dies = sprites.map(made => die(made, width, alpha));
+      for (let n = 0; n < order.length; n++) {
+        const i = order[n];
+        if (!kept || kept[i] === only) stamp(pixels, width, height, dies[style[i]], (x[i] - cx) * k + left, top - (y[i] - cy) * k);
       }
     };
-    if (!x.length) return;
-    if (this.kept) some(0, .1);
+    if (kept) some(0, .1);
     some(1, this.alpha);
   }
 
-  /* After a move: points grow a little with the zoom, names appear where there is room. */
-  settle() {
-    const before = this.now;
-    if (this.x.length) this.now = Math.round(Math.min(15, this.size * Math.max(1, (this.scale / this.whole) ** .35)));
-    this.label();
-    this.frame(this.now !== before);
-  }
+  /* After a move: names appear where there is room. */
+  settle() { this.label(); this.frame(false); }
   spot({ x, y, dx, dy }) { const [px, py] = this.project(x, y); return [px + dx, py + dy]; }
   label() {
     this.words = [];
@@ -207,8 +205,9 @@ class PoolMap {
       for (const part of this.clusters.slice(0, MOST_CLUSTERS)) {
         const at = this.project(part.x, part.y);
         const tries = [[0, -now - 10, "center"], [0, now + 10, "center"], [now + 8, 0, "left"], [-now - 8, 0, "right"]], how = { tries, cluster: true, font: `600 13px ${FONT}` };
-        // Best where no point lies; else over points.
-        if (part.left && this.inside(at)) write(part.text, part.x, part.y, { ...how, free: box => !covered(box) }) || write(part.text, part.x, part.y, { ...how, free: () => true });
+        // Best where no point lies; else over points, where these are many and not named one by one.
+        const named = this.words.some(word => word.text === part.text); // a model that is a domain of its own
+        if (part.left && !named && this.inside(at)) write(part.text, part.x, part.y, { ...how, free: box => !covered(box) }) || this.count > 45 && write(part.text, part.x, part.y, { ...how, free: () => true });
       }
     };
     if (this.count <= 45) { names(); groups(); } else { groups(); names(); }

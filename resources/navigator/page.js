@@ -10,7 +10,14 @@ async function start() {
   const names = pool.names.map(name => name.toLowerCase());
   const markers = [...new Set(Object.values(pool.looks).map(l => l[1]))];
   let behind = null;
-  const cards = async () => behind ||= await json("cards");
+  const parts = [];
+  /* What stands behind some models, read where it has not been yet. */
+  async function cards(wanted) {
+    behind ||= { models: [], cards: [], ...await json("cards") };
+    const { each } = behind, read = async k => { const part = await json(`cards-${k}`); part.models.forEach((model, n) => { behind.models[k * each + n] = model; behind.cards[k * each + n] = part.cards[n]; }); };
+    for (const k of new Set(wanted.map(i => Math.floor(i / each)))) await (parts[k] ||= read(k));
+    return behind;
+  }
 
   /* Looks of a model under the colour that is chosen */
   const lookOf = (kind, k) => {
@@ -40,16 +47,27 @@ async function start() {
   };
   const go = i => press(pool.names[i], "go", () => { choose(i, true); });
 
+  /* Which models have a word in their name or labels; of a word that is a letter longer, only those that had the shorter one. */
+  const labelled = Object.values(kinds).filter(kind => kind.labels).map(({ labels, of }) => ({ texts: labels.map(text => text.toLowerCase()), of }));
+  const known = new Map();
+  function having(word) {
+    if (known.has(word)) return known.get(word);
+    if (known.size > 40) known.clear();
+    const before = known.get(word.slice(0, -1)), found = new Uint8Array(count);
+    for (let i = 0; i < count; i++) if ((!before || before[i]) && names[i].includes(word)) found[i] = 1;
+    for (const { texts, of } of labelled) {
+      const has = Uint8Array.from(texts, text => text.includes(word));
+      if (has.includes(1)) for (let i = 0; i < count; i++) found[i] |= has[of[i]];
+    }
+    known.set(word, found);
+    return found;
+  }
   /* Models that the search, the legend and the line around them leave; null where they leave all */
   function kept() {
     const { words, only, around } = state;
     if (!words.length && only < 0 && !around) return null;
-    const left = new Uint8Array(count).fill(1), labelled = Object.values(kinds).filter(kind => kind.labels);
-    for (const word of words) {
-      const has = labelled.map(kind => kind.labels.map(text => text.toLowerCase().includes(word)));
-      for (let i = 0; i < count; i++)
-        if (left[i] && !names[i].includes(word) && !labelled.some((kind, k) => has[k][kind.of[i]])) left[i] = 0;
-    }
+    const left = new Uint8Array(count).fill(1);
+    for (const has of words.map(having)) for (let i = 0; i < count; i++) left[i] &= has[i];
     if (only >= 0) kinds[state.colour].of.forEach((k, i) => { if (k !== only) left[i] = 0; });
     if (around) around.inside.forEach((inside, i) => { if (!inside) left[i] = 0; });
     return left;
@@ -75,7 +93,8 @@ async function start() {
     if (kind.labels) return kind.labels.map((text, k) => ({ look: lookOf(state.colour, k), text }));
     const { range, colour } = scale();
     if (!range) return [{ text: `${kind.title}: of no model` }];
-    return [{ text: kind.title }, ...[0, .25, .5, .75, 1].map(share => ({ look: [colour(share), "circle"], text: shown(kind, range[0] + share * (range[1] - range[0])) })), { look: [legible("#888888"), "circle"], text: "none" }];
+    const none = kind.values.includes(null) ? [{ look: [legible("#888888"), "circle"], text: "none" }] : [];
+    return [{ text: kind.title }, ...[0, .25, .5, .75, 1].map(share => ({ look: [colour(share), "circle"], text: shown(kind, range[0] + share * (range[1] - range[0])) })), ...none];
   };
   let written = null;
   function legend() {
@@ -88,9 +107,10 @@ async function start() {
     if (!kind.labels) {
       const bar = make("i"), { range, colour } = scale();
       bar.style.background = `linear-gradient(to right, ${[0, .2, .4, .6, .8, 1].map(colour).join(", ")})`;
-      const ends = range ? [`${kind.title.toLowerCase()} ${shown(kind, range[0])}`, bar, `${shown(kind, range[1])} (grey `] : [state.colour === "chosen" && state.chosen < 0 ? "Choose a model; (grey " : "No model has this; (grey "];
-      const none = state.colour === "chosen" ? ": neither is among the nearest of the other)" : ": none)";
-      into.append(put(make("div", null, "scale"), ...ends, glyph("circle", legible("#888888")), none));
+      const parts = range ? [`${kind.title.toLowerCase()} ${shown(kind, range[0])}`, bar, shown(kind, range[1])] : [state.colour === "chosen" && state.chosen < 0 ? "Choose a model" : "No model has this"];
+      const none = state.colour === "chosen" && !state.space.pairs ? "neither is among the nearest of the other" : "none";
+      if (range && kind.values.includes(null)) parts.push(glyph("circle", legible("#888888")), none);
+      into.append(put(make("div", null, "scale"), ...parts));
       return;
     }
     const { labels, of } = kind, counts = labels.map(() => 0);
@@ -152,7 +172,7 @@ async function start() {
     if (focus) { heading.focus({ preventScroll: true }); if (panel.getBoundingClientRect().top > innerHeight * .8) heading.scrollIntoView(); }
     say(`${name}, ${label("domain", i)}${score === null ? "" : `, silhouette ${signed(score)}`}`
       + (near.length ? `; nearest ${pool.names[near[0]]}, ${signed(space.similarities[i * space.ranks] / STEP)}` : ""));
-    await cards();
+    await cards([i]);
     if (state.chosen !== i || state.space !== space) return;
     const card = make("details"), title = make("summary", "README.md as it stands in the model's folder"), model = behind.models[i];
     card.append(title, cardBody(cardOf(behind, name, i)));
@@ -282,7 +302,7 @@ async function start() {
   const picture = () => light(() => svgOf(map, title(), legendOf()));
   const taking = {
     table: () => save(`${pool.pool}.tsv`, selectionTable(pool, state.space, kinds, hits)),
-    sheet: async () => save(`${pool.pool}-sheet.tsv`, selectionSheet(pool, await cards(), hits)),
+    sheet: async () => save(`${pool.pool}-sheet.tsv`, selectionSheet(pool, await cards(hits), hits)),
     pool: () => save(`${pool.pool}-pool.yaml`, selectionPool(pool, hits)),
     svg: async () => save(`${pool.pool}-${state.space.space}.svg`, await picture()),
     png: async () => save(`${pool.pool}-${state.space.space}.png`, await pngOf(await picture())),

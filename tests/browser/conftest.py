@@ -51,7 +51,7 @@ def addresses(driver) -> list[str]:
     return [r["request"]["url"] for r in sent if r["documentURL"].startswith("file:")]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pool(tmp_path_factory):
     """Sixty models of five domains, made up."""
     from browser.navigator_pages import hostile_pool
@@ -59,7 +59,7 @@ def pool(tmp_path_factory):
     return hostile_pool(tmp_path_factory.mktemp("pool"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def file(pool, tmp_path_factory):
     """The navigator of the pool."""
     from unit.navigator.navigator_pools import write

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree
 
 import numpy as np
@@ -10,6 +11,7 @@ import yaml
 
 from atlas.clusters.map_files import read_map
 from atlas.files import read_csv
+from atlas.spaces.embeddings import read_embeddings
 from browser.conftest import needs_browser, wait
 from browser.navigator_pages import (
     EVIL,
@@ -280,6 +282,35 @@ def test_colours_by_numbers_and_dates(page, kind, said):
     assert ask(page, LOOKS) > 4
 
 
+def test_a_small_pool_is_coloured_by_its_similarities_to_the_chosen(driver, pool, tmp_path):
+    files = [file.with_name("embeddings.npz") for file in pool["maps"]]
+    opened(
+        driver,
+        write({**pool, "embeddings": files}, tmp_path / "navigator.html"),
+        view=f"#model={LIKE}&colour=chosen",
+    )
+    wait(lambda: heading(driver) == LIKE)
+    assert "neither" not in text(driver, "#legend")
+    found = read_embeddings(next(file for file in files if file.parent.name == "delta_activations"))
+    expected = found.cosine_similarity()[found.model_names.index(LIKE)]
+    assert ask(driver, "here.kinds.chosen.values") == pytest.approx(expected, abs=1e-4)
+    assert driver.get_log("browser") == []
+
+
+def test_cards_in_several_blocks_are_those_of_their_models(driver, pool, tmp_path, monkeypatch):
+    monkeypatch.setattr("atlas.navigator.page.TOGETHER", 7)
+    opened(driver, write(pool, tmp_path / "navigator.html"))
+    for name in (LIKE, FETCHED, LIKE):
+        driver.execute_script("location.hash = `model=${arguments[0]}`", name)
+        wait(lambda name=name: heading(driver) == name)
+        file = f"results/models/{name}/adapter_model.safetensors"
+        wait(lambda file=file: file in text(driver, "#panel .lineage"))
+        (card,) = [c for c in pool["cards"] if c.parent.name == name]
+        digest = re.findall(r"[0-9a-f]{64}", card.read_text())[-1]
+        assert digest in ask(driver, "document.querySelector('#panel details').textContent")
+    assert driver.get_log("browser") == []
+
+
 def test_printing_gives_the_whole_map_in_light(page):
     scheme = [{"name": "prefers-color-scheme", "value": "dark"}]
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
@@ -287,7 +318,9 @@ def test_printing_gives_the_whole_map_in_light(page):
         page.execute_script("here.map.zoom(4)")
         scale = ask(page, "here.map.scale")
         page.execute_script("dispatchEvent(new Event('beforeprint'))")
-        assert ask(page, "[here.map.fitted, here.map.ink.page]") == [True, "#f6f7f9"]
+        assert ask(page, "[here.map.fitted, here.map.ink.page]") == [True, "#ffffff"]
+        corner = ask(page, "[...here.map.pen.getImageData(0, 0, 1, 1).data]")
+        assert corner == [255, 255, 255, 255]
         page.execute_script("dispatchEvent(new Event('afterprint'))")
         assert ask(page, "[here.map.scale, here.map.ink.page]") == [scale, "#14171b"]
     finally:

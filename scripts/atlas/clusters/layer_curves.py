@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import silhouette_score
 
 from atlas.activations.feature_files import FeatureShards
+from atlas.clusters.significance import SEED, interval, silhouette_values
 from atlas.clusters.silhouettes import distance, no_silhouette
 from atlas.files import write_csv
 from atlas.spaces.embeddings import cosine_similarity
 from atlas.spaces.space import different_widths
 
 Array = np.ndarray[Any, Any]
-CURVE_COLUMNS = ("curve", "value", "space", "silhouette", "reason")
+CURVE_COLUMNS = ("curve", "value", "space", "silhouette", "low", "high", "reason")
 SPACE = "delta_activations"
 SUBSETS = 40
 
@@ -29,7 +29,8 @@ def layer_curves(*, features: list[Path], models: list[dict[str, Any]]) -> list[
     """Silhouettes of a pool by domain (cosine), per layer and per number of probes.
 
     Columns: curve (layer, probes), value (layer from 0, the embeddings, to the last after the
-    final norm; or number of probes), space, silhouette, reason (why there is none). Models of
+    final norm; or number of probes), space, silhouette, low and high (95 % interval over models), reason
+    (why there is none). Models of
     different widths have neither curve, and models of different depths no curve by layer: one
     row without value has the reason. One layer of all models is in memory at a time.
 
@@ -58,7 +59,7 @@ def layer_curves(*, features: list[Path], models: list[dict[str, Any]]) -> list[
             rows = []
             for layer in range(depths[0]):
                 means = at([layer] * len(models)).mean(axis=1)
-                rows.append(_row("layer", layer, *silhouette(means, names, domains)))
+                rows.append(_row("layer", layer, *silhouettes(means, names, domains)))
     return rows + probe_curve(last, names, domains)
 
 
@@ -73,17 +74,17 @@ def probe_curve(
     rows = []
     for count in range(1, probes + 1):
         subsets = islice(combinations(range(probes), count), SUBSETS)
-        found = [silhouette(deltas[:, list(s)].mean(axis=1), names, domains) for s in subsets]
+        found = [silhouettes(deltas[:, list(s)].mean(axis=1), names, domains) for s in subsets]
         reason = next((reason for _, reason in found if reason), "")
-        scores = [score for score, _ in found if score is not None]
-        rows.append(_row("probes", count, None if reason else float(np.mean(scores)), reason))
+        scores = [values for values, _ in found if values is not None]
+        rows.append(_row("probes", count, None if reason else np.mean(scores, axis=0), reason))
     return rows
 
 
-def silhouette(
+def silhouettes(
     vectors: Array, names: Sequence[str], domains: Sequence[str]
-) -> tuple[float | None, str]:
-    """Silhouette by domain of vectors (n, d), distance 1 - cosine; or None and why there is none.
+) -> tuple[Array | None, str]:
+    """Silhouettes (n,) by domain of vectors (n, d), distance 1 - cosine; or None and why there is none.
 
     A zero vector is a reason, and not an error as elsewhere: no adapter of attention moves the
     embeddings, so that at layer 0 nothing differs from its base.
@@ -94,8 +95,12 @@ def silhouette(
     if reason := no_silhouette(domains):
         return None, reason
     matrix = distance(cosine_similarity(vectors, names), "cosine")
-    return float(silhouette_score(matrix, list(domains), metric="precomputed")), ""
+    labels, codes = np.unique(np.asarray(domains), return_inverse=True)
+    return silhouette_values(matrix, codes, len(labels)), ""
 
 
-def _row(curve: str, value: int | None, score: float | None, reason: str) -> dict[str, Any]:
-    return dict(zip(CURVE_COLUMNS, (curve, value, SPACE, score, reason), strict=True))
+def _row(curve: str, value: int | None, scores: Array | None, reason: str) -> dict[str, Any]:
+    found: tuple[float | None, ...] = (None, None, None)
+    if scores is not None:
+        found = (float(scores.mean()), *interval(scores, np.random.default_rng(SEED)))
+    return dict(zip(CURVE_COLUMNS, (curve, value, SPACE, *found, reason), strict=True))

@@ -60,10 +60,15 @@ def _sure(observed: Array, others: Sequence[float], generator: np.random.Generat
     """From the silhouettes of the points and the mean ones of other labellings."""
     level = observed.mean() - 1e-12  # the same labelling in another order is as large
     p_value = (1 + sum(other >= level for other in others)) / (1 + len(others))
-    n = len(observed)
-    means = [observed[generator.integers(n, size=n)].mean() for _ in range(RESAMPLES)]
+    return Significance(float(p_value), *interval(observed, generator))
+
+
+def interval(values: Array, generator: np.random.Generator) -> tuple[float, float]:
+    """95 % interval of a mean over models: their percentile bootstrap."""
+    n = len(values)
+    means = [values[generator.integers(n, size=n)].mean() for _ in range(RESAMPLES)]
     low, high = np.quantile(means, [0.025, 0.975])
-    return Significance(float(p_value), float(low), float(high))
+    return float(low), float(high)
 
 
 def significance_of_large(

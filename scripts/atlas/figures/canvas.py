@@ -13,13 +13,16 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
+from matplotlib.ticker import NullFormatter
 
 COLUMN, PAGE = 3.5, 7.2  # inches: one and two columns of a paper
 POINTS = 8  # size of all text, at both widths
 LINE = 0.16  # inches from line to line
 LETTERS = 16  # of running text in an inch
+GAP = 0.1  # inches between two labels
 STYLE = {
     "svg.hashsalt": "delta-atlas",
     # Text is text: it can be found, copied and set in another font.
@@ -62,18 +65,50 @@ def write(places: Sequence[Path], draw: Callable[[float], Figure]) -> None:
     with plt.rc_context(STYLE):
         for width, files in groupby(sorted(places, key=_width), key=_width):
             figure = draw(width)
-            # A ligature hides its letters from a search, and is a font of its own in a PDF.
-            for text in figure.findobj(Text):
-                text.set_fontfeatures(["-liga"])
-            figure.draw_without_rendering()  # laid out once for all formats
-            figure.set_layout_engine("none")
+            lay_out(figure)  # once for all formats
             for file in files:
                 figure.savefig(file, format=file.suffix[1:], metadata=METADATA[file.suffix])
             plt.close(figure)
 
 
+def lay_out(figure: Figure) -> None:
+    """Give everything its place, with labels in as many lines as they need."""
+    # A ligature hides its letters from a search, and is a font of its own in a PDF.
+    for text in figure.findobj(Text):
+        text.set_fontfeatures(["-liga"])
+    figure.draw_without_rendering()
+    if _wrap_labels(figure):
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
 def _width(place: Path) -> float:
     return COLUMN if place.stem.endswith("_column") else PAGE
+
+
+def _wrap_labels(figure: Figure) -> bool:
+    """Break horizontal labels that do not fit between their neighbours; whether one was broken."""
+    wide, boxes = figure.get_figwidth(), [axes.get_position() for axes in figure.axes]
+    more = 0
+    for axes, box in zip(figure.axes, boxes, strict=True):
+        beside = [b for b in boxes if b is not box and b.y0 < box.y1 and b.y1 > box.y0]
+        middle = (box.x0 + box.x1) / 2
+        left = max([0.0, *((b.x1 + box.x0) / 2 for b in beside if b.x1 <= box.x0)])
+        right = min([1.0, *((b.x0 + box.x1) / 2 for b in beside if b.x0 >= box.x1)])
+        text, room = axes.get_xlabel(), 2 * wide * min(middle - left, right - middle) - GAP
+        broken = "\n".join(wrapped(line, room) for line in text.split("\n"))
+        if broken != text:
+            axes.set_xlabel(broken)
+            more = max(more, broken.count("\n") - text.count("\n"))
+    figure.set_figheight(figure.get_figheight() + more * LINE)
+    return more > 0
+
+
+def plain_ticks(*all_axes: Axis) -> None:
+    """Ticks as plain figures: no power of ten that stands apart, or is written as mathematics."""
+    for axis in all_axes:
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
 
 
 def frame(

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from atlas.figures.canvas import HATCHES, PAGE, PALETTE, frame, legend, write
+from atlas.figures.canvas import HATCHES, PAGE, PALETTE, frame, legend, plain_ticks, write
 
 PUBLISHED = {"marker": "D", "color": PALETTE[1], "markeredgecolor": "black", "markersize": 5}
 MARKERS = "os^Dv"
@@ -21,31 +21,38 @@ def draw_groups(
     axis: str,
     title: str,
     published: Mapping[str, Sequence[float | None]] | None = None,
+    about: str = "",
 ) -> None:
     """Horizontal bars in groups.
 
     :param places: where it goes (:func:`atlas.figures.canvas.write`).
     :param groups: name -> one value per label.
     :param published: the figures that were published of them, which stand as diamonds.
+    :param about: what else is to be known, below the title.
     """
+    largest = max(value for group in groups.values() for value in group)
+    whole = all(float(value).is_integer() for group in groups.values() for value in group)
+    form = "%.0f" if whole or largest >= 100 else "%.1f" if largest >= 10 else "%.2f"
 
     def draw(width: float) -> Figure:
         step = len(labels) + 0.6
-        figure, (axes,) = frame(width, max(1.3, 0.5 + 0.17 * len(groups) * step), title)
+        figure, (axes,) = frame(width, max(1.3, 0.5 + 0.17 * len(groups) * step), title, about)
         for k, label in enumerate(labels):
             rows = [i * step + k for i in range(len(groups))]
             values = [group[k] for group in groups.values()]
             bars = axes.barh(rows, values, height=0.9, color=PALETTE[k % len(PALETTE)], label=label,
                              edgecolor="black", linewidth=0.5, hatch=HATCHES[k % len(HATCHES)])  # fmt: skip
             if width == PAGE:
-                axes.bar_label(bars, fmt="%.2f" if max(values) < 10 else "%.0f", padding=2)
+                axes.bar_label(bars, fmt=form, padding=2)
             known = [(group[k], row) for group, row in zip((published or {}).values(), rows, strict=True)
                      if group[k] is not None] if published else []  # fmt: skip
             for value, row in known:
                 axes.plot([value], [row], linestyle="none", label="published", **PUBLISHED)
         middle = [i * step + (len(labels) - 1) / 2 for i in range(len(groups))]
         axes.set_yticks(middle, list(groups))
-        axes.invert_yaxis()
+        axes.set_ylim(len(groups) * step - 0.6, -1)
+        if whole:
+            axes.xaxis.get_major_locator().set_params(integer=True)
         axes.axvline(0, color="black", linewidth=0.6)
         axes.set_xlabel(axis)
         axes.margins(x=0.12)
@@ -113,6 +120,7 @@ def draw_sides(
             axes.set_xlabel(measure.replace(" (", "\n("))
             axes.axvline(0, color="black", linewidth=0.6)
             axes.xaxis.set_major_locator(MaxNLocator(3))
+            plain_ticks(axes.xaxis)
             axes.grid(axis="y", linewidth=0.3)
         row[0].set_yticks(range(len(lines)), [model for _, model in lines])
         row[0].set_ylim(len(lines) - 0.5, -0.5)
@@ -124,22 +132,35 @@ def draw_sides(
 
 def draw_curves(
     places: Sequence[Path],
-    variables: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]],
+    variables: Mapping[str, Mapping[str, Sequence[tuple[int, float, float | None, float | None]]]],
     axis: str,
     title: str,
 ) -> None:
     """Curves side by side, one panel for each variable.
 
     :param places: where it goes (:func:`atlas.figures.canvas.write`).
-    :param variables: name of the variable -> name of the curve -> points.
+    :param variables: name of the variable -> name of the curve -> points: place, value, and the low
+        and high end of its 95 % interval (None where it has none), which are drawn as a band.
     """
+    about = "Band: 95 % interval over models."
+    sure = any(
+        p[2] is not None for curves in variables.values() for of in curves.values() for p in of
+    )
 
     def draw(width: float) -> Figure:
-        figure, row = frame(width, 2.0, title, panels=len(variables), least=2.4)
+        figure, row = frame(
+            width, 2.0, title, about if sure else "", panels=len(variables), least=2.4
+        )
         for axes, (variable, curves) in zip(row, variables.items(), strict=True):
             for k, (name, points) in enumerate(curves.items()):
-                axes.plot(*zip(*points, strict=True), MARKERS[k % len(MARKERS)] + "-", markersize=4,
-                          label=name, color=PALETTE[k % len(PALETTE)])  # fmt: skip
+                colour = PALETTE[k % len(PALETTE)]
+                axes.plot([p[0] for p in points], [p[1] for p in points], MARKERS[k % len(MARKERS)] + "-",
+                          markersize=4, label=name, color=colour)  # fmt: skip
+                ends = [(x, low, high) for x, _, low, high in points if low is not None]
+                if ends:
+                    axes.fill_between(
+                        *zip(*ends, strict=True), color=colour, alpha=0.2, linewidth=0
+                    )
             axes.set(xlabel=variable, ylabel=axis)
             axes.label_outer(remove_inner_ticks=False)
             axes.xaxis.set_tick_params(labelbottom=True)
@@ -157,5 +178,7 @@ def _legend(figure: Figure, row: Sequence[Axes], width: float, least: int = 1) -
     unique: dict[str, Artist] = {}
     for handles, names in found:
         unique |= dict(zip(names, handles, strict=True))
+    if "published" in unique:
+        unique["published"] = unique.pop("published")  # last
     if len(unique) >= least:
         legend(figure, list(unique.values()), list(unique), width)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from atlas.figures.canvas import PALETTE, frame, legend, note, write
+from atlas.figures.canvas import PALETTE, frame, legend, note, plain_ticks, write
 from atlas.figures.charts import MARKERS
 from atlas.files import read_csv
 from atlas.geometry.comparisons import CENTRING
@@ -158,6 +158,7 @@ def _spectra(
                         label=label if model == groups[label][0] else None,
                         color=colours[model], linestyle=LINES[k % len(LINES)])  # fmt: skip
         axes.set(title=f"Layer {layer}", xlabel="Index", ylabel="Singular value / largest")
+        plain_ticks(axes.xaxis, axes.yaxis)
         axes.label_outer()
     legend(figure, *row[0].get_legend_handles_labels(), width)
     return figure

@@ -13,7 +13,6 @@ from atlas.clusters.maps import no_map
 from atlas.clusters.silhouettes import model_silhouettes, no_silhouette
 from atlas.figures.canvas import HATCHES, LINE, apart, digits, frame, legend, note, signed, write
 from atlas.figures.heat_maps import heat_map, similarity_figure
-from atlas.figures.style import looks
 from atlas.files import read_csv
 from atlas.spaces.embeddings import Embeddings, read_embeddings
 from atlas.spaces.names import space_title
@@ -26,16 +25,17 @@ FAINT = 0.05  # silhouettes that all are smaller than this show no bars
 
 
 def draw(
-    *, embeddings: Path, points: Path, silhouettes: Path, pool: str, palette: list[str],
-    markers: list[str], mapped: list[Path], similarity: list[Path], silhouette: list[Path]
+    *, embeddings: Path, points: Path, silhouettes: Path, pool: str, looks: dict[str, list[str]],
+    mapped: list[Path], similarity: list[Path], silhouette: list[Path]
 ) -> None:  # fmt: skip
     """Draw a pool in one space: its map, its similarities, its silhouettes.
 
     :param points: map.csv of the space. :param silhouettes: silhouette.csv of the pool.
+    :param looks: colour and marker of each domain of the pool, sorted by domain.
     :param mapped, similarity, silhouette: where each goes (:func:`atlas.figures.canvas.write`).
     """
     found, there = read_embeddings(embeddings), read_map(points)
-    look = looks(found.domains, palette, markers)
+    look = {domain: (colour, marker) for domain, (colour, marker) in looks.items()}
     by = f"{space_title(found.space).lower()}: pool {pool}"
     interval = mean_interval(silhouettes, found.space)
     write(mapped, lambda width: map_figure(found, there, f"Map of the models by {by}", look, width))

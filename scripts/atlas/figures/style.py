@@ -6,11 +6,13 @@ from collections.abc import Sequence
 def looks(
     domains: Sequence[str], palette: Sequence[str], markers: Sequence[str]
 ) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each domain; both repeat only when they have all been used together."""
-    names = sorted(set(domains))
+    """Colour and marker of each domain, in their order.
+
+    Both repeat only when they have all been used together.
+    """
     return {
         name: (palette[i % len(palette)], markers[(i + i // len(palette)) % len(markers)])
-        for i, name in enumerate(names)
+        for i, name in enumerate(dict.fromkeys(domains))
     }
 
 

@@ -8,7 +8,8 @@ array stands as planes, all first bytes before all second ones, which packs bett
 * neighbours: uint16 (uint32 in pools of more than 65,536), one row of ``ranks`` per model, as the way
   from the model to its neighbour, modulo the size of the type: neighbours are often near by name;
 * similarities: int16, in ten-thousandths; that of the first neighbour, then how much less each of
-  the others has than the one before.
+  the others has than the one before;
+* pairs, of a small pool: int16, the similarities of all models, row by row of the upper triangle.
 """
 
 import base64
@@ -22,6 +23,7 @@ import numpy as np
 STEP = 10_000  # silhouettes and similarities are kept to four decimals
 NONE = -32768
 SMALL = 65_536  # pools up to here have all ranks of neighbours.csv on their page
+ALL_SIMILAR = 1000  # models of the largest pool whose page may have the similarities of all
 RANKS_OF_LARGE = 5  # nearest models that the page of a larger pool has, for its size
 
 
@@ -37,13 +39,17 @@ def json_block(value: Any) -> str:
 
 
 def space_block(
-    places: np.ndarray[Any, Any] | None, ranked: Mapping[str, Any] | None
+    places: np.ndarray[Any, Any] | None,
+    ranked: Mapping[str, Any] | None,
+    pairs: np.ndarray[Any, Any] | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """One space, packed, and what its block holds.
 
     :param places: places on the map (n, 2), or None where there is no map.
     :param ranked: silhouettes and nearest models, or None where there are no embeddings.
-    :returns: the block; ``map`` (whether it has places) and ``ranks`` (neighbours per model).
+    :param pairs: similarities of all models (n, n), or None where only those of the nearest are told.
+    :returns: the block; ``map`` (whether it has places), ``ranks`` (neighbours per model) and ``all``
+        (whether it has all similarities).
     """
     parts: list[np.ndarray[Any, Any]] = []
     if places is not None:
@@ -64,8 +70,11 @@ def space_block(
         near = np.rint(nearest[:, :, 1] * STEP).astype(np.int64)
         less = np.concatenate([near[:, :1], near[:, :-1] - near[:, 1:]], axis=1)
         parts.append(less.astype("<i2"))
+    if pairs is not None:
+        upper = pairs[np.triu_indices(len(pairs), k=1)]
+        parts.append(np.rint(upper * STEP).astype("<i2"))
     data = b"".join(_planes(part) for part in parts)
-    return pack(data), {"map": places is not None, "ranks": ranks}
+    return pack(data), {"map": places is not None, "ranks": ranks, "all": pairs is not None}
 
 
 def _planes(values: np.ndarray[Any, Any]) -> bytes:

@@ -1,7 +1,7 @@
 """The navigator: a pool as one page that needs no network.
 
 The page holds the style and scripts of ``resources/navigator/``, which draw the map, and the pool: a
-small block for what is seen first, and one block per embedding space and one of cards, which are
+small block for what is seen first, and one block per embedding space and per ten thousand cards, which are
 unpacked when they are first looked at.
 """
 
@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from atlas.clusters.map_files import read_map
 from atlas.errors import AtlasError
-from atlas.figures.style import looks
 from atlas.files import by_folder, csv_rows, read_csv, read_json, write_bytes
 from atlas.navigator.blocks import json_block, space_block
 from atlas.navigator.cards import compact
 from atlas.navigator.columns import column, further_columns, read_logs
+from atlas.spaces.embeddings import read_embeddings
 from atlas.spaces.names import space_title
 
 # The markers of the figures (matplotlib) by the names of the shapes in looks.js.
@@ -27,6 +28,8 @@ MARKERS = {
     "+": "plus", "x": "hex",
 }  # fmt: skip
 FETCHED = "fetched"  # stands for the recipe of a model that was not trained here
+HUGE = 200_000_000  # bytes of embeddings that are not read for the similarities of all models
+TOGETHER = 10_000  # models whose cards are one block: the first one is opened without all others
 SHOWN = "cosine"  # distance whose silhouettes are shown
 # What a report says of a model that was not kept, in place of its card.
 UNKEPT = (
@@ -37,9 +40,10 @@ UNKEPT = (
 
 def write_navigator(
     *, pool: str, models: list[dict[str, Any]], datasets: dict[str, dict[str, Any]],
-    spaces: list[str], palette: list[str], markers: list[str], maps: list[Path], neighbours: Path,
-    silhouette: Path, cards: list[Path], report: list[Path], training: list[Path], counts: list[Path],
-    bases: list[Path], template: Path, style: Path, scripts: list[Path], page: Path
+    spaces: list[str], palette: list[str], looks: dict[str, list[str]], maps: list[Path],
+    embeddings: list[Path], neighbours: Path, silhouette: Path, cards: list[Path], report: list[Path],
+    training: list[Path], counts: list[Path], bases: list[Path], template: Path, style: Path,
+    scripts: list[Path], page: Path
 ) -> None:  # fmt: skip
     """Write navigator.html: the same inputs give the same bytes.
 
@@ -47,8 +51,13 @@ def write_navigator(
         fetched), and of where it is from: seed, variant, data, origin, delta, file, hub
         (repository), and what a sheet says of it: source, kind, subfolder, more (other columns of the
         sheet that it is from).
+    :param palette: colours of columns other than the domain.
+    :param looks: colour and marker of each domain of the pool.
     :param datasets: those that the models were trained on, name -> domain, licence, source.
-    :param maps: map.csv of each space. :param neighbours: neighbours.csv of the pool.
+    :param maps: map.csv of each space.
+    :param embeddings: embeddings.npz of each space of a small pool,
+        none of a large one, whose page has the similarities of the nearest only.
+    :param neighbours: neighbours.csv of the pool.
     :param cards: README.md of each model; none where models are not kept.
     :param training: training.csv of the models that were trained here. :param counts: their
         rows.counts.json.
@@ -62,12 +71,13 @@ def write_navigator(
         mapped, places, method, fit = read_map(file)
         if mapped and mapped != names:
             raise AtlasError(f"{file}: its models are not those of the pool {pool}.")
-        block, layout = space_block(places if mapped else None, ranked.get(space))
+        pairs = _similarities(embeddings[len(blocks)], pool, names) if embeddings else None
+        block, layout = space_block(places if mapped else None, ranked.get(space), pairs)
         found.append({"space": space, "title": space_title(space), "method": method, "fit": fit, **layout,
                       "recall": ranked.get(space, {}).get("recall"), **scores.get(space, {})})  # fmt: skip
         blocks.append((f"space-{space}", block))
     logs = read_logs(training)
-    look = looks([model["domain"] for model in models], palette, [_marker(m) for m in markers])
+    look = {domain: (colour, _marker(marker)) for domain, (colour, marker) in looks.items()}
     first = {
         "pool": pool, "names": names, "spaces": found, "palette": palette, "looks": look,
         "domain": column([m["domain"] for m in models]),
@@ -79,21 +89,26 @@ def write_navigator(
     texts |= {row["model"]: UNKEPT.format(**row) for file in report for row in read_csv(file)}
     origin = ("seed", "variant", "data", "origin", "delta", "file", "hub", "source", "kind",
               "subfolder")  # fmt: skip
+    packed = compact(names, [texts[name] for name in names])
     behind = {
-        "models": [
-            {k: m[k] for k in origin if m.get(k)}
-            | ({"curve": logs[m["name"]].curve} if m["name"] in logs else {})
-            for m in models
-        ],
-        "datasets": datasets,
+        "each": TOGETHER, "datasets": datasets, "templates": packed["templates"],
         "bases": {record["name"]: record for record in map(read_json, bases)},
-        **compact(names, [texts[name] for name in names]),
-    }
+    }  # fmt: skip
+    own = [
+        {k: m[k] for k in origin if m.get(k)}
+        | ({"curve": logs[m["name"]].curve} if m["name"] in logs else {})
+        for m in models
+    ]
+    blocks.append(("cards", json_block(behind)))
+    for k, start in enumerate(range(0, len(names), TOGETHER)):
+        some = slice(start, start + TOGETHER)
+        part = {"models": own[some], "cards": packed["cards"][some]}
+        blocks.append((f"cards-{k}", json_block(part)))
     # Names of models reach the page through blocks only, and the pool's is escaped.
     env = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     text = env.from_string(template.read_text(encoding="utf-8")).render(
         pool=pool, count=len(names), spaces=found,
-        blocks=[("models", json_block(first)), *blocks, ("cards", json_block(behind))],
+        blocks=[("models", json_block(first)), *blocks],
         style=style.read_text(encoding="utf-8"),
         scripts=[file.read_text(encoding="utf-8") for file in scripts],
     )  # fmt: skip
@@ -107,6 +122,16 @@ def _marker(name: str) -> str:
             f"{' '.join(MARKERS)}."
         )
     return MARKERS[name]
+
+
+def _similarities(file: Path, pool: str, names: Sequence[str]) -> np.ndarray[Any, Any] | None:
+    """Cosine similarities of all models (n, n); None where there are none, or the vectors are huge."""
+    if file.stat().st_size > HUGE:
+        return None
+    found = read_embeddings(file)
+    if found.model_names != list(names):
+        raise AtlasError(f"{file}: its models are not those of the pool {pool}.")
+    return None if found.reason else found.cosine_similarity()
 
 
 def _ranked(neighbours: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:

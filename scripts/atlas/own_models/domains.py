@@ -40,7 +40,7 @@ def guess_domains(
         shown = [_label(label) for label in labels]
         if all(shown) and tells(len(set(shown)), len(shown)):
             return shown, how
-    return [_label(model.name) for model in models], "nothing that groups them, so each has its own"
+    return [_label(model.name) for model in models], "their names, as nothing groups them"
 
 
 def _data_set(model: FoundModel, known: Mapping[str, str]) -> str:

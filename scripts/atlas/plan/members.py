@@ -13,10 +13,13 @@ def told(models: Iterable[PlannedModel], *keys: str) -> list[dict[str, Any]]:
 
 
 def reported_models(plan: Plan, pool: str) -> list[dict[str, str]]:
-    """Adapters made elsewhere of a pool, by name, with where they are from."""
+    """Adapters made elsewhere of a pool, by name, with where they are from.
+
+    Without their domains: another domain would have jobs that read no domain planned again.
+    """
     shards = plan.pools[pool].reported.values()
     return [
-        {"name": m.name, "domain": m.domain, "source": described(m.source)}
+        {"name": m.name, "source": described(m.source)}
         for m in sorted((m for shard in shards for m in shard), key=lambda m: m.name)
     ]
 

@@ -13,6 +13,7 @@ from atlas.configuration.models import Data
 from atlas.configuration.pools import Pool
 from atlas.configuration.recipes import Recipe
 from atlas.errors import AtlasError
+from atlas.figures.style import looks
 
 FETCHED_ALONE = 500  # models of a pool up to which each adapter is fetched by a job of its own
 # Adapters that a job fetches otherwise: Snakemake holds its records of 128 files in memory, and asks
@@ -116,6 +117,11 @@ class PlannedPool:
         """Bases of its models, sorted."""
         return sorted({model.base for model in self.models})
 
+    @cached_property
+    def domains(self) -> list[str]:
+        """Domains of its models, sorted."""
+        return sorted({model.domain for model in self.models})
+
     @property
     def full_bases(self) -> list[str]:
         """Its bases, where all of its models are full ones."""
@@ -165,6 +171,19 @@ class Plan:
     pools: Mapping[str, PlannedPool]
     implicit: Mapping[str, str] = field(default_factory=dict)
     repeats: Mapping[str, dict[int, str]] = field(default_factory=dict)
+
+    @cached_property
+    def looks(self) -> dict[str, tuple[str, str]]:
+        """Colour and marker of each domain, the same in all pools.
+
+        Domains stand in the order of the pools that first have them: a pool more alters none.
+        """
+        domains = [domain for pool in self.pools.values() for domain in pool.domains]
+        return looks(domains, self.config.figures.palette, self.config.figures.markers)
+
+    def looks_of(self, pool: str) -> dict[str, list[str]]:
+        """Colour and marker of the domains of a pool, sorted by domain."""
+        return {domain: list(self.looks[domain]) for domain in self.pools[pool].domains}
 
     @cached_property
     def merged(self) -> dict[str, PlannedModel]:

@@ -76,7 +76,7 @@ def pools(plan: Plan) -> list[dict[str, Any]]:
     found = {pool.name: pool for table in plan.summary for pool in plan.table_pools(table)}
     return [
         {"name": pool.name, "models": len(pool.models),
-         "domains": sorted({model.domain for model in pool.models}), "bases": pool.bases,
+         "domains": pool.domains, "bases": pool.bases,
          "recipes": sorted({model.recipe for model in pool.models if model.recipe})}
         for pool in found.values()
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 from atlas.errors import AtlasError
 from atlas.files import read_csv, write_csv
 
-COLUMNS = ("model", "domain", "base", "source", "commit", "sha256", "bytes", "excluded", "reason")
+COLUMNS = ("model", "base", "source", "commit", "sha256", "bytes", "excluded", "reason")
 TOLD = 20  # models that a message names
 
 
@@ -16,7 +16,7 @@ def report_pool(
 ) -> None:
     """Write report.csv: every model made elsewhere of a pool, and why it cannot be used where it cannot.
 
-    :param models: name, domain and source (in words) of each model, the excluded ones among them.
+    :param models: name and source (in words) of each model, the excluded ones among them.
     :param excluded: names that the configuration leaves out of the pool.
     :raises AtlasError: where a model is in no shard.
     """
@@ -25,7 +25,7 @@ def report_pool(
     for model in models:
         if model["name"] not in found:
             raise AtlasError(f"{report.parent}: no shard has a row for {model['name']}.")
-        rows.append({**found[model["name"]], "domain": model["domain"], "source": model["source"],
+        rows.append({**found[model["name"]], "source": model["source"],
                      "excluded": str(model["name"] in excluded).lower()})  # fmt: skip
     write_csv(report, COLUMNS, rows)
 

@@ -11,9 +11,11 @@ from sklearn.metrics.pairwise import cosine_distances
 
 from atlas.activations.activation_files import write_activations
 from atlas.clusters.layer_curves import CURVE_COLUMNS, layer_curves, probe_curve, write_layer_curves
+from atlas.clusters.significance import SEED, interval, silhouette_values
+from atlas.clusters.silhouettes import distance
 from atlas.files import read_csv
 from atlas.spaces.delta_activations import embed as embed_delta_activations
-from atlas.spaces.embeddings import read_embeddings
+from atlas.spaces.embeddings import cosine_similarity, read_embeddings
 from unit.activations.feature_world import invented, stored
 from unit.conftest import described
 
@@ -44,6 +46,11 @@ def test_curves_are_the_silhouettes_of_scikit_learn(tmp_path):
     assert [(r["curve"], r["value"]) for r in rows] == [e[:2] for e in expected]
     np.testing.assert_allclose([r["silhouette"] for r in rows], [e[2] for e in expected], atol=1e-9)
     assert {(r["space"], r["reason"]) for r in rows} == {("delta_activations", "")}
+    assert all(r["low"] <= r["silhouette"] <= r["high"] for r in rows)
+    # Its interval is that of silhouettes of pools.
+    last = distance(cosine_similarity(deltas[:, 3].mean(axis=1), names), "cosine")
+    sure = interval(silhouette_values(last, np.repeat(range(3), 2), 3), np.random.default_rng(SEED))
+    assert (rows[3]["low"], rows[3]["high"]) == pytest.approx(sure)
     # The last layer with all probes is the embedding that the pool has.
     assert rows[3]["silhouette"] == rows[6]["silhouette"]
     write_activations(

@@ -22,6 +22,7 @@ from atlas.spaces.embeddings import Embeddings, write_embeddings
 
 STYLE = Figures()
 DOMAINS = ["law", "law", "math", "math", "code", "code"]
+LOOKS = looks(sorted(DOMAINS), STYLE.palette, STYLE.markers)
 
 
 def pool(**more):
@@ -54,8 +55,7 @@ def drawn(folder, found):
         points=folder / "map.csv",
         silhouettes=folder / "silhouette.csv",
         pool="p",
-        palette=STYLE.palette,
-        markers=STYLE.markers,
+        looks={domain: list(look) for domain, look in LOOKS.items()},
         **files,
     )
     return [file for some in files.values() for file in some]
@@ -119,7 +119,7 @@ def test_no_ligature_is_a_font_of_its_own(tmp_path):
 
 def test_colour_and_marker_tell_domains_apart():
     look = looks(["b", "a", "b"], ["#1", "#2"], ["o", "s"])
-    assert look == {"a": ("#1", "o"), "b": ("#2", "s")}
+    assert look == {"b": ("#1", "o"), "a": ("#2", "s")}
     many = looks([f"d{i:02}" for i in range(30)], STYLE.palette, STYLE.markers)
     assert len(set(many.values())) == 30
 
@@ -136,7 +136,7 @@ def test_names_lose_what_all_of_them_begin_with():
 
 
 def test_the_map_shows_every_model_by_domain():
-    look, there = looks(DOMAINS, STYLE.palette, STYLE.markers), mapped(pool())
+    look, there = LOOKS, mapped(pool())
     figure = map_figure(pool(), there, "t", look, PAGE)
     axes = figure.axes[0]
     drawn_at = np.concatenate([c.get_offsets() for c in axes.collections])
@@ -147,7 +147,7 @@ def test_the_map_shows_every_model_by_domain():
 
 
 def test_a_bar_says_how_long_a_cosine_distance_is():
-    found, look = pool(), looks(DOMAINS, STYLE.palette, STYLE.markers)
+    found, look = pool(), LOOKS
     axes = map_figure(found, mapped(found), "t", look, PAGE).axes[0]
     (bar,) = axes.lines
     left, right = bar.get_xdata()
@@ -184,7 +184,7 @@ def test_many_domains_leave_room_for_what_is_shown(count, width):
 
 def test_the_heat_map_is_ordered_by_cluster_and_names_domains():
     found = pool()
-    look = looks(DOMAINS, STYLE.palette, STYLE.markers)
+    look = LOOKS
     axes = similarity_figure(found, heat_map(found), "t", look, PAGE).axes[0]
     order = [found.model_names.index(t.get_text()) for t in axes.get_yticklabels()]
     expected = found.cosine_similarity()[np.ix_(order, order)]
@@ -208,7 +208,7 @@ def test_similar_models_stand_together():
 
 
 def test_the_silhouette_plot_shows_the_samples():
-    look = looks(DOMAINS, STYLE.palette, STYLE.markers)
+    look = LOOKS
     figure = silhouette_figure(pool(), samples(pool()), "t", look, PAGE, (-0.1, 0.2))
     axes = figure.axes[0]
     rows = pool().embeddings.astype(np.float64)
@@ -234,7 +234,7 @@ def test_the_interval_is_that_of_the_table(tmp_path):
 def test_a_figure_with_nothing_to_see_says_why():
     rows = np.eye(6, dtype=np.float32) + 1e-4
     found = pool(embeddings=rows, dimension=6)
-    look = looks(DOMAINS, STYLE.palette, STYLE.markers)
+    look = LOOKS
     assert "hardly closer to their own domain" in texts(
         silhouette_figure(found, samples(found), "t", look, COLUMN)
     )
@@ -244,7 +244,7 @@ def test_a_figure_with_nothing_to_see_says_why():
 
 def test_a_space_without_embeddings_says_why():
     found = pool(embeddings=None, dimension=0, reason="other ranks")
-    look = looks(DOMAINS, STYLE.palette, STYLE.markers)
+    look = LOOKS
     nowhere = Map([], np.empty((0, 2)), "", "")
     for figure in (
         map_figure(found, nowhere, "t", look, PAGE),

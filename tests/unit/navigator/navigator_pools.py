@@ -12,6 +12,7 @@ from atlas.clusters.maps import map_models
 from atlas.clusters.neighbours import NEIGHBOUR_COLUMNS, neighbours
 from atlas.clusters.silhouettes import SILHOUETTE_COLUMNS, silhouettes
 from atlas.configuration.config import Figures
+from atlas.figures.style import looks
 from atlas.files import write_csv, write_json
 from atlas.navigator.page import write_navigator
 from atlas.spaces.embeddings import Embeddings, write_embeddings
@@ -106,9 +107,10 @@ def settings(folder: Path, models, spaces, **more) -> dict[str, Any]:
     figures = Figures()
     return {
         "pool": "smollm2", "models": models, "datasets": datasets_of(models), "spaces": spaces,
-        "palette": figures.palette, "markers": figures.markers,
+        "palette": figures.palette,
+        "looks": looks(sorted({m["domain"] for m in models}), figures.palette, figures.markers),
         "cards": more["cards"] if "cards" in more else write_cards(folder, models), "report": [],
-        "training": [], "counts": [], "bases": write_bases(folder, models),
+        "embeddings": [], "training": [], "counts": [], "bases": write_bases(folder, models),
         "template": PARTS / "page.html.jinja", "style": PARTS / "style.css", "scripts": SCRIPTS,
         **more,
     }  # fmt: skip

@@ -100,7 +100,7 @@ def test_what_models_are(pool, page):
 
 
 def test_each_card_is_inside_as_it_stands(pool, page):
-    behind = json.loads(block(page, "cards"))
+    behind = json.loads(block(page, "cards")) | json.loads(block(page, "cards-0"))
     for i, (model, card) in enumerate(zip(pool["models"], pool["cards"], strict=True)):
         text = expand(model["name"], behind["templates"], behind["cards"][i])
         assert text == card.read_text()
@@ -118,7 +118,10 @@ def test_a_pool_that_is_not_kept_has_a_report_in_place_of_cards(pool, tmp_path):
             for m in pool["models"]]  # fmt: skip
     write_csv(tmp_path / "report.csv", ("model", "source", "sha256", "bytes"), rows)
     page = write({**pool, "cards": [], "report": [tmp_path / "report.csv"]}, tmp_path / "n.html")
-    behind = json.loads(block(page.read_text(), "cards"))
+    behind = {
+        **json.loads(block(page.read_text(), "cards")),
+        **json.loads(block(page.read_text(), "cards-0")),
+    }
     name = pool["models"][3]["name"]
     text = expand(name, behind["templates"], behind["cards"][3])
     assert f"Fetched from org/{name}, embedded and not kept. SHA-256 of its weights: 5f (7" in text
@@ -145,8 +148,14 @@ def test_a_block_by_hand():
     assert data[1].view("<i2").ravel().tolist() == [5000, NONE]
     assert data[2].view("<u2").ravel().tolist() == [1, 65535]  # the way to each neighbour, modulo
     assert data[3].view("<i2").ravel().tolist() == [-2500, -2500]
-    assert layout == {"map": True, "ranks": 1}
-    assert space_block(None, None)[1] == {"map": False, "ranks": 0}
+    assert layout == {"map": True, "ranks": 1, "all": False}
+    assert space_block(None, None)[1] == {"map": False, "ranks": 0, "all": False}
+    text, layout = space_block(
+        None, None, np.array([[1, 0.5, -0.25], [0.5, 1, 0.75], [-0.25, 0.75, 1]])
+    )
+    planes = np.frombuffer(gzip.decompress(base64.b64decode(text)), "u1")
+    assert planes.reshape(2, -1).T.copy().view("<i2").ravel().tolist() == [5000, -2500, 7500]
+    assert layout["all"]
 
 
 def test_a_large_pool_has_its_five_nearest_only(monkeypatch):
@@ -154,7 +163,7 @@ def test_a_large_pool_has_its_five_nearest_only(monkeypatch):
     nearest = [[(j, 0.5 - 0.01 * j) for j in range(7) if j != i] for i in range(7)]
     ranked = {"silhouettes": [0.0] * 7, "nearest": nearest}
     text, layout = space_block(None, ranked)
-    assert layout == {"map": False, "ranks": 5}
+    assert layout == {"map": False, "ranks": 5, "all": False}
     data = np.frombuffer(gzip.decompress(base64.b64decode(text)), "u1")
     assert len(data) == 7 * (2 + 5 * 4 + 5 * 2)
     ways = data[14 : 14 + 140].reshape(4, 35).T.copy().view("<u4").reshape(7, 5)
@@ -189,7 +198,7 @@ def test_names_and_cards_cannot_leave_their_place(tmp_path):
     assert "<script>alert" not in text
     assert "onerror=alert" not in text
     assert "&lt;/script&gt;" in text
-    assert evil in block(text, "cards").decode()
+    assert evil in block(text, "cards-0").decode()
 
 
 def test_a_space_without_embeddings_has_its_reason(tmp_path):
@@ -201,10 +210,23 @@ def test_a_space_without_embeddings_has_its_reason(tmp_path):
     assert block(text, "space-flattened_weights") == b""
 
 
+def test_huge_vectors_are_not_read_for_all_similarities(tmp_path, monkeypatch):
+    pool = real_pool(tmp_path, 6, 2, empty=["flattened_weights"])
+    pool["embeddings"] = [file.with_name("embeddings.npz") for file in pool["maps"]]
+
+    def told():
+        text = write(pool, tmp_path / "navigator.html").read_text()
+        return [space["all"] for space in json.loads(block(text, "models"))["spaces"]]
+
+    assert told() == [False, *[True] * (len(pool["spaces"]) - 1)]
+    monkeypatch.setattr("atlas.navigator.page.HUGE", 10)
+    assert not any(told())
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"markers": ["o", "$x$"]}, r"figures.markers: '\$x\$' has no counterpart"),
+        ({"looks": {"law": ["#123456", "$x$"]}}, r"figures.markers: '\$x\$' has no counterpart"),
         ({"models": "fewer"}, "map.csv: its models are not those of the pool|not in the pool"),
     ],
 )

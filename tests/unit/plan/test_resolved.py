@@ -91,3 +91,17 @@ def test_stages_of_a_model_that_is_the_base_of_another():
     data = with_sides()
     data["models"]["later"] = {**data["models"]["m"], "base": {"model": "m"}}
     assert build(data).model_stages("later") == ["pre-training", "sft", "sft"]
+
+
+def test_a_domain_has_one_look_in_all_pools_and_a_pool_more_alters_none():
+    data = two_domains()
+    data["datasets"]["f"] = {**data["datasets"]["d"], "domain": "art"}
+    data["models"]["o"] = {"base": "tiny", "recipe": "r", "data": [{"dataset": "f"}]}
+    data["pools"] = {"p": {"models": ["m", "n"], "spaces": ["delta_activations"]}}
+    alone = build(data).looks_of("p")
+    data["pools"]["a"] = {"models": ["n", "o"], "spaces": ["delta_activations"]}
+    plan = build(data)
+    assert plan.looks_of("p") == alone
+    assert list(plan.looks_of("a")) == ["art", "legal"]  # "art" would be first, were it sorted in
+    assert plan.looks_of("a")["legal"] == alone["legal"]
+    assert len(set(plan.looks.values())) == 3

@@ -187,6 +187,6 @@ def test_models_of_a_pool_as_the_navigator_has_them(tmp_path):
         {"date": ""}, {"date": "2024-05-31"},
     ]  # fmt: skip
     assert members.reported_models(plan, "s") == [
-        {"name": "b", "domain": "math", "source": "us/b at v1"},
-        {"name": "z", "domain": "law", "source": "us/z at main"},
+        {"name": "b", "source": "us/b at v1"},
+        {"name": "z", "source": "us/z at main"},
     ]

@@ -13,7 +13,7 @@ def write(tmp_path, excluded=(), models="abc"):
     row = {"base": "t", "commit": "c", "sha256": "5", "bytes": 7, "reason": ""}
     write_csv(shards[0], REPORT_COLUMNS, [{**row, "model": "b", "reason": "b: has NaN."}])
     write_csv(shards[1], REPORT_COLUMNS, [{**row, "model": name} for name in "ac"])
-    listed = [{"name": name, "domain": "d", "source": f"org/{name}"} for name in models]
+    listed = [{"name": name, "source": f"org/{name}"} for name in models]
     report_pool(shards=shards, models=listed, excluded=list(excluded),
                 report=tmp_path / "report.csv")  # fmt: skip
     return tmp_path / "report.csv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import sys
@@ -76,6 +77,9 @@ def test_three_adapters_are_mapped(copy, hub):
     assert again.returncode == 0, again.stdout[-4000:]
     assert "domains from the sheet" in again.stdout
     assert "\tlaw\t" in sheet.read_text()
+    # Nothing that reads a model is planned again.
+    assert "write the navigator of mine" in again.stdout
+    assert not re.search(r"read (the activations|what the modules)|assemble", again.stdout)
 
 
 def test_a_hub_that_is_not_reached_is_told_in_one_sentence(copy, hub):

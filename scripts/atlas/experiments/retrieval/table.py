@@ -45,8 +45,15 @@ def retrieval_table(
     write_bytes(page, _page(rows).encode())
     groups = {f"{r['query']} ({r['pool']})": [float(r["rank"])] for r in rows
               if r["rank"] and r["seed"] == rows[0]["seed"]}  # fmt: skip
-    draw_groups(figure, groups, ("rank",), "Rank of the first model of the domain",
-                "How far down the first model of the domain of a few examples stands")  # fmt: skip
+    about = " ".join(
+        f"{r['pool']}: the nearest model has the query's domain in a share of "
+        f"{beside(r['accuracy'], r['published'])} of the queries"
+        f"{' (in brackets: published)' if r['published'] is not None else ''}."
+        for r in rows if r["query"] == ACCURACY and r["seed"] == rows[0]["seed"]
+    )  # fmt: skip
+    draw_groups(figure, groups, ("rank",), "Rank of the first model of the domain (1 is best)",
+                "How far down the first model of the domain of a few examples stands",
+                about=about)  # fmt: skip
 
 
 def look_up(pool: Embeddings, queries: Embeddings) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ def spaces_table(
     first = pools[0][1]
     lines = {
         curve: {
-            pool: [(int(r["value"]), r["silhouette"]) for r in rows
+            pool: [(int(r["value"]), r["silhouette"], r["low"], r["high"]) for r in rows
                    if (r["pool"], r["curve"], r["seed"]) == (pool, curve, first)
                    and r["value"] and r["silhouette"] is not None]
             for pool in dict.fromkeys(p for p, _, _ in pools)

@@ -33,9 +33,8 @@ def temporal_table(
     labels = list(dict.fromkeys(row["on"] for row in texts))
     values = {(row["checkpoint"], row["on"]): row["value"] for row in texts}
     groups = {c: [values[c, on] for on in labels] for c in dict.fromkeys(c for c, _ in values)}
-    draw_groups(
-        figure, groups, labels, "Perplexity on held-out text", "Which model reads which text best"
-    )
+    draw_groups(figure, groups, labels, "Perplexity on held-out text (lower is better)",
+                "Which model reads which text best")  # fmt: skip
 
 
 def pair_distances(

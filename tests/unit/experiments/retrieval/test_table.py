@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,10 @@ def test_queries_are_looked_up_among_the_models_of_their_base(tmp_path, places, 
         "0.5",
         "1.0",
     )
+    # What was published is told in the figure too.
+    figure = next(file for file in places["figure"] if file.suffix == ".svg").read_text()
+    text = " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", figure))
+    assert "0.50 (1.00) of the queries (in brackets: published)" in text
 
 
 def test_a_query_without_anything_to_find(tmp_path):
