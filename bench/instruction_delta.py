@@ -41,6 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 
 import torch
+from own_process import alone
 from random_models import MODELS, SHAPES, files, make_models
 
 from atlas.deltas.instruction_deltas import half_ulp, make_delta
@@ -190,8 +191,8 @@ def prepared(way: str, step: str, place: Path, out: Path) -> Callable[[], None]:
     return partial(ours, step, place, out, known(place) if way == "ours" else None)
 
 
-def work(way: str, step: str, place: Path) -> None:
-    """In a process of its own: run one way, print time and memory as JSON."""
+def work(way: str, step: str, place: Path) -> dict[str, float]:
+    """In a process of its own: run one way; seconds, of the clock and of the processor, and memory."""
     torch.set_num_threads(1)
     floor = peak()
     out = place / (way if step == "make" else f"{way}-merged")
@@ -201,14 +202,16 @@ def work(way: str, step: str, place: Path) -> None:
     busy, start = processor(), time.perf_counter()
     run_it()
     seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "processor": processor() - busy, "floor": floor,
-                      "peak": peak()}))  # fmt: skip
+    return {"seconds": seconds, "processor": processor() - busy, "floor": floor, "peak": peak()}
 
 
-def run(way: str, step: str, place: Path, python: str = sys.executable) -> dict[str, float]:
+def run(way: str, step: str, place: Path, mergekit: str | None) -> dict[str, float]:
     """One way in a process of its own, on files that are in the cache."""
+    if way != MERGEKIT:
+        return alone(work, way, step, place)
+    assert mergekit is not None
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    command = [python, __file__, "--work", way, step, str(place)]
+    command = [mergekit, __file__, "--work", way, step, str(place)]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -274,8 +277,7 @@ def measured(
         # Ours first: the copy is of as many bytes as it wrote.
         for _ in range(rounds):
             for way in [MERGEKIT] if step == "both" else [w for w in WAYS if w in ways]:
-                python = mergekit if way == MERGEKIT and mergekit else sys.executable
-                found = run(way, step, place, python)
+                found = run(way, step, place, mergekit)
                 kept = best.setdefault(way, found)
                 kept["seconds"] = min(kept["seconds"], found["seconds"])
                 kept["processor"] = min(kept["processor"], found["processor"])
@@ -301,7 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.work:
         way, step, place = options.work
-        work(way, step, Path(place))
+        print(json.dumps(work(way, step, Path(place))))
         return 0
     if "ours" not in options.ways:
         parser.error("--ways: the other ways are compared with ours; name ours too")

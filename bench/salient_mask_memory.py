@@ -12,11 +12,8 @@ Exits 1 where the similarities are not identical.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import platform
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +27,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 
 import numpy as np
 import torch
+from own_process import alone
 from random_models import write_adapters
 
 from atlas.networks.named_weights import NamedWeights
@@ -105,8 +103,8 @@ def memory(key: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def work(way: str, place: Path, count: int, share: float) -> None:
-    """In a process of its own: run one way, print time, memory and similarities as JSON."""
+def work(way: str, place: Path, count: int, share: float) -> dict[str, Any]:
+    """In a process of its own: run one way; time, memory and similarities."""
     torch.set_num_threads(1)
     base = place / "random/model.safetensors"
     models = sorted((place / "models").iterdir())[:count]
@@ -116,17 +114,8 @@ def work(way: str, place: Path, count: int, share: float) -> None:
     else:
         found = ours(base, models, share, place / f"{way}-{count}.npz")
     seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "peak_bytes": memory("VmHWM") - before,
-                      "similarity": found.tolist()}))  # fmt: skip
-
-
-def run(way: str, place: Path, count: int, share: float) -> dict[str, Any]:
-    """One way in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--work", way, str(place), str(count), str(share)]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return {"seconds": seconds, "peak_bytes": memory("VmHWM") - before,
+            "similarity": found.tolist()}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -139,12 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hidden", type=int, default=512, help="width of the random base")
     parser.add_argument("--layers", type=int, default=8, help="layers of the random base")
     parser.add_argument("--share", type=float, default=0.01, help="share of weights in a mask")
-    parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if options.work:
-        way, place, count, share = options.work
-        work(way, Path(place), int(count), float(share))
-        return 0
     with tempfile.TemporaryDirectory() as folder:
         return compare(Path(folder), options)
 
@@ -166,7 +150,7 @@ def compare(place: Path, options: argparse.Namespace) -> int:
     print("models    plain: time, peak      ours: time, peak      ratio of peaks")
     same, peaks = True, {}
     for count in sorted(options.models):
-        found = {way: run(way, place, count, options.share) for way in ("plain", "ours")}
+        found = {way: alone(work, way, place, count, options.share) for way in ("plain", "ours")}
         same &= found["plain"]["similarity"] == found["ours"]["similarity"]
         shown = {w: f"{r['seconds']:6.2f} s {r['peak_bytes'] / 1e6:8.1f} MB"
                  for w, r in found.items()}  # fmt: skip

@@ -3,21 +3,20 @@
     python bench/streaming.py                                four layers of Llama-3.1-8B, 15 adapters
     python bench/streaming.py --layers 32 --ways stream      all of it: 16 GB of disk
 
-Weights are random, in bfloat16; all compute in float32, each way in a process of its own, whose peak
-memory its parent is told by the kernel. ``stream`` is the rule `compute_shard` with `stream: always`,
-``memory`` the same with `stream: never`; ``published`` loads the base, wraps each adapter around it with
-PEFT, and runs each prompt by itself with its language-model head and all hidden states. Their seconds
-are those of the whole job, imports aside. ``products`` are the products of the linear modules of one
-layer with as many tokens, for the base and each adapter, times the number of layers.
+Weights are random, in bfloat16; all compute in float32, each way in a process of its own. ``stream`` is
+the rule `compute_shard` with `stream: always`, ``memory`` the same with `stream: never`; ``published``
+loads the base, wraps each adapter around it with PEFT, and runs each prompt by itself with its
+language-model head and all hidden states. Their seconds are those of the whole job, imports aside.
+``products`` are the products of the linear modules of one layer with as many tokens, for the base and
+each adapter, times the number of layers.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
-import subprocess
+import resource
 import sys
 import tempfile
 import time
@@ -29,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 
 import torch
+from own_process import alone
 from random_models import SHAPES, files, make_base, shapes_of, write_adapters, write_tokenizer
 
 from atlas import device as devices
@@ -97,35 +97,30 @@ def products(place: Path, repetitions: int = 1) -> float:
     return spent * int(config["num_hidden_layers"])
 
 
-def run(way: str, place: Path) -> float:
-    """Seconds of one way, in this process."""
+def run(way: str, place: Path) -> tuple[float, float]:
+    """Seconds of one way, in this process, and its peak memory in GiB."""
     keep_memory()
     devices.prepare()
     if way == "products":
-        return products(place)
+        return products(place), peak()
     for library in ("transformers.models.llama.modeling_llama", "peft"):
         importlib.import_module(library)
     begin = time.perf_counter()
     (published if way == "published" else shard)(place)
-    return time.perf_counter() - begin
+    return time.perf_counter() - begin, peak()
+
+
+def peak() -> float:
+    """Peak memory of this process in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
 
 
 def measured(way: str, place: Path, threads: int) -> tuple[float, float]:
     """Seconds of one way in a process of its own, and its peak memory in GiB."""
-    environment = {
-        **os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads),
-        "DELTA_ATLAS_DEVICE": "cpu", "HF_HUB_OFFLINE": "1",
-        "DELTA_ATLAS_STREAM": {"stream": "always", "memory": "never"}.get(way, "auto"),
-    }  # fmt: skip
-    command = [sys.executable, __file__, "--run", way, "--place", str(place)]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        told = child.stdout.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"{way}: ended with {child.returncode}")
-    return json.loads(told.splitlines()[-1]), usage.ru_maxrss * 1024 / GIB
+    os.environ["HF_HUB_OFFLINE"] = "1"  # which is read by an import
+    stream = {"stream": "always", "memory": "never"}.get(way, "auto")
+    environment = {"DELTA_ATLAS_DEVICE": "cpu", "DELTA_ATLAS_STREAM": stream}
+    return alone(run, way, place, threads=threads, environment=environment)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,11 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--place", type=Path, help="where models are written (default: a temporary one)"
     )
-    parser.add_argument("--run", choices=(*WAYS, "products"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if options.run:
-        print(json.dumps(run(options.run, options.place)))
-        return 0
     with tempfile.TemporaryDirectory(dir=options.place) as scratch:
         place = Path(scratch)
         config: dict[str, Any] = {**SHAPES[options.shapes], "num_hidden_layers": options.layers}

@@ -10,8 +10,8 @@ from atlas.job import forked
 # Dealt out in this order, so that no process is left with a long file at the end.
 LEAST = "least_snakemake"
 LONGEST = (
-    "tests/slurm/", "tests/main/", "tests/workflow/", "tests/unit/test_bench.py",
-    "tests/unit/training/", "tests/unit/publishing/",
+    "tests/slurm/", "tests/main/", "tests/workflow/", "tests/unit/training/",
+    "tests/unit/publishing/",
 )  # fmt: skip
 
 

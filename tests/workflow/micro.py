@@ -1,5 +1,6 @@
 """A copy of the workflow and a configuration so small that a run takes a minute or two."""
 
+import compileall
 import hashlib
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,13 +50,21 @@ def shared_folder(factory: pytest.TempPathFactory) -> Path:
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
+@cache
+def compiled() -> Path:
+    """This checkout, its modules compiled: copies of them need not be."""
+    compileall.compile_dir(ROOT / "scripts", quiet=2)
+    return ROOT
+
+
 def checkout(folder: Path) -> Path:
     """A clean checkout of the workflow in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
-        source = ROOT / part
+        source = compiled() / part
         if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            # What another process of the tests is just compiling is named so.
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("*.pyc.*"))
         elif source.exists():
             shutil.copy(source, folder / part)
     return folder
@@ -103,6 +113,16 @@ def micro_config() -> dict:
         "tables": {"main": {"pools": ["micro"], "published": {}}},
         "summary": ["main"],
     }  # fmt: skip
+
+
+def small_config() -> dict:
+    """Every stage in fewer jobs: two domains, three of their models, one space."""
+    config = micro_config()
+    config["pools"]["micro"] |= {
+        "excluded": ["micro-alpha-second"],
+        "spaces": ["delta_activations"],
+    }
+    return config
 
 
 def write_config(folder: Path, config: dict, name: str = "micro.yaml") -> Path:

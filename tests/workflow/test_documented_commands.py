@@ -215,10 +215,10 @@ def test_lineage(command, elsewhere):
 
 @pytest.mark.parametrize("command", BENCH, ids=shown)
 def test_bench(command):
-    """Each program is run at a small size by tests/unit/test_bench.py; its options are known."""
+    """Each program is run at a small size by tests/workflow/test_bench.py; its options are known."""
     program, *arguments = shlex.split(command.line)[1:]
     source = (ROOT / program).read_text()
-    assert Path(program).name in (ROOT / "tests/unit/test_bench.py").read_text()
+    assert Path(program).name in (ROOT / "tests/workflow/test_bench.py").read_text()
     for option in (word for word in arguments if word.startswith("--")):
         assert f'"{option}"' in source
 

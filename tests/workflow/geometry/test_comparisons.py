@@ -237,8 +237,6 @@ def test_a_failed_check_stops_what_follows_and_names_it(made):
     assert "the check mean_norm failed" in done.stdout
     assert "blocks.0.hook_resid_pre" in done.stdout
     assert (made / f"{FOLDER}/quality.csv").is_file()
-    write_config(made, compared())
-    snakemake(made, *TARGETS, "--cores", "1")
 
 
 def test_means_over_tokens_without_curvature_and_trajectories(made):

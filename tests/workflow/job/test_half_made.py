@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from atlas.configuration.pools import MAIN_SPACES
-from micro import digests, litter, micro, planned, snakemake
+from micro import digests, litter, micro, planned, small_config, snakemake
 from workflow.job.test_kill import kill_and_settle, start
 from workflow.lineage.test_tampering import lineage
 
@@ -35,24 +34,24 @@ def training(folder) -> dict:
     return json.loads(found[0].read_text())
 
 
-def test_an_output_without_its_statement_is_made_again(copy, finished):
-    (copy / "results/provenance/attestations/pools/micro/silhouette.csv.json").unlink()
-    assert planned(copy, SILHOUETTE) == {"measure how micro clusters"}
-    snakemake(copy, MAIN, "--cores", "1")
-    assert digests(copy) == digests(finished)
-    assert lineage(copy, "verify").returncode == 0
+def test_an_output_without_its_statement_is_made_again(small_copy, small):
+    (small_copy / "results/provenance/attestations/pools/micro/silhouette.csv.json").unlink()
+    assert planned(small_copy, SILHOUETTE) == {"measure how micro clusters"}
+    snakemake(small_copy, MAIN, "--cores", "1")
+    assert digests(small_copy) == digests(small)
+    assert lineage(small_copy, "verify").returncode == 0
 
 
-def test_an_output_written_by_hand_is_no_output(copy, finished):
+def test_an_output_written_by_hand_is_no_output(small_copy, small):
     """As after a crash of something else, or a well-meant correction."""
     for name in (SILHOUETTE, MAIN):
-        (copy / name).write_text("space,silhouette\nmine,1.0\n")
-    assert planned(copy, MAIN) == {
+        (small_copy / name).write_text("space,silhouette\nmine,1.0\n")
+    assert planned(small_copy, MAIN) == {
         "measure how micro clusters", "write the navigator of micro", "write the main table",
-        *(f"draw micro by {space}" for space in MAIN_SPACES),
+        "draw micro by delta_activations",
     }  # fmt: skip
-    snakemake(copy, MAIN, "--cores", "1")
-    assert digests(copy) == digests(finished)
+    snakemake(small_copy, MAIN, "--cores", "1")
+    assert digests(small_copy) == digests(small)
 
 
 def test_an_altered_input_is_not_read(copy):
@@ -127,9 +126,9 @@ def test_a_single_killed_job_is_a_failed_run_with_nothing_half_made(tmp_path):
     assert [e["outcome"] for e in history(folder) if e["rule"] == "train_adapter"] == ["killed"]
 
 
-def test_a_full_disk(tmp_path, finished):
+def test_a_full_disk(tmp_path, small):
     """results/ on a small file system of its own: one sentence, nothing half-made, and on it goes."""
-    folder = micro(tmp_path / "checkout")
+    folder = micro(tmp_path / "checkout", small_config())
     results = folder / "results"
     results.mkdir()
 
@@ -144,25 +143,25 @@ def test_a_full_disk(tmp_path, finished):
         assert "the disk is full" in done.stdout
         assert litter(folder) == []
         for name, digest in digests(folder).items():
-            assert digests(finished)[name] == digest
+            assert digests(small)[name] == digest
         assert mount("-o", "remount,size=200m", str(results)) == 0
         snakemake(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
-        assert digests(folder) == digests(finished)
+        assert digests(folder) == digests(small)
     finally:
         subprocess.run(["umount", "-l", str(results)], check=True)
 
 
 @pytest.mark.parametrize("gone", ["tables", "pools/micro/silhouette.csv"])
-def test_what_is_asked_for_is_there_though_it_follows_something_altered(copy, gone):
+def test_what_is_asked_for_is_there_though_it_follows_something_altered(small_copy, gone):
     """A companion of the table, made again, is no reason to leave out the table."""
-    before = digests(copy)
-    page = copy / "results/pools/micro/navigator.html"
+    before = digests(small_copy)
+    page = small_copy / "results/pools/micro/navigator.html"
     page.write_text(page.read_text() + " ")
-    place = copy / "results" / gone
+    place = small_copy / "results" / gone
     shutil.rmtree(place) if place.is_dir() else place.unlink()
-    (copy / MAIN).unlink(missing_ok=True)
-    snakemake(copy, MAIN, "--cores", "1", "--resources", "gpu=1")
-    assert digests(copy) == before
+    (small_copy / MAIN).unlink(missing_ok=True)
+    snakemake(small_copy, MAIN, "--cores", "1", "--resources", "gpu=1")
+    assert digests(small_copy) == before
 
 
 def test_a_folder_in_the_place_of_a_file(copy):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -18,6 +19,7 @@ from micro import (
     litter,
     micro,
     micro_config,
+    small_config,
     snakemake,
     statements,
     write_config,
@@ -28,10 +30,14 @@ MAIN = "results/tables/main.csv"
 EMBEDDINGS = "results/pools/micro/delta_activations/embeddings.npz"
 
 
-def start(folder, *args: str) -> subprocess.Popen:
-    """A run with a tree of processes of its own, from which its jobs start."""
+def start(folder, *args: str, own_tree: bool = False) -> subprocess.Popen:
+    """A run that goes on beside the test.
+
+    :param own_tree: whether the processes that its jobs start from are its own, and import anew.
+    """
     env = environment()
-    del env[forked.VARIABLE]
+    if own_tree:
+        del env[forked.VARIABLE]
     return subprocess.Popen(
         command(*args), cwd=folder, env=env, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,
@@ -65,12 +71,15 @@ def settle(folder) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("fork_jobs", [True, False])
-def test_killed_at_random_moments(finished, tmp_path, fork_jobs):
-    folder = micro(tmp_path / "checkout", micro_config() | {"fork_jobs": fork_jobs})
+@pytest.mark.parametrize(("fork_jobs", "whole"), [(True, "finished"), (False, "small")])
+def test_killed_at_random_moments(request, tmp_path, fork_jobs, whole):
+    """Jobs that are processes of their own import for seconds: they are fewer, of all stages."""
+    config = micro_config() if fork_jobs else small_config()
+    folder = micro(tmp_path / "checkout", config | {"fork_jobs": fork_jobs})
+    whole = request.getfixturevalue(whole)
     moments = random.Random(20)
     for _ in range(4 if fork_jobs else 2):
-        process = start(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
+        process = start(folder, MAIN, "--cores", "2", "--resources", "gpu=1", own_tree=True)
         time.sleep(moments.uniform(4, 10 if fork_jobs else 16))
         if process.poll() is not None:
             break
@@ -80,8 +89,8 @@ def test_killed_at_random_moments(finished, tmp_path, fork_jobs):
         assert digests(folder) == before, "something was written after the kill"
         snakemake(folder, "--unlock")
     snakemake(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
-    assert digests(folder) == digests(finished)
-    assert attested(folder) == attested(finished)
+    assert digests(folder) == digests(whole)
+    assert attested(folder) == attested(whole)
     assert litter(folder) == []
 
 
@@ -106,11 +115,11 @@ def tree(folder) -> list[int]:
 
 
 @pytest.mark.parametrize("killed", [0, -1], ids=["root", "youngest"])
-def test_what_jobs_start_from_is_killed(finished, tmp_path, killed):
+def test_what_jobs_start_from_is_killed(small, tmp_path, killed):
     """The run goes on, and nothing of it is left over."""
-    folder = micro(tmp_path / "checkout")
+    folder = micro(tmp_path / "checkout", small_config())
     moments = random.Random(30 + killed)
-    process = start(folder, EMBEDDINGS, "--cores", "2", "--resources", "gpu=1")
+    process = start(folder, EMBEDDINGS, "--cores", "2", "--resources", "gpu=1", own_tree=True)
     kills = 0
     while process.poll() is None:
         time.sleep(moments.uniform(1, 4))
@@ -120,15 +129,15 @@ def test_what_jobs_start_from_is_killed(finished, tmp_path, killed):
                 kills += 1
     assert process.returncode == 0
     assert kills
-    assert digests(folder).items() <= digests(finished).items()
+    assert digests(folder).items() <= digests(small).items()
     assert (folder / EMBEDDINGS).exists()
     settle(folder)
 
 
 @pytest.mark.parametrize("killed", ["job", "keeper"])
-def test_killed_jobs_fail_and_are_made_again(finished, tmp_path, killed):
+def test_killed_jobs_fail_and_are_made_again(small, tmp_path, killed):
     """And what watches over them: no other job is harmed."""
-    folder = micro(tmp_path / "checkout")
+    folder = micro(tmp_path / "checkout", small_config())
     process = start(folder, EMBEDDINGS, "--cores", "2", "--resources", "gpu=1", "--keep-going")
     while not (found := [pid for pid in alive(folder) if called(pid) == "train_adapter"]):
         assert process.poll() is None
@@ -140,7 +149,7 @@ def test_killed_jobs_fail_and_are_made_again(finished, tmp_path, killed):
     os.kill(found[0] if killed == "job" else parent, signal.SIGKILL)
     assert process.wait(240) == 1
     snakemake(folder, EMBEDDINGS, "--cores", "2", "--resources", "gpu=1")
-    assert digests(folder).items() <= digests(finished).items()
+    assert digests(folder).items() <= digests(small).items()
     assert litter(folder) == []
 
 
@@ -151,12 +160,17 @@ def called(pid: int) -> str:
     return ""
 
 
-def test_a_long_training_resumes_and_ends_in_the_same_bytes(tmp_path):
+def test_a_long_training_resumes_and_ends_in_the_same_bytes(small, tmp_path):
     target = "results/models/micro-alpha-first/adapter_model.safetensors"
-    config = micro_config()
+    config = small_config()
     config["recipes"]["quick"] |= {"epochs": 60, "checkpoint_steps": 20}
     config["recipes"]["quick"]["lora"]["dropout"] = 0.1
-    folder, other = micro(tmp_path / "killed", config), micro(tmp_path / "unbroken", config)
+    folder, other = (
+        shutil.copytree(small, tmp_path / name, symlinks=True) for name in ("killed", "unbroken")
+    )
+    for place in (folder, other):
+        write_config(place, config)
+        shutil.rmtree(place / "results/models/micro-alpha-first")
     snakemake(other, target, "--cores", "1")
 
     process = start(folder, target, "--cores", "1")
@@ -172,24 +186,23 @@ def test_a_long_training_resumes_and_ends_in_the_same_bytes(tmp_path):
     done = snakemake(folder, target, "--cores", "1")
     assert "resumes from checkpoint-" in done.stdout
     assert digests(folder) == digests(other)
-    assert (
-        len((folder / "results/models/micro-alpha-first/training.csv").read_text().splitlines())
-        == 181
-    )
+    table = folder / "results/models/micro-alpha-first/training.csv"
+    assert len(table.read_text().splitlines()) == 181
     assert not list(scratch.glob("*")), "checkpoints are removed when the job is done"
 
 
-def test_keep_incomplete_leaves_no_half_output(tmp_path):
+def test_keep_incomplete_leaves_no_half_output(small_copy):
     """A job that fails writes no output at all, so there is nothing to keep."""
-    config = micro_config()
+    config = small_config()
     config["recipes"]["quick"]["learning_rate"] = 1e20
-    folder = micro(tmp_path / "checkout", config)
+    write_config(small_copy, config)
     target = "results/models/micro-alpha-first/adapter_model.safetensors"
-    done = snakemake(folder, target, "--cores", "1", "--keep-incomplete", check=False)
+    shutil.rmtree((small_copy / target).parent)
+    done = snakemake(small_copy, target, "--cores", "1", "--keep-incomplete", check=False)
     assert done.returncode != 0
     assert "the loss of step" in done.stdout or "NaN or Inf" in done.stdout
-    assert not (folder / target).exists()
-    assert litter(folder) == []
-    write_config(folder, micro_config())
-    snakemake(folder, target, "--cores", "1")
-    assert (folder / target).exists()
+    assert not (small_copy / target).exists()
+    assert litter(small_copy) == []
+    write_config(small_copy, small_config())
+    snakemake(small_copy, target, "--cores", "1")
+    assert (small_copy / target).exists()

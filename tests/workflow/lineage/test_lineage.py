@@ -123,36 +123,38 @@ def test_explain_names_a_parameter_and_its_values(copy):
     assert len(cause["jobs"]) == 4
 
 
-def test_explain_tells_of_the_last_time(copy):
-    rows = copy / "data/alpha.jsonl"
+def test_explain_tells_of_the_last_time(small_copy):
+    rows = small_copy / "data/alpha.jsonl"
     rows.write_text(rows.read_text().replace("The sum is 6.", "The sum is six."))
-    found = answer(copy, "explain", MAIN)
+    found = answer(small_copy, "explain", MAIN)
     assert {(c["kind"], c["name"]) for c in found["causes"]} == {("input", "data/alpha.jsonl")}
-    before = statements(copy)["tables/main.csv"]
-    snakemake(copy, MAIN, "--cores", "2", "--resources", "gpu=1")
-    found = answer(copy, "explain", MAIN)
+    before = statements(small_copy)["tables/main.csv"]
+    snakemake(small_copy, MAIN, "--cores", "2", "--resources", "gpu=1")
+    found = answer(small_copy, "explain", MAIN)
     assert found["again"] is False
     assert {(c["kind"], c["name"]) for c in found["causes"]} == {("input", "data/alpha.jsonl")}
     entries = [json.loads(x) for x in
-               (copy / "results/provenance/history.jsonl").read_text().splitlines()]  # fmt: skip
+               (small_copy / "results/provenance/history.jsonl").read_text().splitlines()]  # fmt: skip
     (again,) = (e for e in entries if e.get("rule") == "main_table" and "replaced" in e)
     old = {s["name"]: s["digest"]["sha256"] for s in before["subject"]}
     assert again["replaced"][MAIN]["from"] == old[MAIN]
-    assert again["replaced"][MAIN]["to"] == digests(copy)[MAIN]
+    assert again["replaced"][MAIN]["to"] == digests(small_copy)[MAIN]
 
 
-def test_two_clean_runs_are_identical(finished, twin, tmp_path):
-    other = shutil.copytree(twin, tmp_path / "another folder", symlinks=True)
-    done = lineage(finished, "diff", ".", str(other / "results"))
+def test_two_clean_runs_are_identical(finished, twin):
+    done = lineage(finished, "diff", ".", str(twin / "results"))
     assert done.returncode == 0
     assert "identical" in done.stdout
-    # One row of one raw dataset.
+
+
+def test_two_runs_differ_by_one_row_of_one_raw_dataset(small, tmp_path):
+    other = shutil.copytree(small, tmp_path / "another folder", symlinks=True)
     rows = other / "data/beta.jsonl"
     lines = rows.read_text().splitlines(keepends=True)
     lines[3] = lines[3].replace("runs away", "sleeps").replace("swims away", "sleeps")
     rows.write_text("".join(lines))
     snakemake(other, MAIN, "--cores", "2", "--resources", "gpu=1")
-    found = answer(finished, "diff", ".", str(other))
+    found = answer(small, "diff", ".", str(other))
     assert [(c["kind"], c["name"], c["jobs"]) for c in found["causes"]] == [
         ("input", "data/beta.jsonl", ["fetch_rows beta"])
     ]
@@ -163,7 +165,7 @@ def test_two_clean_runs_are_identical(finished, twin, tmp_path):
     assert not [name for name in found["differing"] if "alpha" in name]
     cells = found["cells"]
     assert cells
-    ours = (finished / MAIN).read_text().splitlines()
+    ours = (small / MAIN).read_text().splitlines()
     theirs = (other / MAIN).read_text().splitlines()
     columns = ours[0].split(",")
     expected = {
@@ -173,4 +175,4 @@ def test_two_clean_runs_are_identical(finished, twin, tmp_path):
         if x != y
     }
     assert {(c["row"], c["column"]) for c in cells if c["file"] == MAIN} == expected
-    assert lineage(finished, "diff", ".", str(other)).returncode == 1
+    assert lineage(small, "diff", ".", str(other)).returncode == 1

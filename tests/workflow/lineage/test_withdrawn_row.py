@@ -34,13 +34,16 @@ def drawn(folder, model):
     return {json.loads(line)["row"] for line in lines}
 
 
-def test_the_page_is_followed(copy):
+def test_the_page_is_followed(small_copy):
     """A row of alpha is withdrawn and taken out, one of beta is altered in its place."""
-    assert 4 in drawn(copy, "micro-alpha-first")
-    altered = min(drawn(copy, "micro-beta-first"))
-    of_alpha, of_beta = affected(copy, "alpha:4")[1], affected(copy, f"beta:{altered}")[0]
+    assert 4 in drawn(small_copy, "micro-alpha-first")
+    altered = min(drawn(small_copy, "micro-beta-first"))
+    of_alpha, of_beta = (
+        affected(small_copy, "alpha:4")[1],
+        affected(small_copy, f"beta:{altered}")[0],
+    )
     assert not {file for file in of_beta if "micro-beta-second" in file}
-    before, table = digests(copy), (copy / MAIN).read_bytes()
+    before, table = digests(small_copy), (small_copy / MAIN).read_bytes()
     (block,) = (block for block in blocks("docs/provenance.md") if block.mark == "run")
     text = block.text
     for word, own in WORDS.items():
@@ -51,26 +54,26 @@ def test_the_page_is_followed(copy):
         program, *arguments = shlex.split(line)
         if program == "sed":
             refused = snakemake(
-                copy, MAIN, "--cores", "1", "--forcerun", "assemble_activations", check=False
+                small_copy, MAIN, "--cores", "1", "--forcerun", "assemble_activations", check=False
             )
             assert re.search(r"hangs on alpha:4, which was\s+withdrawn on", refused.stdout)
-            rows = (copy / "data/beta.jsonl").read_text().splitlines(keepends=True)
+            rows = (small_copy / "data/beta.jsonl").read_text().splitlines(keepends=True)
             rows[altered] = rows[altered].replace("away", "off")
-            (copy / "data/beta.jsonl").write_text("".join(rows))
-            subprocess.run([program, *arguments], cwd=copy, check=True)
+            (small_copy / "data/beta.jsonl").write_text("".join(rows))
+            subprocess.run([program, *arguments], cwd=small_copy, check=True)
         elif program == "snakemake":
-            snakemake(copy, *arguments, config=None)
+            snakemake(small_copy, *arguments, config=None)
         else:
-            said.append(lineage(copy, *arguments[1:]))
+            said.append(lineage(small_copy, *arguments[1:]))
     first, withdrawn, verified, listed = said
     assert f"table  {MAIN}: all rows" in first.stdout
     assert withdrawn.returncode == 0
     assert verified.returncode == 1
     assert "withdrawn  results/sources/datasets/alpha.jsonl hangs on alpha:4" in verified.stdout
     assert re.search(r"alpha:4 +met", listed.stdout)
-    assert lineage(copy, "verify").returncode == 0
-    assert (copy / MAIN).read_bytes() != table
-    found = changed(before, copy)
+    assert lineage(small_copy, "verify").returncode == 0
+    assert (small_copy / MAIN).read_bytes() != table
+    found = changed(before, small_copy)
     assert found <= of_alpha | of_beta
     assert {MAIN, "results/models/micro-beta-first/adapter_model.safetensors"} <= found
     assert not {file for file in found if "micro-beta-second" in file}
@@ -80,14 +83,16 @@ def test_the_page_is_followed(copy):
     ("module", "old", "new"),
     [("atlas.clusters.silhouettes", "def silhouettes(", "FURTHER = 1\n\n\ndef silhouettes(")],
 )
-def test_nothing_that_other_code_makes_anew_is_missing(copy, module, old, new):
-    file = copy / f"scripts/{module.replace('.', '/')}.py"
+def test_nothing_that_other_code_makes_anew_is_missing(small_copy, module, old, new):
+    file = small_copy / f"scripts/{module.replace('.', '/')}.py"
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new, 1))
-    found, _ = affected(copy, module)
-    before = {path: (copy / path).stat().st_mtime_ns for path in digests(copy)}
-    snakemake(copy, MAIN, "--cores", "1")
-    again = {path for path, time in before.items() if (copy / path).stat().st_mtime_ns != time}
+    found, _ = affected(small_copy, module)
+    before = {path: (small_copy / path).stat().st_mtime_ns for path in digests(small_copy)}
+    snakemake(small_copy, MAIN, "--cores", "1")
+    again = {
+        path for path, time in before.items() if (small_copy / path).stat().st_mtime_ns != time
+    }
     assert again <= found
     assert {"results/pools/micro/silhouette.csv", MAIN} <= again

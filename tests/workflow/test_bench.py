@@ -12,6 +12,7 @@ import torch
 
 import programs
 from browser.conftest import needs_browser
+from unit.conftest import make_base
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
@@ -87,14 +88,14 @@ def test_salient_mask_memory_fails_where_similarities_differ(monkeypatch, capsys
     monkeypatch.syspath_prepend(str(BENCH))
     import salient_mask_memory as bench
 
-    def off(way: str, *_: object) -> dict:
+    def off(_: object, way: str, *more: object) -> dict:
         return {
             "seconds": 1.0,
             "peak_bytes": 1,
             "similarity": [[1.0, 0.5 if way == "ours" else 0.4]],
         }
 
-    monkeypatch.setattr(bench, "run", off)
+    monkeypatch.setattr(bench, "alone", off)
     assert bench.main(["--models", "2", "--hidden", "32", "--layers", "1"]) == 1
     assert "NOT identical" in capsys.readouterr().out
 
@@ -128,8 +129,9 @@ def test_training_speed():
         assert re.search(line, shown, re.MULTILINE)
 
 
-def test_extraction_speed(base_folder):
-    shown = run("extraction_speed.py", "--base", str(base_folder), "--prompts", "6", "--tokens",
+def test_extraction_speed(tmp_path):
+    base = make_base(tmp_path / "tiny")[0].parent
+    shown = run("extraction_speed.py", "--base", str(base), "--prompts", "6", "--tokens",
                 "4", "9", "--repetitions", "2")  # fmt: skip
     assert shown.count("repetition ") == 2
     assert re.search(r"^ratio +[\d.]+ \([\d.]+ by processor time", shown, re.MULTILINE)
@@ -226,7 +228,7 @@ def test_instruction_delta(dtype):
 
 @pytest.mark.parametrize("kept", [[], ["--keep-weights"]])
 def test_large_pools(kept):
-    shown = run("large_pools.py", "--models", "150", "--shards", "2", *kept)
+    shown = run("large_pools.py", "--models", "40", "--shards", "2", *kept)
     line = r"^{} +[\d.]+ s +[\d.]+ s of the processor +\d+ MB$"
     assert re.search(line.format("dry run"), shown, re.MULTILINE)
     assert re.search(line.format("nothing to do"), shown, re.MULTILINE)
