@@ -2,10 +2,10 @@
 
     python bench/withdrawals.py --root . --rows 200 --files 100
 
-A row by chance is altered in a copy of its raw file; the splits and the training rows that stand on it are made
-again and compared by their digests. What has an input with other bytes, and is dear to make (a trained model, and
-all behind it), counts as changed: more cannot be, for a job's bytes hang on what it read. Of a file, all that has
-it behind it counts as changed.
+A row by chance is altered in a copy of its raw file; the splits and the training rows that stand on it are
+made again and compared by their digests. What has an input with other bytes, and is dear to make (a trained
+model, and all behind it), counts as changed: more cannot be, for a job's bytes hang on what it read. Of a
+file, all that has it behind it counts as changed.
 """
 
 import argparse
@@ -86,10 +86,17 @@ def changed(
 def altered(place: Path, number: int, target: Path) -> None:
     """A raw file with a word more in one of its rows."""
     lines = place.read_text(encoding="utf-8").split("\n")
-    row = json.loads(lines[number])
-    key = next(key for key, value in row.items() if isinstance(value, str) and value)
-    lines[number] = json.dumps(row | {key: f"{row[key]} altered"}, ensure_ascii=False)
+    lines[number] = json.dumps(_altered(json.loads(lines[number])), ensure_ascii=False)
     target.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _altered(value: object) -> object:
+    """With a word more at the end of each text."""
+    if isinstance(value, dict):
+        return {key: _altered(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_altered(inner) for inner in value]
+    return f"{value} altered" if isinstance(value, str) else value
 
 
 def told(

@@ -126,7 +126,8 @@ def test_a_pool_has_its_models(records):
 
 def test_each_minimum_element_is_there_or_absent_with_a_reason(records):
     bills = [described(records, {WEIGHTS: None}), described(records, {SUM: None, WEIGHTS: None}, "p"),
-             described(records, {f"{CHAT}/model.safetensors": None})]  # fmt: skip
+             described(records, {f"{CHAT}/model.safetensors": None}),
+             described(records, {COMPOSED: None}), described(records, {DELTA: None})]  # fmt: skip
     for bill in bills:
         told = elements(bill)
         assert list(told) == [number for number, *_ in ELEMENTS]

@@ -4,11 +4,12 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 
 import pytest
 
 from documents import blocks
-from micro import digests, snakemake
+from micro import ROOT, digests, snakemake
 from workflow.lineage.test_tampering import MAIN, lineage
 
 pytestmark = pytest.mark.workflow
@@ -91,3 +92,22 @@ def test_nothing_that_other_code_makes_anew_is_missing(copy, module, old, new):
     again = {path for path, time in before.items() if (copy / path).stat().st_mtime_ns != time}
     assert again <= found
     assert {"results/pools/micro/silhouette.csv", MAIN} <= again
+
+
+def test_nothing_that_an_altered_row_or_file_changes_is_missing(finished):
+    command = [
+        sys.executable,
+        ROOT / "bench/withdrawals.py",
+        "--root",
+        finished,
+        "--rows",
+        "8",
+        "--files",
+        "8",
+    ]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "missing: none" and len(lines) == 8 + 8 + 3
+    # A row in the middle of the splits changes what stands on it.
+    assert any(re.match(r"(alpha|beta):.* changed +[2-9]\d ", line) for line in lines)
