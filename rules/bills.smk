@@ -59,7 +59,7 @@ use rule write_bill as write_composed_bill with:
         told=lambda w: [
             *publishing.bill_sources(PLAN, billed(w)),
             *(
-                COMPOSED.format(**w) + x
+                f"{COMPOSED.format(**w)}{x}"
                 for x in ("README.md", "adapter_config.json", "models.csv")
             ),
         ],
@@ -74,7 +74,7 @@ use rule write_bill as write_composed_bill with:
         strategy=STRATEGY,
         seed=r"\d+",
     params:
-        roots=lambda w: [COMPOSED.format(**w) + "adapter_model.safetensors"],
+        roots=lambda w: [f"{COMPOSED.format(**w)}adapter_model.safetensors"],
     message:
         "write the bill of materials of {wildcards.task}/{wildcards.strategy}-{wildcards.seed}"
 
