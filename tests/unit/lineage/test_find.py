@@ -159,6 +159,8 @@ def test_parts_that_are_shared_are_taken_from_where_they_belong(run, params, pac
 def test_a_run_leaves_its_statements_at_hand(world, tmp_path, monkeypatch):
     run = Run(shutil.copytree(world.root, tmp_path / "run", symlinks=True))
     shutil.rmtree(run / ".snakemake", ignore_errors=True)
+    refresh(run.root)
+    assert not (run / ".snakemake").exists()  # results that lie elsewhere than the run
     (run / ".snakemake").mkdir()
     refresh(run.root)
     stored = len(list((run / STATEMENTS).glob("*/*.json")))

@@ -45,10 +45,11 @@ def refresh(root: Path) -> None:
 
     It is done in this process: a run has threads, beside which none should be forked.
     """
-    with contextlib.suppress(OSError, sqlite3.Error):
-        kept = _kept(root)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        _brought(Records(root), str(kept), cores=1).close()
+    kept = _kept(root)
+    if kept.parents[1].is_dir():  # results may lie elsewhere than the run
+        with contextlib.suppress(OSError, sqlite3.Error):
+            kept.parent.mkdir(exist_ok=True)
+            _brought(Records(root), str(kept), cores=1).close()
 
 
 def connect(records: Records) -> sqlite3.Connection:
