@@ -78,7 +78,7 @@ def test_the_page_is_followed(copy):
 
 
 def test_nothing_that_another_function_makes_otherwise_is_missing(copy):
-    """Distances are a tenth longer: the function, and with it all that hangs on its module, says otherwise."""
+    """Distances are a tenth longer, and with them is all that hangs on the module."""
     module, old = "atlas.clusters.silhouettes", "np.clip(1.0 - similarity"
     file = copy / f"scripts/{module.replace('.', '/')}.py"
     text = file.read_text()
