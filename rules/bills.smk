@@ -1,6 +1,8 @@
 # What others can read of models and datasets: bills of materials, Croissant, cards of uploads. No other rule
 # asks for any of them but uploads, and no target rule does.
 billed = lambda w: publishing.billed_models(PLAN, dict(w))
+# Notices that withdraw something: with another one, what tells of them is made again.
+standing_notices = functools.cache(lambda: notices.standing(Path(DEPLOYMENT.root)))
 
 
 use rule job as write_bill with:
@@ -16,6 +18,7 @@ use rule job as write_bill with:
         model=constraint(PLAN.models),
     params:
         code=code("atlas.bills.bill:write_bill"),
+        notices=lambda w: standing_notices(),
         roots=lambda w: publishing.weights_of(billed(w)),
     message:
         "write the bill of materials of {wildcards.model}"
@@ -32,6 +35,48 @@ use rule write_bill as write_merged_bill with:
         merged=constraint(PLAN.merged),
     message:
         "write the bill of materials of {wildcards.merged}"
+
+
+use rule write_bill as write_delta_bill with:
+    input:
+        told=lambda w: publishing.delta_sources(PLAN, w.delta),
+    output:
+        bill="results/deltas/{delta}/bom.cdx.json",
+    log:
+        "logs/write_delta_bill/{delta}.log",
+    benchmark:
+        "benchmarks/write_delta_bill/{delta}.tsv"
+    wildcard_constraints:
+        delta=constraint(PLAN.config.deltas),
+    params:
+        roots=lambda w: [f"results/deltas/{w.delta}/delta.safetensors"],
+    message:
+        "write the bill of materials of {wildcards.delta}"
+
+
+use rule write_bill as write_composed_bill with:
+    input:
+        told=lambda w: [
+            *publishing.bill_sources(PLAN, billed(w)),
+            *(
+                f"{COMPOSED.format(**w)}{x}"
+                for x in ("README.md", "adapter_config.json", "models.csv")
+            ),
+        ],
+    output:
+        bill=f"{COMPOSED}bom.cdx.json",
+    log:
+        "logs/write_composed_bill/{task}/{strategy}-{seed}.log",
+    benchmark:
+        "benchmarks/write_composed_bill/{task}/{strategy}-{seed}.tsv"
+    wildcard_constraints:
+        task=TASKS,
+        strategy=STRATEGY,
+        seed=r"\d+",
+    params:
+        roots=lambda w: [f"{COMPOSED.format(**w)}adapter_model.safetensors"],
+    message:
+        "write the bill of materials of {wildcards.task}/{wildcards.strategy}-{wildcards.seed}"
 
 
 use rule write_bill as write_pool_bill with:
@@ -82,7 +127,7 @@ use rule job as write_hub_card with:
     params:
         **said_of(lambda w: PLAN.config.pushes[w.push], "path", "repo"),
         code=code("atlas.bills.hub_cards:write_hub_card"),
-        languages=lambda w: publishing.card_languages(PLAN, w.push),
+        notices=lambda w: standing_notices(),
         origins=lambda w: publishing.push_origins(PLAN, w.push),
         signed=PLAN.config.signing_key is not None,
     message:

@@ -24,6 +24,8 @@ from atlas.job.closures import Library, Store
 from atlas.job.messages import forecast, outcome, run_line
 from atlas.job.records import Records
 from atlas.job.replaced import leave_locks_of_others
+from atlas.job.withdrawn import notices
+from atlas.lineage.forward import index as statements_at_hand
 from atlas.lineage.touched import touched
 from atlas.plan import jobs, members, publishing, summary, tables, training
 from atlas.plan.inputs import constraint, local_files, local_models, settings_of_bases
@@ -119,6 +121,7 @@ def finish_run():
     if LINE:
         LINE.finish()
     job.finish(DEPLOYMENT)
+    statements_at_hand.refresh(Path(DEPLOYMENT.root))
 
 
 def end_run():

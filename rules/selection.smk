@@ -1,4 +1,6 @@
 # Selection: models of a pool chosen for a task by a few of its examples, composed, and looked up.
+COMPOSED = "results/selection/{task}/{strategy}-{seed}/"
+STRATEGY = constraint(["random", "similar", "similar+random"])
 TASKS = constraint(task for entry in PLAN.config.selections.values() for task in entry.tasks)
 
 
@@ -103,7 +105,7 @@ use rule job as compose_models with:
         "benchmarks/compose_models/{task}/{strategy}-{seed}.tsv"
     wildcard_constraints:
         task=TASKS,
-        strategy=constraint(["random", "similar", "similar+random"]),
+        strategy=STRATEGY,
         seed=r"\d+",
     resources:
         **on_gpu(memory(4000, base_size, 2), minutes(60, base_size, 60)),

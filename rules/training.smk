@@ -26,6 +26,7 @@ use rule job as train_adapter with:
         dtype=lambda w: training.dtype(PLAN, w.model),
         recipe=lambda w: training.recipe_params(PLAN, w.model),
         datasets=lambda w: training.dataset_licences(PLAN, w.model),
+        languages=lambda w: training.dataset_languages(PLAN, w.model),
         seed=lambda w: PLAN.models[w.model].seed,
         sentence=lambda w: PLAN.models[w.model].card,
     message:

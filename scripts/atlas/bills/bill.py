@@ -4,7 +4,7 @@ https://cyclonedx.org/docs/1.7/json/. The same for the same statements.
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +16,42 @@ from atlas.deployment import results_root
 from atlas.errors import AtlasError
 from atlas.files import json_bytes, write_bytes
 from atlas.job.records import Records
+from atlas.job.withdrawn.notices import Notice, Withdrawn, named
 
 BILL = "bom.cdx.json"
 SPEC = "1.7"
 NAMESPACE = uuid.UUID("6f2a8f4e-0d0f-5b0e-9f5d-2f4b4c1d7a90")  # of serial numbers of these bills
+HANGS = f"{OWN}withdrawn "  # before the id of a notice
 ROOT = f"{OWN}root "  # before a file of a model's weights, in the property with its statement
 
 
-def write_bill(*, told: list[Path], bill: Path, roots: list[str], pool: str | None = None) -> None:
+def write_bill(
+    *, told: list[Path], bill: Path, roots: list[str], notices: list[str], pool: str | None = None
+) -> None:
     """Write a bill of materials, which is valid against the schema.
 
     :param told: cards, settings and records that it is told from.
     :param roots: a file of the weights of each model.
+    :param notices: ids of those that withdraw something; those that a model hangs on are told of.
     :param pool: name of the pool that the models are of; None for one model.
     :raises AtlasError: where a model has no statement, or a file is not what a job wrote.
     """
-    found = described(Records(results_root()), dict.fromkeys(roots), pool)
+    records = Records(results_root())
+    withdrawn = Withdrawn(records).behind(roots, notices)
+    found = described(records, dict.fromkeys(roots), pool, withdrawn)
     data = json_bytes(found)
     check(data)
     write_bytes(bill, data)
 
 
 def described(
-    records: Records, roots: Mapping[str, str | None], pool: str | None = None
-) -> dict[str, Any]:
+    records: Records, roots: Mapping[str, str | None], pool: str | None = None,
+    withdrawn: Iterable[Notice] = (),
+) -> dict[str, Any]:  # fmt: skip
     """A bill as JSON values.
 
     :param roots: a file of the weights of each model -> the statement to go by (None: the newest).
+    :param withdrawn: notices that one of them hangs on.
     :raises AtlasError: as :func:`atlas.bills.things.gather`.
     """
     things = gather(records, roots)
@@ -78,6 +87,7 @@ def described(
         "dependencies": [{"ref": ref, "dependsOn": on} for ref, on in sorted(depends.items()) if on],
     }  # fmt: skip
     own = [{"name": f"{ROOT}{path}", "value": thing.made.digest} for path, thing in chosen.items()]
+    own += [{"name": f"{HANGS}{n.id}", "value": f"hangs on {n.sentence}"} for n in withdrawn]
     bill["metadata"]["properties"] = [*own, *told(bill)]
     bill["serialNumber"] = uuid.uuid5(NAMESPACE, json_bytes(bill).decode()).urn
     return bill
@@ -91,13 +101,16 @@ def told_again(records: Records, bill: Any) -> bytes:
     try:
         properties = bill["metadata"]["properties"]
         kind, _, name = bill["metadata"]["component"]["bom-ref"].partition("/")
-        roots = {str(p["name"]).removeprefix(ROOT): str(p["value"])
-                 for p in properties if str(p["name"]).startswith(ROOT)}  # fmt: skip
+        roots, ids = (
+            {str(p["name"]).removeprefix(head): str(p["value"])
+             for p in properties if str(p["name"]).startswith(head)} for head in (ROOT, HANGS)
+        )  # fmt: skip
     except (KeyError, TypeError, AttributeError):
         raise AtlasError("it is no bill of materials of this workflow") from None
     if not roots:
         raise AtlasError("it names no statement that it was told from")
-    return json_bytes(described(records, roots, name if kind == "pool" else None))
+    pool = name if kind == "pool" else None
+    return json_bytes(described(records, roots, pool, named(records.root, ids)))
 
 
 def check(data: bytes) -> None:

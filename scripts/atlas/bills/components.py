@@ -13,6 +13,7 @@ KWH = 3_600_000  # joules
 APPROACHES = {"sft": "supervised", "dpo": "supervised", "cpt": "self-supervised",
               "grpo": "reinforcement-learning"}  # fmt: skip
 NOUNS = {"model": "A model", "merged": "A merged model: a model plus an instruction delta",
+         "composed": "A composed model: adapters of a pool, weighed for a task (LoraHub)",
          "base": "A base", "delta": "An instruction delta", "dataset": "Raw rows"}  # fmt: skip
 
 

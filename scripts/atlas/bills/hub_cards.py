@@ -1,7 +1,7 @@
 """Model cards as a hub takes them: of models, fitted to their repository, and of deltas."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -9,8 +9,12 @@ import yaml
 
 from atlas.bills.bill import BILL
 from atlas.bills.origins import in_words, package_files, project
+from atlas.deployment import results_root
 from atlas.errors import AtlasError
 from atlas.files import by_name, read_csv, read_json, read_object, write_bytes
+from atlas.job.records import Records
+from atlas.job.withdrawn.notices import Notice, Withdrawn
+from atlas.weights.model_cards import is_repository
 
 CARD = "README.md"
 # How a delta whose tensors are all stored whole is added; else its description is needed.
@@ -29,23 +33,32 @@ with torch.no_grad():
 """
 OTHERWISE = "`delta_meta.json` says of each tensor how it is stored.\n"
 Origins = Mapping[str, Mapping[str, str | None]]  # base, instruct -> address, revision, licence
-_REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)?")
+WITHDRAWN = re.compile(r"^> \*\*Withdrawn\*\* \(notice `([0-9a-f]{16})`\)", re.MULTILINE)
 
 
 def write_hub_card(
-    *, read: list[Path], card: Path, path: str, repo: str, languages: list[str],
-    origins: Origins, signed: bool = False
+    *, read: list[Path], card: Path, path: str, repo: str, origins: Origins, notices: list[str],
+    signed: bool = False
 ) -> None:  # fmt: skip
     """Write the README.md of an upload.
 
     :param read: of a model: its own card, base.json of its base, and perplexity.csv where it was
         measured; of a delta: its delta_meta.json.
     :param path: the folder below results/ that is uploaded.
-    :param languages: of the datasets, as far as the configuration names them (ISO 639).
     :param origins: of a delta: ``base`` and ``instruct`` -> address, revision, licence.
+    :param notices: ids of those that withdraw something; those that it hangs on are told of.
     :param signed: whether model.sig is uploaded, too.
     :raises AtlasError: for a card without a head, or one that the hub's client does not take.
     """
+    records = Records(results_root())
+    withdrawn = Withdrawn(records).behind([records.name(str(file)) for file in read], notices)
+    write_bytes(card, told(read, path, repo, origins, signed, withdrawn))
+
+
+def told(
+    read: Sequence[Path], path: str, repo: str, origins: Origins, signed: bool, withdrawn: Iterable[Notice]
+) -> bytes:  # fmt: skip
+    """A card; arguments as of :func:`write_hub_card`."""
     files = by_name(read)
     if "delta_meta.json" in files:
         data = delta_card(files["delta_meta.json"], path.partition("/")[2], repo, origins)
@@ -53,10 +66,20 @@ def write_hub_card(
         measured = read_csv(files["perplexity.csv"]) if "perplexity.csv" in files else []
         data = fitted_card(
             files[CARD].read_text(encoding="utf-8"), path, repo, base=read_object(files["base.json"]),
-            languages=languages, perplexities=measured, signed=signed,
+            perplexities=measured, signed=signed,
         )  # fmt: skip
+    if warnings := [f"> **Withdrawn** (notice `{n.id}`): it hangs on {' '.join(n.sentence.split())}.\n"
+                    for n in withdrawn]:  # fmt: skip
+        head, body = data.decode().removeprefix("---\n").split("---\n\n", 1)
+        told_first = ">\n".join(warnings)
+        data = f"---\n{head}---\n\n{told_first}\n{body}".encode()
     check_card(data, path)
-    write_bytes(card, data)
+    return data
+
+
+def notices_of(card: bytes) -> list[str]:
+    """Ids of the notices that a card tells of."""
+    return WITHDRAWN.findall(card.decode(errors="replace"))
 
 
 def check_card(data: bytes, path: str) -> None:
@@ -80,8 +103,7 @@ def check_card(data: bytes, path: str) -> None:
 
 def fitted_card(
     text: str, path: str, repo: str, *, base: Mapping[str, Any] | None = None,
-    languages: Sequence[str] = (), perplexities: Sequence[Mapping[str, str]] = (),
-    signed: bool = False,
+    perplexities: Sequence[Mapping[str, str]] = (), signed: bool = False,
 ) -> bytes:  # fmt: skip
     """The card of a model for its repository.
 
@@ -99,37 +121,14 @@ def fitted_card(
     if not isinstance(head, dict):
         raise AtlasError(f"results/{path}/{CARD}: does not begin with YAML between two lines ---.")
     body = parts[2].replace(f'"results/{path}"', f'"{repo}"').lstrip("\n")
-    address = str(head.get("base_model", ""))
-    if _is_repository(address):
-        head["base_model_relation"] = _relation(path, head)
-        if revision := head.get("base_model_revision"):
-            body = body.replace(f'from_pretrained("{address}")',
-                                f'from_pretrained("{address}", revision="{revision}")')  # fmt: skip
-    else:
-        head.pop("base_model", None)
-        head.pop("base_model_revision", None)
-        body = _with_base(body, address, base or {})
-    datasets = [name for name in head.pop("datasets", []) if _is_repository(name)]
+    if address := head.pop("base_model_path", None):
+        body = _with_base(body, str(address), base or {})
+    datasets = [name for name in head.pop("datasets", []) if is_repository(name)]
     if datasets:
         head["datasets"] = datasets
-    if languages:
-        head["language"] = sorted(set(languages))
-    seq2seq = "AutoModelForSeq2SeqLM" in body
-    head["pipeline_tag"] = "text2text-generation" if seq2seq else "text-generation"
     if perplexities:
         head |= _measured(repo, head["pipeline_tag"], perplexities)
     return _joined(head, body + _papers(signed))
-
-
-def _is_repository(name: str) -> bool:
-    return "/" in name and _REPO.fullmatch(name) is not None
-
-
-def _relation(path: str, head: Mapping[str, Any]) -> str:
-    """How a model came from its base, in the hub's words."""
-    if path.startswith("merged/"):
-        return "merge"
-    return "adapter" if head.get("library_name") == "peft" else "finetune"
 
 
 def _with_base(body: str, address: str, base: Mapping[str, Any]) -> str:
@@ -216,6 +215,7 @@ def delta_card(meta: Path, name: str, repo: str, origins: Origins) -> bytes:
         + _table("## Storage", "key", settings)
         + _table("## Origins", "model", stored)
         + _table("## Digests (SHA-256)", "what", digests)
+        + _papers(signed=False)
     )
     return _joined(_delta_head(origins), body)
 
@@ -223,7 +223,7 @@ def delta_card(meta: Path, name: str, repo: str, origins: Origins) -> bytes:
 def _delta_head(origins: Origins) -> dict[str, Any]:
     head: dict[str, Any] = {"tags": ["delta-atlas", "instruction-delta"]}
     addresses = [str(entry.get("address")) for entry in origins.values()]
-    if bases := [address for address in addresses if _REPO.fullmatch(address) and "/" in address]:
+    if bases := list(filter(is_repository, addresses)):
         head["base_model"] = bases
     licences = {entry.get("licence") for entry in origins.values()}
     # A delta holds of both; which of two licences it is under is not ours to say.

@@ -1,17 +1,16 @@
 """What tells of statements in a format of others, told again and compared."""
 
 import json
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from atlas.bills import bill, croissant, hub_cards
 from atlas.errors import AtlasError
-from atlas.files import read_bounded
+from atlas.files import json_bytes, read_bounded, read_object
 from atlas.guarded_json import parse_json
 from atlas.job.records import Records
 from atlas.job.statements import Statement
+from atlas.job.withdrawn import notices
 
 
 def _bill(records: Records, made: Statement, data: bytes) -> bytes:
@@ -19,23 +18,16 @@ def _bill(records: Records, made: Statement, data: bytes) -> bytes:
 
 
 def _croissant(records: Records, made: Statement, _: bytes) -> bytes:
-    return _called(records, made, croissant.describe_dataset, "croissant")
+    place = {name: records.path(path) for path, name in made.input_names.items()}
+    described = croissant.description(place["rows"], read_object(place["record"]), **made.params)
+    return json_bytes(described)
 
 
-def _card(records: Records, made: Statement, _: bytes) -> bytes:
-    return _called(records, made, hub_cards.write_hub_card, "card")
-
-
-def _called(records: Records, made: Statement, function: Callable[..., None], output: str) -> bytes:
-    """What a function that reads its inputs only would write now."""
-    named: dict[str, list[Path]] = {}
-    for path, name in made.input_names.items():
-        named.setdefault(name, []).append(records.path(path))
-    inputs = {n: v if n == "read" else v[0] for n, v in named.items()}
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / output
-        function(**inputs, **made.params, **{output: place})
-        return place.read_bytes()
+def _card(records: Records, made: Statement, data: bytes) -> bytes:
+    asked = dict(made.params)
+    asked["withdrawn"] = notices.named(records.root, hub_cards.notices_of(data))
+    del asked["notices"]
+    return hub_cards.told([records.path(path) for path in made.inputs], **asked)
 
 
 # The function that wrote a file -> what it would write now.

@@ -9,20 +9,22 @@ from typing import Any
 
 from atlas.bills.origins import COMMIT
 from atlas.errors import AtlasError
-from atlas.files import read_bounded
+from atlas.files import read_bounded, read_csv
 from atlas.guarded_json import parse_json
 from atlas.job.records import Records
 from atlas.job.statements import Statement, is_artefact
 
 # Folder -> kind of the things in it, each named by its folder (or file).
 PLACES = {"results/sources/bases/": "base", "results/sources/datasets/": "dataset",
-          "results/models/": "model", "results/merged/": "merged", "results/deltas/": "delta"}  # fmt: skip
-MODELS = ("model", "merged", "base")
+          "results/models/": "model", "results/merged/": "merged", "results/deltas/": "delta",
+          "results/selection/": "composed"}  # fmt: skip
+MODELS = ("model", "merged", "composed", "base")
+CHOSEN = "models.csv"  # of a composed model: those of the pool that it is made of
 
 
 @dataclass
 class Thing:
-    """A model, base, delta or dataset: all that one job wrote of it.
+    """A model, base, delta or dataset: all that one job wrote of it. A composed one is task and search.
 
     :param kind: one of the values of ``PLACES``. :param made: the job.
     :param record: base.json or the dataset's record; empty for others.
@@ -68,7 +70,10 @@ def thing_of(path: str) -> tuple[str, str] | None:
     """Kind and name of the thing to which a file belongs."""
     for place, kind in PLACES.items():
         if path.startswith(place):
-            name = path.removeprefix(place).partition("/")[0]
+            name, _, rest = path.removeprefix(place).partition("/")
+            if kind == "composed":  # beside them are the models and answers of the task
+                search, inside, _ = rest.partition("/")
+                return (kind, f"{name}/{search}") if inside else None
             return kind, PurePosixPath(name).stem if kind == "dataset" else name
     return None
 
@@ -110,7 +115,8 @@ def _above(records: Records, thing: Thing) -> list[Thing]:
     """The nearest things that a thing was made of; what passes between them is noted."""
     found: dict[str, Thing] = {}
     seen: set[str] = set()
-    queue: list[tuple[str, str]] = list(thing.made.inputs.items())
+    left_out = _not_chosen(records, thing) if thing.kind == "composed" else set()
+    queue = [file for file in thing.made.inputs.items() if file[0] not in left_out]
     while queue:
         path, digest = queue.pop()
         if path in seen:
@@ -122,13 +128,25 @@ def _above(records: Records, thing: Thing) -> list[Thing]:
         made = records.maker(path, digest)
         if made is None:
             raise AtlasError(f"{path}: has no statement of the bytes that {thing.made.job} read.")
-        if (named := thing_of(path)) and named != (thing.kind, thing.name):
+        named, of_rows = thing_of(path), path.endswith("/rows.jsonl")
+        if named and named != (thing.kind, thing.name) and not of_rows:
             found.setdefault(f"{named[0]}/{named[1]}", _thing(path, made))
         else:
             if path.endswith(".jsonl"):
                 thing.rows[path] = digest
             queue += made.inputs.items()
     return list(found.values())
+
+
+def _not_chosen(records: Records, thing: Thing) -> set[str]:
+    """What a job that composes read to choose from, and has nothing of: other models, and their ranking."""
+    file = next(path for path in thing.made.outputs if path.endswith(f"/{CHOSEN}"))
+    _bytes(records, thing.made, file)
+    names = {line["model"] for line in read_csv(records.path(file))}
+    chosen = {("model", name) for name in names} | {("merged", name) for name in names}
+    read = thing.made.input_names.items()
+    return {path for path, name in read
+            if name == "ranking" or (name == "pool" and thing_of(path) not in chosen)}  # fmt: skip
 
 
 def _read(records: Records, thing: Thing) -> None:

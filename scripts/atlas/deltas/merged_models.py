@@ -64,6 +64,7 @@ def apply_delta(
     write_card(
         card, name=name, base=record, address=str(address[0]), revision=address[1],
         adapter=False, folder="results/merged", digests=made_of,
+        seq2seq=bool(read_json(config).get("is_encoder_decoder")),
         sentence="\n\n".join(part for part in (sentence, warning) if part),
         origin=f"Made by Delta Atlas: {merge.what} plus the instruction delta {known['name']} "
                f"({known['instruct']['name']} minus {known['base']['name']}).",

@@ -22,7 +22,7 @@ from atlas.job.machine import batch_system
 from atlas.job.machine.energy import Meter
 from atlas.job.records import BrokenRecordError, Records
 from atlas.job.statements import Statement, is_artefact
-from atlas.job.withdrawn.notices import Withdrawn
+from atlas.job.withdrawn.notices import TELLERS, Withdrawn
 
 # Inputs that the function does not get: `companions` (figures of a table) only have to be there and
 # are not attested; `local` (files of a user's own folder) are, and are found through the source.
@@ -200,7 +200,8 @@ class Execution:
         """Refuse inputs that hang on something withdrawn, and to run with something that is."""
         withdrawn = Withdrawn(self.records)
         if withdrawn.notices:
-            withdrawn.refuse(inputs.items())
+            if self.target not in TELLERS:
+                withdrawn.refuse(inputs.items())
             execution = statements.environment() | {"attempt": ""}
             planned = replace(self._planned(code, inputs), packages=statements.distributions(),
                               execution=execution)  # fmt: skip

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,8 @@ STATEMENTS = f"{PROVENANCE}/statements"
 ATTESTATIONS = f"{PROVENANCE}/attestations"
 KERNEL = ("/proc/", "/sys/", "/dev/")  # what is read there may never end
 REQUIRED = ("modules", "distributions")  # parts of the code that every statement has
+SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
+KNOWN_PATHS = 1 << 16  # that need no second look
 Kind = TypeVar("Kind")
 
 
@@ -180,7 +183,7 @@ def _code(value: Any) -> dict[str, Any]:
 
 def _sha256(entry: dict[str, Any]) -> str:
     found = _a(str, _a(dict, entry["digest"])["sha256"])
-    if not re.fullmatch(r"[0-9a-f]{64}", found):
+    if not SHA256(found):
         raise ValueError(f"{found!r:.40} is no SHA-256")
     return found
 
@@ -191,16 +194,25 @@ def _time(value: Any) -> str:
 
 
 def _path(value: Any) -> str:
-    """A path as a job reads it; one below results/ is written in one way only."""
-    path = _a(str, value)
-    if not path or "\0" in path or path.startswith(KERNEL):
-        raise ValueError(f"{path!r:.40} is no file that a job reads")
-    inside = is_artefact(path) or is_artefact(os.path.normpath(path))
-    return _artefact(path) if inside else path
+    return _path_of(_a(str, value))
 
 
 def _artefact(value: Any) -> str:
-    path = _a(str, value)
+    return _artefact_of(_a(str, value))
+
+
+# The same files stand in many statements.
+@lru_cache(KNOWN_PATHS)
+def _path_of(path: str) -> str:
+    """A path as a job reads it; one below results/ is written in one way only."""
+    if not path or "\0" in path or path.startswith(KERNEL):
+        raise ValueError(f"{path!r:.40} is no file that a job reads")
+    inside = is_artefact(path) or is_artefact(os.path.normpath(path))
+    return _artefact_of(path) if inside else path
+
+
+@lru_cache(KNOWN_PATHS)
+def _artefact_of(path: str) -> str:
     if not is_artefact(path) or "\0" in path or os.path.normpath(path) != path:
         raise ValueError(f"{path!r:.40} is no path below {RESULTS}/")
     return path

@@ -29,8 +29,6 @@ from atlas.lineage.forward.find import COLUMNS, find
 from atlas.lineage.forward.index import open_at_hand
 from atlas.lineage.forward.show import show_affected, show_found, show_notices
 from atlas.lineage.past import newest_first
-from atlas.lineage.signature import check_signature, sign
-from atlas.lineage.verify import verify, verify_crate
 
 WHOLE, BROKEN, WRONG = 0, 1, 2
 # What a command found: exit status, what --json prints, and what a terminal shows.
@@ -159,6 +157,9 @@ def _json(value: Any) -> None:
 
 
 def _verify(options: argparse.Namespace) -> Answer:
+    from atlas.lineage.signature import check_signature
+    from atlas.lineage.verify import verify, verify_crate
+
     start = time.perf_counter()
     digests = FileDigests()
     places = [Path(f) for f in options.files] or [options.root]
@@ -265,6 +266,8 @@ def _withdraw(options: argparse.Namespace) -> Answer:
                 f"(lineage.py affected {thing.what}).")  # fmt: skip
         value = {"notice": notice, **found.plain()}
     if options.key:
+        from atlas.lineage.signature import sign
+
         sign(records, options.key)
     return WHOLE, lambda: value, lambda out: out.print(done, markup=False)
 
@@ -289,6 +292,8 @@ def _clean(options: argparse.Namespace) -> Answer:
 
 
 def _sign(options: argparse.Namespace) -> Answer:
+    from atlas.lineage.signature import sign
+
     manifest, public = sign(open_records(options.root), options.key)
     done = f"{manifest} is signed; check it with: lineage.py verify --signature {public}"
     value = {"manifest": str(manifest), "public_key": str(public)}

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from atlas.datasets.row_ids import origins
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
@@ -207,6 +205,8 @@ def safetensors_metadata(place: Path) -> dict[str, str]:
     """The metadata of a safetensors file; empty for any other file."""
     if place.suffix != ".safetensors":
         return {}
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(place, "np") as handle:
             return handle.metadata() or {}

@@ -136,7 +136,7 @@ class Bases:
 def _recorded(model: FoundModel) -> Iterator[str]:
     """What a model says of its base, most reliable first."""
     own = texts(model.settings.get("base_model_name_or_path" if model.adapter else "_name_or_path"))
-    card = texts(model.card.get("base_model"))
+    card = texts(model.card.get("base_model") or model.card.get("base_model_path"))
     # config.json of a full model names the folder that it was loaded from last, often its own.
     yield from dict.fromkeys([*own, *card] if model.adapter else [*card, *own])
 

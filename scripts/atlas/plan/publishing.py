@@ -5,6 +5,7 @@ from typing import Any
 
 from atlas.plan.resolved import Plan, PlannedModel
 from atlas.plan.tables import companions
+from atlas.plan.tasks import selection_model, task_selection
 
 # Folders of results/: a table that has the name of one is asked for by its path when a crate of it
 # is wanted (results/crates/tables/{table}.csv/).
@@ -30,10 +31,13 @@ def crate_companions(plan: Plan, target: str) -> list[str]:
 
 
 def billed_models(plan: Plan, wildcards: Mapping[str, str]) -> list[PlannedModel]:
-    """The models of a bill of materials: those of a pool, or one."""
+    """The models of a bill of materials: those of a pool, or that a task's are composed of, or one."""
     match wildcards:
         case {"pool": name}:
             return list(plan.pools[name].models)
+        case {"task": task}:
+            selection = plan.config.selections[task_selection(plan.config, task)]
+            return [*plan.pools[selection.pool].models, plan.models[selection_model(task)]]
         case {"merged": name}:
             return [plan.merged[name]]
     return [plan.models[wildcards["model"]]]
@@ -59,15 +63,20 @@ def bill_sources(plan: Plan, models: Iterable[PlannedModel]) -> list[str]:
         bases = [model.base]
         if model.delta:
             assert model.origin is not None
-            entry = plan.config.deltas[model.delta]
-            bases += [entry.base, entry.instruct]
-            found[f"results/deltas/{model.delta}/delta_meta.json"] = None
+            found |= dict.fromkeys(delta_sources(plan, model.delta))
             queue.append(plan.models[model.origin])
         for base in bases:
             found |= dict.fromkeys(plan.base_files(base)[:2])
             if base in plan.implicit:
                 queue.append(plan.models[plan.implicit[base]])
     return sorted(found)
+
+
+def delta_sources(plan: Plan, delta: str) -> list[str]:
+    """What the bill of a delta is told from."""
+    entry = plan.config.deltas[delta]
+    bases = [file for base in (entry.base, entry.instruct) for file in plan.base_files(base)[:2]]
+    return [f"results/deltas/{delta}/delta_meta.json", *bases]
 
 
 def push_origins(plan: Plan, push: str) -> dict[str, dict[str, Any]]:
@@ -91,13 +100,6 @@ def card_sources(plan: Plan, push: str) -> list[str]:
         return [f"{folder}/delta_meta.json"]
     measured = [f"{folder}/perplexity.csv"] if model.name in plan.trained_on_text else []
     return [f"{folder}/README.md", plan.base_files(model.base)[0], *measured]
-
-
-def card_languages(plan: Plan, push: str) -> list[str]:
-    """Languages of the datasets that the model of an upload was trained on, where they are named."""
-    model = plan.pushed(push)
-    used = {d.dataset for d in model.data} if model else set()
-    return sorted({code for name in used for code in plan.config.datasets[name].language})
 
 
 def signed_files(plan: Plan, wildcards: Mapping[str, str]) -> list[str]:

@@ -303,7 +303,9 @@ class Plan:
         model = self.pushed(push)
         folder = f"results/{self.config.pushes[push].path}"
         if model is None:
-            return [f"{folder}/delta.safetensors", f"{folder}/delta_meta.json"]
+            return [
+                f"{folder}/{x}" for x in ("delta.safetensors", "delta_meta.json", "bom.cdx.json")
+            ]
         others = ["bom.cdx.json", *(["generation_config.json"] if model.delta else []),
                   *(["model.sig"] if self.config.signing_key else [])]  # fmt: skip
         return [*model.files(), *(f"{folder}/{other}" for other in others)]

@@ -48,6 +48,12 @@ def completion_room(plan: Plan, model: str) -> int:
     return recipe.grpo.new_tokens if recipe.objective == "grpo" else 0
 
 
+def dataset_languages(plan: Plan, model: str) -> list[str]:
+    """Languages of the datasets of a model, where the configuration names them."""
+    used = {d.dataset for d in plan.models[model].data}
+    return sorted({code for name in used for code in plan.config.datasets[name].language})
+
+
 def dataset_licences(plan: Plan, model: str) -> dict[str, str]:
     """Datasets of a model as its card names them (on a hub: the repository), with licences."""
     entries = {d.dataset: plan.config.datasets[d.dataset] for d in plan.models[model].data}

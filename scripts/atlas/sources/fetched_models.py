@@ -11,7 +11,7 @@ import torch
 from atlas.digests import weights_digest
 from atlas.errors import AtlasError
 from atlas.files import PICKLES, by_folder, by_name, copy, link, read_json
-from atlas.networks.architectures import blank
+from atlas.networks.architectures import blank, is_seq2seq
 from atlas.networks.full_models import FullModel
 from atlas.networks.shards import Model, check_model, read_model
 from atlas.progress import Progress
@@ -42,7 +42,8 @@ def fetch_adapter(
         link(files[1], weights)
         digests = {"base": record["weights_sha256"], "adapter": weights_digest([files[1]])}
         write_card(card, name=model, base=record, address=str(address[0]), revision=address[1],
-                   adapter=True, origin=origin, digests=digests, sentence=sentence)  # fmt: skip
+                   adapter=True, origin=origin, digests=digests, sentence=sentence,
+                   seq2seq=is_seq2seq(by_name(base)["config.json"].parent))  # fmt: skip
 
 
 def checked(
@@ -128,7 +129,8 @@ def fetch_full(
         own = placed_digest(weights, weight_names)
         digests = {"base": record["weights_sha256"], "weights": own}
         write_card(card, name=model, base=record, address=str(address[0]), revision=address[1],
-                   adapter=False, origin=origin, digests=digests, sentence=sentence)  # fmt: skip
+                   adapter=False, origin=origin, digests=digests, sentence=sentence,
+                   seq2seq=is_seq2seq(folder))  # fmt: skip
 
 
 def pinned(source: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:

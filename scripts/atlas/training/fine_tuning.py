@@ -1,7 +1,7 @@
 """Training with TRL and PEFT: the same bytes each time, also when killed and resumed."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,8 @@ def train(
     *, model: str, base: list[Path], address: list[str | None], dtype: str, rows: Path,
     recipe: dict[str, Any], datasets: dict[str, str], seed: int, sentence: str, scratch: Path,
     weights: Path, config: Path, card: Path, log: Path, tokenizer: list[Path] | None = None,
-    build: Callable[..., Any] | None = None, columns: Mapping[str, str] = COLUMNS
+    languages: Sequence[str] = (), build: Callable[..., Any] | None = None,
+    columns: Mapping[str, str] = COLUMNS
 ) -> None:  # fmt: skip
     """Train one model: supervised, on preferences, or on plain text.
 
@@ -51,6 +52,7 @@ def train(
     :param dtype: precision in which the base is loaded.
     :param rows: prepared rows (:mod:`atlas.datasets.training_rows`).
     :param datasets: datasets behind the rows, name (on a hub: repository) -> licence.
+    :param languages: of these datasets (ISO 639), as far as they are named.
     :param scratch: folder of checkpoints, found again by the same job after a kill.
     :param weights, config: adapter tensors and configuration, or full weights and config.json.
     :param log: training.csv with step, loss, learning_rate, tokens (all tokens seen so far).
@@ -95,7 +97,7 @@ def train(
     digests["adapter" if adapter else "weights"] = sha256_file(weights)
     write_card(
         card, name=model, base=record, address=str(address[0]), revision=address[1],
-        adapter=adapter, datasets=datasets, digests=digests, sentence=sentence,
+        adapter=adapter, datasets=datasets, languages=languages, digests=digests, sentence=sentence,
         origin=f"Trained by Delta Atlas from {record['name']} with {recipe['objective']} "
                f"({recipe['parameters']}) on {len(data)} rows.",
         settings={**{k: v for k, v in recipe.items()

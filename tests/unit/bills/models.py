@@ -14,13 +14,17 @@ DATASET = "results/sources/datasets/sums"
 MODEL, MERGED = "results/models/m", "results/merged/m+chat"
 WEIGHTS = f"{MODEL}/adapter_model.safetensors"
 SUM = f"{MERGED}/model.safetensors"
+DELTA = "results/deltas/chat/delta.safetensors"
+COMPOSED = "results/selection/task/random-1/adapter_model.safetensors"
 BILL = f"{MODEL}/bom.cdx.json"
 CARD = f"""---
 base_model: org/tiny
+base_model_relation: adapter
 base_model_revision: {COMMIT}
 datasets: [org/sums, mine]
 library_name: peft
 license: mit
+pipeline_tag: text-generation
 ---
 
 # m
@@ -29,7 +33,7 @@ license: mit
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-base = AutoModelForCausalLM.from_pretrained("org/tiny")
+base = AutoModelForCausalLM.from_pretrained("org/tiny", revision="{COMMIT}")
 model = PeftModel.from_pretrained(base, "{MODEL}")
 ```
 """
@@ -77,7 +81,20 @@ def make(root: Path) -> None:
         f"{MODEL}/rows.jsonl", f"{BASE}/base.json", f"{BASE}/config.json", f"{BASE}/model.safetensors",
         rule="train_adapter", params={"recipe": RECIPE, "seed": 7}, packages={"trl": "1.16.0"},
         energy_j={"package-0": 3_600_000.0})  # fmt: skip
-    job({"results/deltas/chat/delta.safetensors": "delta"}, f"{BASE}/model.safetensors",
+    job({DELTA: "delta"}, f"{BASE}/model.safetensors",
         f"{CHAT}/model.safetensors")  # fmt: skip
+    job({"results/models/few/rows.jsonl": "[]\n"}, "results/datasets/sums/first.jsonl")
+    job(
+        {"results/models/spare/adapter_model.safetensors": "spare"}, "results/models/few/rows.jsonl"
+    )
+    job({"results/selection/task/models.csv": "model\nspare\nm\n"},
+        "results/models/spare/adapter_model.safetensors", WEIGHTS)  # fmt: skip
+    folder = COMPOSED.rpartition("/")[0]
+    job({COMPOSED: "composed", f"{folder}/adapter_config.json": "{}", f"{folder}/README.md": "# x\n",
+         f"{folder}/models.csv": "model,weight\nm,0.5\n"},
+        *(names := {"results/selection/task/models.csv": "ranking", WEIGHTS: "pool",
+                    "results/models/spare/adapter_model.safetensors": "pool",
+                    "results/models/few/rows.jsonl": "examples", f"{BASE}/base.json": "base",
+                    f"{BASE}/model.safetensors": "base"}), input_names=names)  # fmt: skip
     job({SUM: "sum", f"{MERGED}/config.json": config, f"{MERGED}/README.md": "# m+chat\n"}, WEIGHTS,
         "results/deltas/chat/delta.safetensors", f"{BASE}/base.json", f"{CHAT}/base.json")  # fmt: skip

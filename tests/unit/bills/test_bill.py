@@ -9,15 +9,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import ModelCard
 
-from atlas.bills.bill import check, described, told_again, write_bill
+from atlas.bills.bill import HANGS, check, described, told_again, write_bill
+from atlas.bills.hub_cards import notices_of, write_hub_card
 from atlas.bills.minimum import ELEMENTS, PREFIX
 from atlas.errors import AtlasError
 from atlas.files import json_bytes
 from atlas.job import statements
 from atlas.job.records import Records
+from atlas.job.withdrawn import notices
+from atlas.job.withdrawn.things import Thing
 from atlas.lineage.verify import verify
-from unit.bills.models import BASE, BILL, CHAT, COMMIT, DATASET, MODEL, SUM, WEIGHTS, make
+from unit.bills.models import (
+    BASE,
+    BILL,
+    CHAT,
+    COMMIT,
+    COMPOSED,
+    DATASET,
+    DELTA,
+    MODEL,
+    SUM,
+    WEIGHTS,
+    make,
+)
 from unit.job.runs import sha, statement
 
 
@@ -110,7 +126,8 @@ def test_a_pool_has_its_models(records):
 
 def test_each_minimum_element_is_there_or_absent_with_a_reason(records):
     bills = [described(records, {WEIGHTS: None}), described(records, {SUM: None, WEIGHTS: None}, "p"),
-             described(records, {f"{CHAT}/model.safetensors": None})]  # fmt: skip
+             described(records, {f"{CHAT}/model.safetensors": None}),
+             described(records, {COMPOSED: None}), described(records, {DELTA: None})]  # fmt: skip
     for bill in bills:
         told = elements(bill)
         assert list(told) == [number for number, *_ in ELEMENTS]
@@ -221,5 +238,60 @@ def test_a_forged_licence_is_named_with_what_it_would_be(root, records):
 
 def test_the_rule_writes_it(root):
     place = root / BILL
-    write_bill(told=[], bill=place, roots=[WEIGHTS])
+    write_bill(told=[], bill=place, roots=[WEIGHTS], notices=[])
     assert json.loads(place.read_text()) == described(Records(root), {WEIGHTS: None})
+
+
+def test_a_delta_is_descended_from_its_two_sides(records):
+    bill = described(records, {DELTA: None})
+    check(json_bytes(bill))
+    root = bill["metadata"]["component"]
+    assert (root["bom-ref"], root["type"]) == ("delta/chat", "data")
+    ancestors = {a["properties"][0]["value"] for a in root["pedigree"]["ancestors"]}
+    assert ancestors == {"base/tiny", "base/tiny-chat"}
+    assert json_bytes(bill) == told_again(records, bill)
+
+
+def test_a_composed_model_is_made_of_those_that_were_chosen(records):
+    bill = described(records, {COMPOSED: None})
+    check(json_bytes(bill))
+    root = bill["metadata"]["component"]
+    assert (root["bom-ref"], root["name"]) == ("composed/task/random-1", "task/random-1")
+    # Of the pool it chose m; the other, and what they were ranked by, are not in it.
+    assert set(parts(bill)) - {p for p in parts(bill) if p.startswith("pkg:")} == {
+        "composed/task/random-1", "model/m", "base/tiny", "dataset/sums"}  # fmt: skip
+    assert "results/models/few/rows.jsonl" in str(root["properties"])
+    assert root["licenses"] == [{"license": {"id": "Apache-2.0"}}]
+    assert json_bytes(bill) == told_again(records, bill)
+
+
+def test_a_bill_and_a_card_tell_of_what_was_withdrawn(root):
+    records = Records(root)
+    row = sha(Path(f"{DATASET}.jsonl").read_bytes().split(b"\n")[0])
+    raw = sha(Path(f"{DATASET}.jsonl").read_bytes())
+    thing = Thing("sums:0", "rows", {f"{DATASET}.jsonl": [raw]}, {"0": row})
+    other = Thing("base:other", "files", {"results/sources/bases/other/model.safetensors": ["*"]})
+    bad, _ = (notices.write(root, {"thing": t.plain(), "reason": "it was\nasked for"})
+              for t in (thing, other))  # fmt: skip
+    place, card, ids = root / "bill", root / "card", notices.standing(root)
+    write_bill(told=[], bill=place, roots=[WEIGHTS], notices=ids)
+    bill = json.loads(place.read_text())
+    said = {p["name"]: p["value"] for p in bill["metadata"]["properties"]}
+    hanging = {name: value for name, value in said.items() if name.startswith(HANGS)}
+    assert list(hanging) == [f"{HANGS}{bad}"]
+    assert "sums:0, which was withdrawn on" in hanging[f"{HANGS}{bad}"]
+    check(place.read_bytes())
+    write_hub_card(read=[Path(f"{MODEL}/README.md"), Path(f"{BASE}/base.json")], card=card, path="models/m",
+                   repo="org/m", origins={}, notices=ids)  # fmt: skip
+    text = card.read_text()
+    assert f"> **Withdrawn** (notice `{bad}`): it hangs on sums:0, which" in text
+    assert "(it was asked for)" in text and notices_of(card.read_bytes()) == [bad]
+    assert ModelCard(text).data.base_model == "org/tiny"
+    # Told again, they say the same also when the notice is undone; nothing invents one.
+    notices.write(root, {"undoes": bad, "reason": "a mistake"})
+    assert told_again(records, bill) == place.read_bytes()
+    write_bill(told=[], bill=place, roots=[WEIGHTS], notices=notices.standing(root))
+    assert HANGS not in place.read_text()
+    bill["metadata"]["properties"].append({"name": f"{HANGS}{'0' * 16}", "value": "x"})
+    with pytest.raises(AtlasError, match="0000000000000000: is no notice"):
+        told_again(records, bill)

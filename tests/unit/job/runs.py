@@ -38,12 +38,13 @@ def statement(
     distributions: Mapping[str, str] | None = None,
     outside: Mapping[str, str] | None = None,
     names: Mapping[str, str] | None = None,
+    input_names: Mapping[str, str] | None = None,
     **host,
 ) -> Statement:
     """A statement of a job, from digests; it has a digest as if it was stored."""
     made = Statement(
         outputs=dict(outputs), output_names=dict.fromkeys(outputs, "made") | (names or {}),
-        inputs=dict(inputs), input_names=dict.fromkeys(inputs, "read"),
+        inputs=dict(inputs), input_names=dict.fromkeys(inputs, "read") | (input_names or {}),
         rule=rule, wildcards=dict(wildcards or {}), params=dict(params or {}),
         code={"function": function, "modules": dict(modules or {}),
               "distributions": dict(packages or {}), "outside": dict(outside or {})},

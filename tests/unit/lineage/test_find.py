@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
+import sqlite3
 from dataclasses import replace
 
 import pytest
 
 from atlas.errors import AtlasError
-from atlas.job.statements import place_of
+from atlas.job.statements import STATEMENTS, place_of
 from atlas.lineage.command import main
+from atlas.lineage.forward import index as index_module
 from atlas.lineage.forward.find import COLUMNS, find
-from atlas.lineage.forward.index import AtHand
+from atlas.lineage.forward.index import AtHand, refresh
 from unit.job.runs import A, B, Run, sha
 from unit.lineage.worlds import DRAWN, POOLS, TABLE, rows_of, train, weights_of, whole
 
@@ -150,3 +154,23 @@ def test_parts_that_are_shared_are_taken_from_where_they_belong(run, params, pac
         )
         run.job({B: f"b{number}"}, [A], params={}, distributions=packages, outside={"a}": "1" * 16})
     agree(run)
+
+
+def test_a_run_leaves_its_statements_at_hand(world, tmp_path, monkeypatch):
+    run = Run(shutil.copytree(world.root, tmp_path / "run", symlinks=True))
+    shutil.rmtree(run / ".snakemake", ignore_errors=True)
+    refresh(run.root)
+    assert not (run / ".snakemake").exists()  # results that lie elsewhere than the run
+    (run / ".snakemake").mkdir()
+    refresh(run.root)
+    stored = len(list((run / STATEMENTS).glob("*/*.json")))
+    (kept,) = (run / ".snakemake/atlas").glob("statements-*.sqlite")
+    with contextlib.closing(sqlite3.connect(kept)) as index:
+        assert index.execute("SELECT count(*) FROM statement").fetchall() == [(stored,)]
+    monkeypatch.setattr(index_module, "_Reader", None)  # a question reads none of them again
+    assert len(AtHand(run.root).every) == stored
+    # Where nothing can be kept, a run ends as it would have.
+    kept.unlink()
+    kept.mkdir()
+    refresh(run.root)
+    assert kept.is_dir()

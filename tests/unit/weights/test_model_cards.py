@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from huggingface_hub import ModelCard
+from huggingface_hub.utils import validate_repo_id
 
 from atlas.weights.model_cards import write_card
 
@@ -24,6 +25,28 @@ def test_the_hub_reads_it(tmp_path, adapter, library):
     assert found.data.datasets == ["d", "é: e"]
     assert found.data["base_model_revision"] == "abc"
     assert ("PeftModel.from_pretrained" in found.text) is adapter
+    assert ('"org/base", revision="abc")' in found.text) is adapter
+
+
+@pytest.mark.parametrize(
+    ("more", "relation"),
+    [({}, "adapter"), ({"adapter": False}, "finetune"),
+     ({"adapter": False, "folder": "results/merged"}, "merge")],
+)  # fmt: skip
+def test_how_it_came_from_its_base_and_what_it_is_for(tmp_path, more, relation):
+    found = card(tmp_path, languages=["en", "de", "en"], **more).data
+    assert found["base_model_relation"] == relation
+    assert found.language == ["de", "en"] and found.pipeline_tag == "text-generation"
+    validate_repo_id(found.base_model)
+    assert card(tmp_path, seq2seq=True, **more).data.pipeline_tag == "text2text-generation"
+
+
+def test_a_base_on_no_hub_is_no_repository(tmp_path):
+    base = "results/sources/bases/tiny"
+    found = card(tmp_path, address=base, revision=None)
+    assert found.data.base_model is None and found.data["base_model_path"] == base
+    assert "base_model_relation" not in found.data.to_dict()
+    assert f'from_pretrained("{base}")' in found.text
 
 
 def test_what_it_says(tmp_path):

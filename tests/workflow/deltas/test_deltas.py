@@ -363,8 +363,11 @@ def test_a_delta_and_a_merged_model_are_pushed_as_they_were_verified(made, tmp_p
             server.repositories["models", f"org/{n}"].private for n in ("talkative", "merged")
         )
         there = server.files("org/talkative")
-        assert sorted(there) == ["README.md", "delta.safetensors", "delta_meta.json"]
+        files = ["README.md", "bom.cdx.json", "delta.safetensors", "delta_meta.json"]
+        assert sorted(there) == files
         assert there["delta.safetensors"] == data
+        bill = json.loads(there["bom.cdx.json"])["metadata"]["component"]
+        assert bill["bom-ref"] == "delta/talkative" and len(bill["pedigree"]["ancestors"]) == 2
         there = server.files("org/merged")
         assert sorted(there) == [
             "README.md", "bom.cdx.json", "config.json", "generation_config.json",

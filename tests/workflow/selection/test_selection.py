@@ -86,12 +86,15 @@ def rows(file) -> list[dict]:
         return list(csv.DictReader(handle))
 
 
+BILL = "results/selection/even-t5/random-1/bom.cdx.json"
+
+
 @pytest.fixture(scope="module")
 def made(configured):
     """The table, and no other."""
     folder = configured(selections())
     parity(folder)
-    snakemake(folder, "results/tables/selection.csv", "--cores", "2", "--resources", "gpu=1")
+    snakemake(folder, "results/tables/selection.csv", BILL, "--cores", "2", "--resources", "gpu=1")
     trained = {f.parent.name for f in (folder / "results/models").glob("*/training.csv")}
     tasks = {"selection-even", "selection-even-t5"}
     pools = {f"micro-{d}-{s}" for d in ("alpha", "beta") for s in ("first", "second")}
@@ -138,6 +141,14 @@ def test_each_run_has_its_search_models_answers_and_card(made):
         assert len(answers) == 4 * len(METHODS)
         card = (folder / "README.md").read_text()
         assert all(c["model"] in card for c in chosen)
+
+
+def test_the_bill_of_a_composed_model_has_those_that_were_chosen(made):
+    bill = json.loads((made / BILL).read_text())
+    assert bill["metadata"]["component"]["bom-ref"] == "composed/even-t5/random-1"
+    chosen = {line["model"] for line in rows((made / BILL).with_name("models.csv"))}
+    refs = {part["bom-ref"] for part in bill["components"]}
+    assert {ref for ref in refs if ref.startswith("model/")} == {f"model/{name}" for name in chosen}
 
 
 def test_strategies_choose_by_the_stored_similarities(made):

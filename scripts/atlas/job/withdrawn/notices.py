@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,8 @@ from atlas.job.statements import Statement
 from atlas.job.withdrawn.reach import Backward, Step
 from atlas.job.withdrawn.things import Thing
 
+# Jobs that read what hangs on something withdrawn, for they say so.
+TELLERS = ("atlas.bills.bill:write_bill", "atlas.bills.hub_cards:write_hub_card")
 NOTICE = "notice"  # key of a line of the history: file and SHA-256
 _TEXTS = ("what", "kind", "name", "versions")
 
@@ -82,6 +84,22 @@ def read(root: Path) -> list[Notice]:
     return [Notice(n.id, n.thing, n.reason, n.user, n.time, undone.get(n.id)) for n in texts]
 
 
+def standing(root: Path) -> list[str]:
+    """Ids of the notices that are not undone."""
+    return [notice.id for notice in read(root) if notice.undone is None]
+
+
+def named(root: Path, ids: Iterable[str]) -> list[Notice]:
+    """Notices by their ids, undone or not.
+
+    :raises AtlasError: where there is none of an id.
+    """
+    known = {notice.id: notice for notice in read(root)}
+    if missing := sorted(set(ids) - known.keys()):
+        raise AtlasError(f"{missing[0]}: is no notice that is here.")
+    return [notice for id_, notice in known.items() if id_ in set(ids)]
+
+
 def _text(value: dict[str, Any], key: str) -> str:
     if not isinstance(value[key], str):
         raise TypeError(key)
@@ -129,6 +147,13 @@ class Withdrawn:
     def on(self, path: str, digest: str) -> Notice | None:
         """The first notice that a file hangs on, or None."""
         return next((n for n, behind in self._behind if behind.held(path, digest)), None)
+
+    def behind(self, paths: Iterable[str], ids: Collection[str]) -> list[Notice]:
+        """Of some notices, those that one of some artefacts hangs on as it is now."""
+        wanted = [pair for pair in self._behind if pair[0].id in ids] if ids else []
+        made = [(path, self.records.statement(path)) for path in (paths if wanted else ())]
+        files = [(path, one.outputs[path]) for path, one in made if one]
+        return [n for n, behind in wanted if any(behind.held(*file) for file in files)]
 
     def refuse_to_run(self, planned: Statement) -> None:
         """Refuse a job that would run with something withdrawn.

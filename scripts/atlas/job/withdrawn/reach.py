@@ -36,6 +36,8 @@ class Step:
 
     def begins(self, path: str, digest: str) -> Held | None:
         """Whether a file is the thing, or has it in it."""
+        if not self.thing.files:
+            return None
         if self.thing.kind != ROWS:
             return Held() if self.thing.is_file(path, digest) else None
         if (

@@ -20,7 +20,7 @@ def may_need(imported: Set[str], name: str) -> bool:
         return name in imported
     needed = _needed()
     unknown = name not in needed or not imported <= needed.keys()
-    return unknown or bool(imported & _behind(name))
+    return unknown or not imported.isdisjoint(_behind(name))
 
 
 @cache

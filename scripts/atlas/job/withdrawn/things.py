@@ -81,12 +81,19 @@ class Thing:
         version = installed(made).get(self.name)
         if version is None or not satisfies(version, self.versions):
             return False
-        imported = {canonicalize_name(name) for name in made.code["distributions"]}
-        return may_need(imported, self.name)
+        return may_need(_canonical(made.code["distributions"]).keys(), self.name)
 
 
 # Of many statements, packages are one object: its identity stands for it while it is held here.
-_INSTALLED: dict[tuple[int, int], tuple[Any, Any, dict[str, str]]] = {}
+_CANONICAL: dict[int, tuple[Any, dict[str, str]]] = {}
+_INSTALLED: dict[tuple[int, int], dict[str, str]] = {}
+
+
+def _canonical(packages: dict[str, str]) -> dict[str, str]:
+    if id(packages) not in _CANONICAL:
+        named = {str(canonicalize_name(name)): version for name, version in packages.items()}
+        _CANONICAL[id(packages)] = (packages, named)
+    return _CANONICAL[id(packages)][1]
 
 
 def installed(made: Statement) -> dict[str, str]:
@@ -94,11 +101,8 @@ def installed(made: Statement) -> dict[str, str]:
     parts = (made.packages, made.code["distributions"])
     key = (id(parts[0]), id(parts[1]))
     if key not in _INSTALLED:
-        named = {
-            str(canonicalize_name(n)): version for part in parts for n, version in part.items()
-        }
-        _INSTALLED[key] = (*parts, named)
-    return _INSTALLED[key][2]
+        _INSTALLED[key] = _canonical(parts[0]) | _canonical(parts[1])
+    return _INSTALLED[key]
 
 
 @cache

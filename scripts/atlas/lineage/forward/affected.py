@@ -193,19 +193,23 @@ class _Ways:
         self.distance = dict.fromkeys(first, 0)
         self._before: dict[File, File | None] = dict.fromkeys(first)
         # Those that hold the thing first: the way to them leads over such as hold it, too.
-        for among in (held, every):
-            level = [file for file in self.distance if file in among]
+        for among in (held,) if held is every else (held, every):
+            level, seen = [file for file in self.distance if file in among], set[str]()
             while level:
-                level = list(self._next(level, readers, among))
+                level = list(self._next(level, readers, among, seen))
 
     def _next(
         self,
         level: Iterable[File],
         readers: Mapping[File, list[Statement]],
         among: Mapping[File, Held],
+        seen: set[str],
     ) -> Iterable[File]:
         for file in level:
             for made in readers[file]:
+                if made.digest in seen:
+                    continue
+                seen.add(made.digest)
                 for new in made.outputs.items():
                     if new in among and new not in self._before:
                         self._before[new] = file

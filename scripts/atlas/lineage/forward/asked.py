@@ -2,6 +2,7 @@
 
 import fnmatch
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from atlas.lineage.forward.index import AtHand
 from atlas.references import known
 
 # Kind of a name -> where below results/ the files of such a thing are; {} is its name.
-PLACES = {
+PLACES: dict[str, tuple[str, ...]] = {
     "model": ("models/{}/", "merged/{}/"),
     "dataset": ("sources/datasets/{}.jsonl", "sources/datasets/{}.json"),
     "base": ("sources/bases/{}/",), "encoder": ("sources/encoders/{}/",),
@@ -89,7 +90,7 @@ class _Kinds:
 
     def nearest(self, kind: str, text: str) -> str:
         """Which name of a kind is nearest to one that is none, in a sentence."""
-        names = sorted(self._names(kind)) if kind in PLACES else []
+        names = sorted(self._named_files[kind]) if kind in PLACES else []
         try:
             known(text, names, self.what, kind) if names else None
         except AtlasError as error:
@@ -97,23 +98,23 @@ class _Kinds:
         return ""
 
     @cached_property
-    def _outputs(self) -> set[str]:
-        return {path for made in self.statements for path in made.outputs}
-
-    def _names(self, kind: str) -> set[str]:
-        found = set()
-        for place in PLACES[kind]:
-            head, tail = f"{RESULTS}/{place}".split("{}")
-            for path in self._outputs:
-                name, there, _ = path.removeprefix(head).partition(tail)
-                if path.startswith(head) and there and "/" not in name:
-                    found.add(name)
+    def _named_files(self) -> dict[str, dict[str, set[str]]]:
+        """Kind -> name -> paths of its files."""
+        found: dict[str, dict[str, set[str]]] = {kind: defaultdict(set) for kind in PLACES}
+        heads = [
+            (f"{RESULTS}/{place}".split("{}"), kind) for kind in PLACES for place in PLACES[kind]
+        ]
+        for path in {path for made in self.statements for path in made.outputs}:
+            for (head, tail), kind in heads:
+                if path.startswith(head):
+                    name, there, _ = path[len(head) :].partition(tail)
+                    if there and "/" not in name:
+                        found[kind][name].add(path)
         return found
 
     def _named(self, kind: str, text: str) -> Thing | None:
-        names = fnmatch.filter(sorted(self._names(kind)), text)
-        heads = tuple(f"{RESULTS}/{place.format(name)}" for name in names for place in PLACES[kind])
-        paths = sorted(path for path in self._outputs if heads and path.startswith(heads))
+        named = self._named_files[kind]
+        paths = sorted({path for name in fnmatch.filter(named, text) for path in named[name]})
         files = {path: [ANY] if kind in WHOLE else self._now(path) for path in paths}
         known_files = {path: digests for path, digests in files.items() if digests}
         return self.thing(FILES, known_files) if known_files else None
@@ -164,7 +165,8 @@ class _Kinds:
 
     def _package(self, text: str) -> Thing | None:
         found = package(text)
-        names = {name for made in self.statements for name in installed(made)} | {"python"}
+        every = {id(names := installed(made)): names for made in self.statements}
+        names = {"python"}.union(*every.values())
         return Thing(self.what, PACKAGE, name=found.name, versions=found.versions) \
             if found and found.name in names else None  # fmt: skip
 
@@ -173,8 +175,9 @@ class _Kinds:
             text.partition(":")[0].removesuffix(".py").replace("/", ".").removeprefix("scripts.")
         )
         digests: dict[str, set[str]] = {}
-        for made in self.statements:
-            for name, digest in made.code["modules"].items():
+        every = {id(made.code["modules"]): made.code["modules"] for made in self.statements}
+        for modules in every.values():
+            for name, digest in modules.items():
                 if name == module or name.startswith(f"{module}."):
                     digests.setdefault(name, set()).add(digest)
         if digests:

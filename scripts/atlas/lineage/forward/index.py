@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -40,9 +40,21 @@ BATCH = 2000  # statements that are read and written at once
 Batch = tuple[dict[str, str], list[tuple[Any, ...]]]  # parts, and rows of the index
 
 
+def refresh(root: Path) -> None:
+    """Bring the index of a run's folder up to date, so that the next question finds it so.
+
+    It is done in this process: a run has threads, beside which none should be forked.
+    """
+    kept = _kept(root)
+    if kept.parents[1].is_dir():  # results may lie elsewhere than the run
+        with contextlib.suppress(OSError, sqlite3.Error):
+            kept.parent.mkdir(exist_ok=True)
+            _brought(Records(root), str(kept), cores=1).close()
+
+
 def connect(records: Records) -> sqlite3.Connection:
     """The index of a folder, brought up to date."""
-    kept = records.root / WORK / f"statements-{FORM}.sqlite"
+    kept = _kept(records.root)
     if (
         records.is_crate or not kept.parents[1].is_dir()
     ):  # a crate, or results without the folder of a run
@@ -52,6 +64,10 @@ def connect(records: Records) -> sqlite3.Connection:
         return _brought(records, str(kept))
     except (OSError, sqlite3.Error):
         return _brought(records, ":memory:")
+
+
+def _kept(root: Path) -> Path:
+    return root / WORK / f"statements-{FORM}.sqlite"
 
 
 class AtHand(Records):
@@ -110,7 +126,7 @@ def _statement(row: dict[str, Any], parts: dict[str, dict[str, str]]) -> Stateme
     )  # fmt: skip
 
 
-def _brought(records: Records, place: str) -> sqlite3.Connection:
+def _brought(records: Records, place: str, cores: int | None = None) -> sqlite3.Connection:
     index = sqlite3.connect(place, timeout=60)
     try:
         if index.execute("PRAGMA user_version").fetchone()[0] != FORM:
@@ -120,7 +136,7 @@ def _brought(records: Records, place: str) -> sqlite3.Connection:
         with index:
             gone = ((digest,) for digest in known - there.keys())
             index.executemany("DELETE FROM statement WHERE digest = ?", gone)
-        _add(index, (there[digest] for digest in sorted(there.keys() - known)))
+        _add(index, [there[digest] for digest in sorted(there.keys() - known)], cores)
     except BaseException:
         index.close()
         raise
@@ -136,21 +152,21 @@ def _stored(records: Records) -> Iterator[tuple[str, str]]:
                     yield entry.name.removesuffix(".json"), entry.path
 
 
-def _add(index: sqlite3.Connection, files: Iterable[str]) -> None:
+def _add(index: sqlite3.Connection, files: list[str], cores: int | None) -> None:
     slots = ", ".join("?" * len(COLUMNS))
-    for parts, rows in _read(list(files)):
+    for parts, rows in _read(files, cores):
         with index:
             index.executemany("INSERT OR IGNORE INTO part VALUES (?, ?)", parts.items())
             index.executemany(f"INSERT OR IGNORE INTO statement VALUES ({slots})", rows)
 
 
-def _read(files: list[str]) -> Iterator[Batch]:
-    """Statements in batches; many are read on all cores."""
+def _read(files: list[str], cores: int | None) -> Iterator[Batch]:
+    """Statements in batches; many are read on all cores (None: as many as there are)."""
     batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
-    if len(batches) < 2:
+    if len(batches) < 2 or cores == 1:
         yield from map(_batch, batches)
         return
-    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+    with ProcessPoolExecutor(cores, get_context("fork")) as pool:
         yield from pool.map(_batch, batches)
 
 
