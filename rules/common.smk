@@ -90,7 +90,8 @@ def start_run():
         batch_system.refuse_living_jobs(Path.cwd())
     elif PLAN.config.fork_jobs and not own_environments():
         forked.start()
-        forked.look_ahead(rule.params for rule in {job.rule for job in jobs_to_run()})
+        ours = {job.rule for job in jobs_to_run() if deployed.of_rule(job.rule)}
+        forked.look_ahead(rule.params for rule in ours)
         usage.reach_benchmarks()
     noted = deployed.reading(workflow)
     if workflow.touch:

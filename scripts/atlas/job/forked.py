@@ -52,13 +52,12 @@ def start(*also: str) -> None:
 def look_ahead(params: Iterable[Mapping[str, Any]]) -> None:
     """In the main process: let the first jobs tell the tree what others will need, to be there by then.
 
-    :param params: of the rules that will run.
+    :param params: of our rules that will run.
     """
     wanted: dict[bool, set[tuple[str, ...]]] = {True: set(), False: set()}
     for given in params:
-        if code := given.get("code"):
-            libraries = tuple(forkserver.path_to(list(code["distributions"])))
-            wanted[bool(given.get(NETWORK))].add(libraries)
+        libraries = forkserver.path_to(list(given["code"]["distributions"]))
+        wanted[bool(given.get(NETWORK))].add(tuple(libraries))
     os.environ[AHEAD] = json.dumps({str(key): sorted(paths) for key, paths in wanted.items()})
 
 
