@@ -62,6 +62,8 @@ def takes(snakemake: Any) -> bool:
 
     :returns: False where there is no process for it; otherwise this does not return.
     """
+    if usage.VARIABLE not in os.environ:
+        deathwatch.end_orphans()
     if "SLURM_JOB_ID" in os.environ or not snakemake.config.get("fork_jobs", True):
         return False
     environment = environment_of(snakemake)
@@ -69,12 +71,11 @@ def takes(snakemake: Any) -> bool:
     root = environment.pop(VARIABLE, None)
     libraries = snakemake.params.code["distributions"]
     asked = request(sys.argv[0], sys.argv[1:], environment, libraries, snakemake.rule)
-    # A signal that comes in between waits until it can be passed on.
-    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
+    # A signal that comes meanwhile ends this process, and the job with it: to import what it needs may
+    # take long.
     connection = ask(root, asked, (0, 1, 2)) if root else None
     if connection:
         _end_as_the_job(connection)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     return False
 
 
@@ -136,7 +137,6 @@ def _end_as_the_job(connection: socket.socket) -> NoReturn:
 
     for number in PASSED_ON:
         signal.signal(number, pass_on)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     try:
         status = forkserver.receive(connection)[0]["status"]
     except (OSError, EOFError):
