@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 
@@ -56,6 +57,11 @@ def around(count):
     return sets(post_processor=template)
 
 
+def charsmap(data):
+    table = base64.b64encode(data).decode()
+    return sets(normalizer={"type": "Precompiled", "precompiled_charsmap": table})
+
+
 def nested(depth):
     step = {"type": "Sequence", "normalizers": []}
     for _ in range(depth):
@@ -83,6 +89,8 @@ HOSTILE = {
     "grows at once": (sets(normalizer={"type": "Prepend", "prepend": "x" * 10**5}), "has 100,000 times"),
     "around": (around(2_000), "has 2,000 tokens around each text"),
     "steps": (sets(normalizer={"a": [{}] * 5_000}), "has 5,011 steps"),
+    "table": (charsmap(b"\xff" * 4 + bytes(100)), "precompiled_charsmap is not whole"),
+    "no table": (charsmap(b""), "precompiled_charsmap is not whole"),
     "nested": (nested(200), "nested more than 100 deep"),
     "list": (lambda found: found.update(model=[]), "is no tokenizer"),
 }  # fmt: skip
@@ -102,9 +110,18 @@ def test_a_tokenizer_of_sizes_that_nobody_uses_is_refused(written, monkeypatch, 
 def test_what_tokenizers_are_is_taken(written):
     """As those of Gemma, Llama 3 and BERT are."""
     check_tokenizer(written(added(10_000)))
-    check_tokenizer(written(sets(normalizer=replace({"String": " "}, "▁"), decoder=replace({"String": "▁"}, " "))))
+    check_tokenizer(
+        written(
+            sets(normalizer=replace({"String": " "}, "▁"), decoder=replace({"String": "▁"}, " "))
+        )
+    )
     check_tokenizer(written(sets(normalizer=None, pre_tokenizer={"type": "BertPreTokenizer"})))
-    assert GuardedTokenizer(written(sets())).encode("ab c", special=True).tokens == ["a", "b", "Ġ", "c"]
+    assert GuardedTokenizer(written(sets())).encode("ab c", special=True).tokens == [
+        "a",
+        "b",
+        "Ġ",
+        "c",
+    ]
 
 
 STEPS = {

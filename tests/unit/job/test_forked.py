@@ -150,15 +150,18 @@ def test_it_does_not_outlive_what_waits_for_it(root, tmp_path):
 
 
 def test_it_does_not_outlive_its_run(root, tmp_path):
-    run = subprocess.Popen(["sleep", "60"])
-    identity = f"{run.pid}.{start_time(run.pid)}.{os.uname().nodename}."
-    process = job(tmp_path, PID + "time.sleep(60)", **{RUN: identity})
-    pid, keeper = map(int, process.stdout.readline().split())
+    start = "$(cut -d' ' -f22 /proc/$$/stat)"
+    identity = f"export {RUN}=$$.{start}.{os.uname().nodename}."
+    run = job(
+        tmp_path,
+        PID + "time.sleep(60)",
+        shell=[identity, 'exec() { bash -c \'"$@"; true\' - "$@"; }'],
+    )
+    pid, keeper = map(int, run.stdout.readline().split())
     run.kill()
     run.wait()
     assert gone(pid)
     assert gone(keeper)
-    assert process.wait(20) == -9
 
 
 def test_killed_alone_it_harms_no_other(root, tmp_path):
