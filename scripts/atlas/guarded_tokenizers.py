@@ -68,7 +68,7 @@ def _is_whole(table: Any) -> bool:
         data = base64.b64decode(table, validate=True)
     except (TypeError, ValueError):
         return False
-    return 4 <= len(data) and int.from_bytes(data[:4], "little") <= len(data) - 4
+    return len(data) >= 4 and int.from_bytes(data[:4], "little") <= len(data) - 4
 
 
 def _is_list(value: Any) -> bool:
