@@ -118,17 +118,15 @@ class GuardedTokenizer:
 
     def encode(self, text: str, *, special: bool) -> Encoding:
         """A text as tokens."""
-        return self.bounded(
-            lambda: self.backend.encode_batch([text], add_special_tokens=special)[0]
-        )
+        one, batch = self.backend.encode, self.backend.encode_batch
+        if not self._patterned:
+            return self.bounded(lambda: one(text, add_special_tokens=special))
+        return self.bounded(lambda: batch([text], add_special_tokens=special)[0])
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of tokens, without special ones."""
-        return str(
-            self.bounded(
-                lambda: self.backend.decode_batch([list(ids)], skip_special_tokens=True)[0]
-            )
-        )
+        batch = self.backend.decode_batch
+        return str(self.bounded(lambda: batch([list(ids)], skip_special_tokens=True)[0]))
 
     def bounded(self, work: Callable[[], Found]) -> Found:
         """What is read with this tokenizer, in calls of a batch: they let Python go on meanwhile.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -139,6 +140,24 @@ def test_ctrl_c_is_an_exception_in_it(root, tmp_path):
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 6
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_ends_it_while_its_libraries_are_imported(tmp_path, number):
+    """The tree has taken the request, and does not answer yet."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"\0{tmp_path}")
+        listener.listen()
+        listener.settimeout(60)
+        before = signal.signal(number, signal.SIG_DFL)  # where tests run in the background
+        process = job(tmp_path, "pass", **{forked.VARIABLE: str(tmp_path)})
+        signal.signal(number, before)
+        client, _ = listener.accept()
+        with client:
+            client.settimeout(60)
+            forkserver.receive(client)
+            process.send_signal(number)
+            assert process.wait(20) == -number
 
 
 def test_it_does_not_outlive_what_waits_for_it(root, tmp_path):
