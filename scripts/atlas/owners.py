@@ -7,7 +7,6 @@ its start in clock ticks since boot, and a digest of its machine.
 import hashlib
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 RUN = "DELTA_ATLAS_RUN"  # in the environment of a job: the identity of its run
@@ -26,23 +25,12 @@ def machine() -> str:
 
 def start_time(pid: int) -> str | None:
     """Start of a process in clock ticks since boot, or None where there is no such process."""
-    fields = _status(pid)
-    return None if not fields or fields[0] in "ZX" else fields[19]
-
-
-def ancestors(pid: int) -> Iterator[int]:
-    """A process, its parent, and so on."""
-    while fields := _status(pid):
-        yield pid
-        pid = int(fields[1])
-
-
-def _status(pid: int) -> list[str]:
-    """What the kernel says of a process, from its state on; nothing where there is none."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return []
+        return None
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields[19]
 
 
 def parse(identity: str) -> tuple[int, str, str, str]:

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 
-from atlas.owners import RUN, ancestors, machine, parse, start_time
+from atlas.owners import RUN, machine, parse, start_time
 
 _PR_SET_PDEATHSIG = 1
 
@@ -39,11 +39,12 @@ def is_alive(identity: str) -> bool:
 def end_orphans() -> None:
     """In what the shell started for a job: end where the shell is gone already.
 
-    A shell that is ended before its job watches leaves the job behind: to Snakemake it has failed.
+    A shell that is ended before its job watches leaves the job behind, to a process that is older than
+    the run: to Snakemake it has failed.
     """
     _end_with_parent()
-    run = _run_here()
-    if run and start_time(run[0]) == run[1] and run[0] not in ancestors(os.getpid()):
+    run, parent = _run_here(), start_time(os.getppid())
+    if run and parent and int(parent) < int(run[1]):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
