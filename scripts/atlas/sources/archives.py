@@ -13,13 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from atlas.errors import AtlasError
-from atlas.limits import LimitError, bounded
 
 # What may come out of a file: so much, or so many times its size. Text shrinks to a tenth or so.
 LEAST, RATIO = 1 << 28, 50
 BLOCK = 1 << 20
-# While a table of Parquet is looked through: rows at a time, seconds and memory.
-ROWS, SECONDS, GIGABYTES = 1024, 600.0, 2.0
 COMPRESSIONS: Mapping[bytes, Any] = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ": lzma}
 PACKED = (".gz", ".bz2", ".xz", ".tgz")
 # What the libraries raise for files that are damaged, or never were what their names say.
@@ -63,7 +60,8 @@ class _Bounded(io.RawIOBase):
             raise _EndlessError
 
 
-def _most(file: Path) -> int:
+def most_from(file: Path) -> int:
+    """Bytes that may come out of a file."""
     return max(LEAST, RATIO * file.stat().st_size)
 
 
@@ -83,7 +81,10 @@ def unpacked(file: Path) -> Iterator[IO[bytes]]:
             with file.open("rb") as handle:
                 yield handle
             return
-        with opened.open(file) as stream, io.BufferedReader(_Bounded(stream, _most(file))) as whole:
+        with (
+            opened.open(file) as stream,
+            io.BufferedReader(_Bounded(stream, most_from(file))) as whole,
+        ):
             yield whole
 
 
@@ -93,7 +94,7 @@ def _named(file: Path) -> Iterator[None]:
     try:
         yield
     except _EndlessError:
-        raise _endless(file) from None
+        raise endless(file) from None
     except DAMAGED as error:
         # Of files that are opened here; a full disk is no fault of theirs.
         if isinstance(error, OSError) and error.errno is not None:
@@ -101,48 +102,10 @@ def _named(file: Path) -> Iterator[None]:
         raise AtlasError(f"{file.name}: cannot be read ({error}); is the file truncated?") from None
 
 
-def check_table(file: Path) -> None:
-    """Refuse a table that is packed as a whole, which its reader would unpack, or is endless.
-
-    A few bytes of Parquet stand for any number of rows.
-
-    :raises AtlasError: where more comes out of it than may.
-    """
-    from datasets.utils.extract import Extractor
-
-    if packed := Extractor.infer_extractor_format(file):
-        raise AtlasError(f"{file.name}: is a file of {packed}; give the table that is in it.")
-    if file.suffix != ".parquet":
-        return
-    from pyarrow import parquet
-
-    left = _most(file)
-    try:
-        with bounded(SECONDS, GIGABYTES), parquet.ParquetFile(file) as table:
-            for batch in table.iter_batches(ROWS, use_threads=False):
-                left -= batch.num_rows + sum(map(_plain_bytes, batch.columns))
-                if left < 0:
-                    raise _endless(file)
-    except LimitError:
-        raise _endless(file) from None
-
-
-def _plain_bytes(array: Any) -> int:
-    """Bytes of an array of arrow, were each value written out."""
-    import pyarrow
-
-    if isinstance(array, pyarrow.DictionaryArray):
-        return _plain_bytes(array.dictionary_decode())
-    if isinstance(array, pyarrow.StructArray):
-        return sum(map(_plain_bytes, array.flatten()))
-    if pyarrow.types.is_nested(array.type) and hasattr(array, "flatten"):
-        return len(array) + _plain_bytes(array.flatten())
-    return int(array.nbytes)
-
-
-def _endless(file: Path) -> AtlasError:
+def endless(file: Path) -> AtlasError:
+    """What is told of a file out of which more comes than may."""
     return AtlasError(
-        f"{file.name}: more than {_most(file) >> 20:,} MiB come out of it, which nobody's data do "
+        f"{file.name}: more than {most_from(file) >> 20:,} MiB come out of it, which nobody's data do "
         "of a file of its size."
     )
 
@@ -201,8 +164,8 @@ def opened(package: Path) -> Iterator[Archive]:
     if package.suffix in (".whl", ".zip"):
         with _named(package), zipfile.ZipFile(package) as archive:
             members = {i.filename: i for i in archive.infolist() if not i.is_dir()}
-            yield Archive(package.name, members, archive.open, _most(package))
+            yield Archive(package.name, members, archive.open, most_from(package))
         return
     with unpacked(package) as stream, tarfile.open(fileobj=stream, mode="r:") as sdist:
         files = {m.name.partition("/")[2]: m for m in sdist if m.isfile() and not m.issparse()}
-        yield Archive(package.name, files, sdist.extractfile, _most(package))
+        yield Archive(package.name, files, sdist.extractfile, most_from(package))

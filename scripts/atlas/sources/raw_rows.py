@@ -12,8 +12,9 @@ from atlas.errors import AtlasError
 from atlas.files import parse_jsonl, write_json, write_jsonl
 from atlas.guarded_json import parse_json
 from atlas.sources import hub, packages
-from atlas.sources.archives import check_table, unpacked
+from atlas.sources.archives import unpacked
 from atlas.sources.pubmed import pubmed_rows
+from atlas.sources.tables import check_table
 
 Row = dict[str, Any]
 BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
@@ -210,7 +211,7 @@ def _tables(name: str, files: list[Path], suffixes: list[str], scratch: Path) ->
             )
         options = {"sep": "\t"} if suffix == ".tsv" else {}
         try:
-            check_table(file)
+            check_table(file, suffix)
             table = datasets.load_dataset(
                 BUILDERS[suffix], data_files=[str(file)], split="train", cache_dir=str(scratch),
                 **options,
