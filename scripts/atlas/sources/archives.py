@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from atlas.errors import AtlasError
 
@@ -94,7 +94,7 @@ def _named(file: Path) -> Iterator[None]:
     try:
         yield
     except _EndlessError:
-        raise endless(file) from None
+        refuse_endless(file)
     except DAMAGED as error:
         # Of files that are opened here; a full disk is no fault of theirs.
         if isinstance(error, OSError) and error.errno is not None:
@@ -102,12 +102,12 @@ def _named(file: Path) -> Iterator[None]:
         raise AtlasError(f"{file.name}: cannot be read ({error}); is the file truncated?") from None
 
 
-def endless(file: Path) -> AtlasError:
-    """What is told of a file out of which more comes than may."""
-    return AtlasError(
+def refuse_endless(file: Path) -> NoReturn:
+    """Refuse a file out of which more comes than may."""
+    raise AtlasError(
         f"{file.name}: more than {most_from(file) >> 20:,} MiB come out of it, which nobody's data do "
         "of a file of its size."
-    )
+    ) from None
 
 
 class Archive:

@@ -5,7 +5,7 @@ from typing import Any
 
 from atlas.errors import AtlasError
 from atlas.limits import LimitError, bounded
-from atlas.sources.archives import endless, most_from
+from atlas.sources.archives import most_from, refuse_endless
 
 ROWS, SECONDS, GIGABYTES = 1024, 600.0, 2.0  # rows that are looked at at a time, within bounds
 
@@ -32,9 +32,9 @@ def check_table(file: Path, suffix: str) -> None:
             for batch in table.iter_batches(ROWS, use_threads=False):
                 left -= batch.num_rows + sum(map(_plain_bytes, batch.columns))
                 if left < 0:
-                    raise endless(file)
+                    refuse_endless(file)
     except LimitError:
-        raise endless(file) from None
+        refuse_endless(file)
 
 
 def _plain_bytes(array: Any) -> int:
