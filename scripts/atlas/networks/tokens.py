@@ -12,7 +12,7 @@ from atlas.errors import AtlasError
 from atlas.files import read_json
 from atlas.guarded_templates import limited
 from atlas.guarded_tokenizers import GuardedTokenizer
-from atlas.networks.architectures import device_of
+from atlas.networks.architectures import device_of, reported
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a base as transformers has it; remote code is never run."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    with reported(folder.name):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
