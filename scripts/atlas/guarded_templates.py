@@ -8,7 +8,7 @@ from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import SandboxedEnvironment
 
 from atlas.errors import AtlasError
-from atlas.limits import bounded
+from atlas.limits import bounded, without_panics
 
 SECONDS, GIGABYTES = 5.0, 2.0  # for one text
 MOST = 1 << 24  # characters of a text
@@ -52,7 +52,7 @@ def limited(where: str) -> Iterator[None]:
     :raises AtlasError: where it fails, or takes more than it may.
     """
     try:
-        with bounded(SECONDS, GIGABYTES):
+        with bounded(SECONDS, GIGABYTES), without_panics():
             yield
     except Exception as error:  # whatever an expression of somebody's may raise
         raise AtlasError(f"{where} cannot be rendered: {error}.") from None

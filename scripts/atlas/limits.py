@@ -6,11 +6,13 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import TypeVar
 
 INTERVAL = 0.05  # seconds between two looks at the clock
 PAGE = resource.getpagesize()
+Found = TypeVar("Found")
 
 
 class LimitError(Exception):
@@ -78,3 +80,48 @@ def _memory_bounded(gigabytes: float | None) -> Iterator[None]:
         raise LimitError(f"it needs more than {gigabytes:g} GiB of memory") from None
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def awaited(work: Callable[[], Found], seconds: float) -> Found:
+    """What a library computes in code of its own, which no signal interrupts.
+
+    It has to let Python go on meanwhile. What takes longer is left behind on its thread, which ends
+    with the process. Time is that of all threads.
+
+    :raises LimitError: for more time.
+    """
+    found: list[Found] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(work())
+        except BaseException as error:  # raised by the caller's thread
+            failed.append(error)
+
+    end = time.process_time() + seconds
+    thread = threading.Thread(target=run, name="awaited", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(INTERVAL)
+        if time.process_time() > end and thread.is_alive():
+            raise LimitError(f"it computes for more than {seconds:g} seconds")
+    if failed:
+        raise failed[0]
+    return found[0]
+
+
+@contextlib.contextmanager
+def without_panics() -> Iterator[None]:
+    """Within this context, what Rust raises where it gives up is an exception like others.
+
+    Its libraries raise a BaseException, which nobody catches.
+
+    :raises RuntimeError: in its place.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise RuntimeError(" ".join(str(error).split())) from None

@@ -17,6 +17,7 @@ from atlas.activations.activation_files import Array
 from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
 from atlas.files import read_jsonl, write_jsonl
+from atlas.guarded_tokenizers import GuardedTokenizer
 from atlas.networks.architectures import device_of
 from atlas.networks.swap import load_base
 from atlas.networks.tokens import Tokens, batches, padded, padding_is_exact
@@ -64,9 +65,7 @@ def sample_continuations(
 
 def text_tokens(folder: Path) -> list[int]:
     """Tokens of a tokenizer that are text: all but the special ones, in order."""
-    from tokenizers import Tokenizer
-
-    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend = GuardedTokenizer(folder / "tokenizer.json").backend
     special = {i for i, token in backend.get_added_tokens_decoder().items() if token.special}
     return sorted(set(backend.get_vocab().values()) - special - {Tokens(folder).end})
 

@@ -36,19 +36,42 @@ def is_alive(identity: str) -> bool:
     return node == machine() and start == start_time(pid)
 
 
+def end_orphans() -> None:
+    """In what the shell started for a job: end where the shell is gone already.
+
+    A shell that is ended before its job watches leaves the job behind, to a process that is older than
+    the run: to Snakemake it has failed.
+    """
+    _end_with_parent()
+    run, parent = _run_here(), start_time(os.getppid())
+    if run and parent and int(parent) < int(run[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _run_here() -> tuple[int, str] | None:
+    """Process and start of the run that started this one, on this machine and in no other batch job."""
+    identity = os.environ.get(RUN)
+    if identity is None:
+        return None
+    pid, start, node, batch_job = parse(identity)
+    same_place = node == machine() and batch_job == os.environ.get("SLURM_JOB_ID", "")
+    return None if not same_place or start == "0" else (pid, start)
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def watch() -> None:
     """In a job: end at once when the parent or the run that started it is gone.
 
     A job of a batch system is left to the batch system.
     """
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    identity = os.environ.get(RUN)
-    if identity is None:
+    _end_with_parent()
+    run = _run_here()
+    if run is None:
         return
-    pid, start, node, batch_job = parse(identity)
-    same_place = node == machine() and batch_job == os.environ.get("SLURM_JOB_ID", "")
-    if not same_place or start == "0":
-        return
+    pid, start = run
 
     def poll() -> None:
         while start_time(pid) == start:

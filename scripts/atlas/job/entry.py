@@ -26,6 +26,7 @@ from atlas.job.environment import WORK, environment_of
 from atlas.job.execution import OWNER_FILE, Execution
 from atlas.job.machine import gpu_share
 from atlas.job.statements import RESULTS
+from atlas.limits import without_panics
 from atlas.redaction import clean_logs, traceback_without_secrets
 from atlas.sources.hub import SCRATCH
 
@@ -52,7 +53,8 @@ def run(snakemake: Any) -> None:
             outputs = [place.file_name(str(output)) for output in snakemake.output]
             rule = place.rule_name(snakemake.rule)
             attempt = Attempt(identity, rule, wildcards, outputs, Path(place.root))
-            done = Execution(snakemake, identity).run(attempt.reference)
+            with without_panics():
+                done = Execution(snakemake, identity).run(attempt.reference)
             attempt.close("finished", **done)
             usage.tell()
         except Exception as error:

@@ -56,8 +56,9 @@ def look_ahead(params: Iterable[Mapping[str, Any]]) -> None:
     """
     wanted: dict[bool, set[tuple[str, ...]]] = {True: set(), False: set()}
     for given in params:
-        libraries = forkserver.path_to(list(given["code"]["distributions"]))
-        wanted[bool(given.get(NETWORK))].add(tuple(libraries))
+        if code := given.get("code"):
+            libraries = forkserver.path_to(list(code["distributions"]))
+            wanted[bool(given.get(NETWORK))].add(tuple(libraries))
     os.environ[AHEAD] = json.dumps({str(key): sorted(paths) for key, paths in wanted.items()})
 
 
@@ -77,6 +78,8 @@ def takes(snakemake: Any) -> bool:
 
     :returns: False where there is no process for it; otherwise this does not return.
     """
+    if usage.VARIABLE not in os.environ:
+        deathwatch.end_orphans()
     if "SLURM_JOB_ID" in os.environ or not snakemake.config.get("fork_jobs", True):
         return False
     environment = environment_of(snakemake)
@@ -87,12 +90,11 @@ def takes(snakemake: Any) -> bool:
     )
     libraries = snakemake.params.code["distributions"]
     asked = request(sys.argv[0], sys.argv[1:], environment, libraries, snakemake.rule, ahead)
-    # A signal that comes in between waits until it can be passed on.
-    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
+    # A signal that comes meanwhile ends this process, and the job with it: to import what it needs may
+    # take long.
     connection = ask(root, asked, (0, 1, 2)) if root else None
     if connection:
         _end_as_the_job(connection)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     return False
 
 
@@ -156,7 +158,6 @@ def _end_as_the_job(connection: socket.socket) -> NoReturn:
 
     for number in PASSED_ON:
         signal.signal(number, pass_on)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     try:
         status = forkserver.receive(connection)[0]["status"]
     except (OSError, EOFError):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from atlas import device as devices
 from atlas.errors import AtlasError
 from atlas.files import read_object
+from atlas.limits import without_panics
 
 if TYPE_CHECKING:
     import torch
@@ -117,7 +118,8 @@ def reported(name: str) -> Iterator[None]:
     import torch
 
     try:
-        yield
+        with without_panics():
+            yield
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:

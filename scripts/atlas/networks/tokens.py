@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from atlas.errors import AtlasError
 from atlas.files import read_json
 from atlas.guarded_templates import limited
-from atlas.networks.architectures import device_of
+from atlas.guarded_tokenizers import GuardedTokenizer
+from atlas.networks.architectures import device_of, reported
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a base as transformers has it; remote code is never run."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    with reported(folder.name):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -56,12 +58,8 @@ class Tokens:
     """The tokenizer of a base, straight from its two files (quick to load, same tokens)."""
 
     def __init__(self, folder: Path) -> None:
-        from tokenizers import Tokenizer
-
         self._folder = folder
-        self._backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._backend.no_truncation()
-        self._backend.no_padding()
+        self._guarded = GuardedTokenizer(folder / "tokenizer.json")
         settings = read_json(folder / "tokenizer_config.json")
         self.end = self._special(settings.get("eos_token"))
         if self.end is None:
@@ -71,11 +69,11 @@ class Tokens:
 
     def _special(self, entry: Any) -> int | None:
         text = entry.get("content") if isinstance(entry, dict) else entry
-        return None if text is None else self._backend.token_to_id(text)
+        return self._guarded.backend.token_to_id(text) if isinstance(text, str) else None
 
     def prompt(self, text: str) -> list[int]:
         """Tokens of a prompt as the model sees it: with the start token where it has one."""
-        ids: list[int] = self._backend.encode(text, add_special_tokens=True).ids
+        ids: list[int] = self._guarded.encode(text, special=True).ids
         # Some tokenizers close every text; a prompt is not at its end.
         if len(ids) > 1 and ids[-1] == self.end:
             ids = ids[:-1]
@@ -87,23 +85,25 @@ class Tokens:
 
     def text(self, text: str, *, close: bool) -> list[int]:
         """Tokens of a text without start token, closed by the end token when `close`."""
-        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self._guarded.encode(text, special=False).ids
         return [*ids, self.end] if close else ids  # type: ignore[list-item]
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Span of characters of each token of a text."""
-        found: list[tuple[int, int]] = self._backend.encode(text, add_special_tokens=False).offsets
+        found: list[tuple[int, int]] = self._guarded.encode(text, special=False).offsets
         return found
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of tokens, without special ones."""
-        return str(self._backend.decode(list(ids), skip_special_tokens=True))
+        return self._guarded.decode(ids)
 
     def chat(self, messages: list[dict[str, str]], *, prompt: bool) -> list[int]:
         """Tokens of a conversation by the chat template; `prompt` opens the next answer."""
-        render = self._whole.apply_chat_template
+        render = partial(self._whole.apply_chat_template, tokenize=False)
         with limited(self._template):
-            return list(render(messages, add_generation_prompt=prompt, return_dict=False))
+            text = render(messages, add_generation_prompt=prompt)
+        found = self._guarded.bounded(lambda: self._whole(text, add_special_tokens=False))
+        return list(found["input_ids"])
 
     def exchange(self, messages: list[dict[str, str]]) -> tuple[list[int], int]:
         """Tokens of a conversation, and the place of the first one of its last message."""
@@ -146,7 +146,7 @@ class Tokens:
 
     @cached_property
     def _closes(self) -> bool:
-        return bool(self._backend.encode("a", add_special_tokens=True).ids[-1] == self.end)
+        return bool(self._guarded.encode("a", special=True).ids[-1] == self.end)
 
 
 def padded(rows: Sequence[Sequence[int]], value: int, device: torch.device) -> torch.Tensor:

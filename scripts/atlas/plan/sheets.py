@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import re
+from collections import Counter
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -21,14 +22,24 @@ OPTIONAL = ("kind", "subfolder")
 
 
 def read_sheet(config: Config, path: str, root: Path) -> dict[str, PlannedModel]:
-    """Models of a TSV: made elsewhere, fetched from a hub or a folder."""
+    """Models of a TSV: made elsewhere, fetched from a hub or a folder.
+
+    :raises AtlasError: where it is no sheet, naming the line.
+    """
+    try:
+        return _models(config, path, root)
+    except csv.Error as error:
+        raise AtlasError(f"{path}: cannot be read as a sheet ({error}).") from None
+
+
+def _models(config: Config, path: str, root: Path) -> dict[str, PlannedModel]:
     file = root / Path(path).expanduser()
     if not file.is_file():
         raise AtlasError(f"{path}: there is no such sheet.")
     with io.StringIO(_text(file, path), newline="") as handle:
         reader = csv.DictReader(handle, delimiter="\t")
         columns = reader.fieldnames or []
-        twice = [column for column in columns if columns.count(column) > 1]
+        twice = [column for column, times in Counter(columns).items() if times > 1]
         if twice:
             raise AtlasError(f"{path}: the column {twice[0]!r} is there twice.")
         missing = [column for column in SHEET_COLUMNS if column not in columns]

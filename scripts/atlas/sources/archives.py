@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from atlas.errors import AtlasError
 
@@ -60,7 +60,8 @@ class _Bounded(io.RawIOBase):
             raise _EndlessError
 
 
-def _most(file: Path) -> int:
+def most_from(file: Path) -> int:
+    """Bytes that may come out of a file."""
     return max(LEAST, RATIO * file.stat().st_size)
 
 
@@ -80,7 +81,10 @@ def unpacked(file: Path) -> Iterator[IO[bytes]]:
             with file.open("rb") as handle:
                 yield handle
             return
-        with opened.open(file) as stream, io.BufferedReader(_Bounded(stream, _most(file))) as whole:
+        with (
+            opened.open(file) as stream,
+            io.BufferedReader(_Bounded(stream, most_from(file))) as whole,
+        ):
             yield whole
 
 
@@ -90,15 +94,20 @@ def _named(file: Path) -> Iterator[None]:
     try:
         yield
     except _EndlessError:
-        raise AtlasError(
-            f"{file.name}: more than {_most(file) >> 20:,} MiB come out of it, which nobody's data do "
-            "of a file of its size."
-        ) from None
+        refuse_endless(file)
     except DAMAGED as error:
         # Of files that are opened here; a full disk is no fault of theirs.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise AtlasError(f"{file.name}: cannot be read ({error}); is the file truncated?") from None
+
+
+def refuse_endless(file: Path) -> NoReturn:
+    """Refuse a file out of which more comes than may."""
+    raise AtlasError(
+        f"{file.name}: more than {most_from(file) >> 20:,} MiB come out of it, which nobody's data do "
+        "of a file of its size."
+    ) from None
 
 
 class Archive:
@@ -155,8 +164,8 @@ def opened(package: Path) -> Iterator[Archive]:
     if package.suffix in (".whl", ".zip"):
         with _named(package), zipfile.ZipFile(package) as archive:
             members = {i.filename: i for i in archive.infolist() if not i.is_dir()}
-            yield Archive(package.name, members, archive.open, _most(package))
+            yield Archive(package.name, members, archive.open, most_from(package))
         return
     with unpacked(package) as stream, tarfile.open(fileobj=stream, mode="r:") as sdist:
         files = {m.name.partition("/")[2]: m for m in sdist if m.isfile() and not m.issparse()}
-        yield Archive(package.name, files, sdist.extractfile, _most(package))
+        yield Archive(package.name, files, sdist.extractfile, most_from(package))

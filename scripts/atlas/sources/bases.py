@@ -14,6 +14,7 @@ import torch
 from atlas.digests import weights_digest
 from atlas.errors import AtlasError
 from atlas.files import by_name, copy, link, passing_folder, read_json, write_json
+from atlas.guarded_tokenizers import check_tokenizer
 from atlas.networks.architectures import load, loader, reported
 from atlas.networks.named_weights import NamedWeights, published_tensors
 from atlas.networks.peft_adapters import merged_by_peft
@@ -215,6 +216,8 @@ def _take_tokenizer(
     """Two files hold any tokenizer: the backend, and the settings with the chat template."""
     from transformers import AutoTokenizer
 
+    if (stored := place / "tokenizer.json").is_file():
+        check_tokenizer(stored)
     with tempfile.TemporaryDirectory() as folder:
         with reported(place.name):
             loaded = AutoTokenizer.from_pretrained(place, trust_remote_code=False)

@@ -7,6 +7,7 @@ from typing import Any
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
 from atlas.files import copy, link, read_json, write_json
+from atlas.guarded_tokenizers import check_tokenizer
 from atlas.networks.tokens import byte_tokenizer
 from atlas.sources import hub, packages
 from atlas.sources.encoder_files import ENCODER_FILES
@@ -50,6 +51,7 @@ def fetch_encoder(
             if file.endswith(".safetensors"):
                 refuse_pickle(folder / file)
             link(folder / file, target)
+        check_tokenizer(folder / "tokenizer.json")
         write_json(
             record,
             {"name": name, "licence": licence, "origin": origin,

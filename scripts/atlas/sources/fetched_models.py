@@ -11,6 +11,8 @@ import torch
 from atlas.digests import weights_digest
 from atlas.errors import AtlasError
 from atlas.files import PICKLES, by_folder, by_name, copy, link, read_json
+from atlas.guarded_tokenizers import check_tokenizer
+from atlas.limits import without_panics
 from atlas.networks.architectures import blank, is_seq2seq
 from atlas.networks.full_models import FullModel
 from atlas.networks.shards import Model, check_model, read_model
@@ -146,7 +148,8 @@ def told_as(source: Mapping[str, Any], folder: Path) -> Iterator[None]:
     """Within this context, a model is in a folder for a moment, and errors name where it is from."""
     folder.mkdir(exist_ok=True)
     try:
-        yield
+        with without_panics():
+            yield
     except (hub.UnreachableError, OSError, MemoryError, torch.OutOfMemoryError):
         raise
     except AtlasError as error:
@@ -268,6 +271,7 @@ def bring_full(
     tokenizer = SETTINGS[1:]
     if all(name in present for name in tokenizer):
         place.bring(tokenizer, folder)
+        check_tokenizer(folder / tokenizer[0])
     else:
         for name in tokenizer:
             link(by_name(base)[name], folder / name)

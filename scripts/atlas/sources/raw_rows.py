@@ -14,6 +14,7 @@ from atlas.guarded_json import parse_json
 from atlas.sources import hub, packages
 from atlas.sources.archives import unpacked
 from atlas.sources.pubmed import pubmed_rows
+from atlas.sources.tables import check_table
 
 Row = dict[str, Any]
 BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
@@ -210,11 +211,14 @@ def _tables(name: str, files: list[Path], suffixes: list[str], scratch: Path) ->
             )
         options = {"sep": "\t"} if suffix == ".tsv" else {}
         try:
+            check_table(file, suffix)
             table = datasets.load_dataset(
                 BUILDERS[suffix], data_files=[str(file)], split="train", cache_dir=str(scratch),
                 **options,
             )  # fmt: skip
             rows = list(table)
+        except AtlasError:
+            raise
         except Exception as error:  # each reader has exceptions of its own
             reason = str(error.__cause__ or error).partition("\n")[0]
             raise AtlasError(

@@ -89,6 +89,34 @@ def test_a_job_ends_with_its_parent():
     assert start_time(pid) is None
 
 
+@pytest.mark.parametrize("shell", ["goes on", "is ended"])
+def test_a_job_whose_shell_was_ended_before_it_watched_ends(tmp_path, shell):
+    """The run lives, and takes the job for failed."""
+    file = tmp_path / "up"
+    waits = (
+        "import os, pathlib, sys, time; from atlas.job import deathwatch\n"
+        f"while {shell == 'is ended'} and os.getppid() == int(sys.argv[1]): time.sleep(0.01)\n"
+        f"deathwatch.end_orphans(); pathlib.Path({str(file)!r}).write_text('up'); time.sleep(60)\n"
+    )
+    code = (
+        "import os, subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {waits!r}, str(os.getpid())])\n"
+        "print(child.pid, flush=True)\ntime.sleep(60)\n"
+    )
+    parent = job(code, f"{os.getpid()}.{start_time(os.getpid())}.{os.uname().nodename}.")
+    pid = int(parent.stdout.readline())
+    if shell == "is ended":
+        parent.kill()
+        parent.wait()
+    deadline = time.monotonic() + 60
+    while start_time(pid) and not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert file.exists() == (shell == "goes on")
+    parent.kill()
+    parent.wait()
+
+
 @pytest.mark.parametrize("elsewhere", ["node", "batch"])
 def test_a_job_of_another_place_is_left_alone(elsewhere):
     node = "far-away.example.org" if elsewhere == "node" else os.uname().nodename

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -142,6 +143,24 @@ def test_ctrl_c_is_an_exception_in_it(root, tmp_path):
     assert process.wait(20) == 6
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_ends_it_while_its_libraries_are_imported(tmp_path, number):
+    """The tree has taken the request, and does not answer yet."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"\0{tmp_path}")
+        listener.listen()
+        listener.settimeout(60)
+        before = signal.signal(number, signal.SIG_DFL)  # where tests run in the background
+        process = job(tmp_path, "pass", **{forked.VARIABLE: str(tmp_path)})
+        signal.signal(number, before)
+        client, _ = listener.accept()
+        with client:
+            client.settimeout(60)
+            forkserver.receive(client)
+            process.send_signal(number)
+            assert process.wait(20) == -number
+
+
 def test_it_does_not_outlive_what_waits_for_it(root, tmp_path):
     process = job(tmp_path, PID + "time.sleep(60)")
     pid, keeper = map(int, process.stdout.readline().split())
@@ -151,15 +170,18 @@ def test_it_does_not_outlive_what_waits_for_it(root, tmp_path):
 
 
 def test_it_does_not_outlive_its_run(root, tmp_path):
-    run = subprocess.Popen(["sleep", "60"])
-    identity = f"{run.pid}.{start_time(run.pid)}.{os.uname().nodename}."
-    process = job(tmp_path, PID + "time.sleep(60)", **{RUN: identity})
-    pid, keeper = map(int, process.stdout.readline().split())
+    start = "$(cut -d' ' -f22 /proc/$$/stat)"
+    identity = f"export {RUN}=$$.{start}.{os.uname().nodename}."
+    run = job(
+        tmp_path,
+        PID + "time.sleep(60)",
+        shell=[identity, 'exec() { bash -c \'"$@"; true\' - "$@"; }'],
+    )
+    pid, keeper = map(int, run.stdout.readline().split())
     run.kill()
     run.wait()
     assert gone(pid)
     assert gone(keeper)
-    assert process.wait(20) == -9
 
 
 def test_killed_alone_it_harms_no_other(root, tmp_path):

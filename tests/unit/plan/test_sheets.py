@@ -46,6 +46,9 @@ def test_full_models_and_folders_of_repositories(tmp_path):
         (SHEET.replace("legal", "légal").encode("latin-1"), "and line 3 is not, .* Latin-1"),
         (SHEET.replace("\t", ",").encode(), "'model' is missing; .* are separated by ','"),
         (SHEET.replace("\t", ";").encode(), "'model' is missing; .* are separated by ';'"),
+        (SHEET.replace("math", "m" * 200_000).encode(), "cannot be read as a sheet .*field"),
+        (SHEET.replace("math", '"').encode() + b"x" * 200_000, "cannot be read as a sheet .*field"),
+        (b"\t".join(b"c%d" % i for i in range(100_000)), "'model' is missing"),
     ],
 )
 def test_a_sheet_that_is_written_otherwise(tmp_path, data, message):
