@@ -116,7 +116,7 @@ def test_models_load_as_they_stand_and_say_what_they_are(main_run):
             (main_run / "results/sources/bases/smollm2-135m-instruct-q4/base.json").read_text()
         )
         assert metadata["base_sha256"] == origin["weights_sha256"]
-        assert (folder / "README.md").read_text().startswith("---\nbase_model:")
+        assert (folder / "README.md").read_text().startswith("---\nbase_model_path:")
         assert len(rows(folder / "training.csv")) == 12
 
 
