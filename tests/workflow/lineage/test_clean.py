@@ -13,7 +13,6 @@ MAIN = "results/tables/main.csv"
 def test_models_that_no_configuration_has(copy):
     config = micro_config()
     config["grids"]["micro"]["lists"]["split"] = ["first", "third"]
-    config["pools"]["micro"]["spaces"] = ["delta_activations"]
     old = {f"results/models/micro-{name}-second" for name in ("alpha", "beta")}
 
     def clean(*more):
