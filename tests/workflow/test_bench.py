@@ -293,3 +293,11 @@ def test_hundred_thousand():
         assert float(found[1]) == pytest.approx(0.9)
         found = re.search(rf"{space}: silhouette ([\d.]+) by 3 directions", shown)
         assert float(found[1]) > 0.5
+
+
+def test_nothing_that_an_altered_row_or_file_changes_is_missing_from_affected(small):
+    shown = run("withdrawals.py", "--root", str(small), "--rows", "8", "--files", "8")
+    lines = shown.splitlines()
+    assert lines[-1] == "missing: none" and len(lines) == 8 + 8 + 3
+    # A row in the middle of the splits changes what stands on it.
+    assert any(re.match(r"(alpha|beta):.* changed +[2-9]\d ", line) for line in lines)

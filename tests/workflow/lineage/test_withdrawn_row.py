@@ -4,12 +4,11 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 
 import pytest
 
 from documents import blocks
-from micro import ROOT, digests, snakemake
+from micro import digests, snakemake
 from workflow.lineage.test_tampering import MAIN, lineage
 
 pytestmark = pytest.mark.workflow
@@ -94,14 +93,3 @@ def test_nothing_that_another_function_makes_otherwise_is_missing(small_copy):
     again = {path for path, time in times.items() if (small_copy / path).stat().st_mtime_ns != time}
     others = changed(before, small_copy)
     assert {"results/pools/micro/silhouette.csv", MAIN} <= others <= again <= found
-
-
-def test_nothing_that_an_altered_row_or_file_changes_is_missing(small):
-    sizes = ["--rows", "8", "--files", "8"]
-    command = [sys.executable, ROOT / "bench/withdrawals.py", "--root", small, *sizes]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[-1] == "missing: none" and len(lines) == 8 + 8 + 3
-    # A row in the middle of the splits changes what stands on it.
-    assert any(re.match(r"(alpha|beta):.* changed +[2-9]\d ", line) for line in lines)
