@@ -297,6 +297,7 @@ def test_files_of_each_kind_of_upload():
     plan = build(config)
     assert plan.push_files("a") == [
         "results/deltas/chat/delta.safetensors", "results/deltas/chat/delta_meta.json",
+        "results/deltas/chat/bom.cdx.json",
     ]  # fmt: skip
     names = ("bom.cdx.json", "config.json", "generation_config.json", "tokenizer.json")
     assert {f"results/{merged}/{n}" for n in names} < set(plan.push_files("b"))
