@@ -99,6 +99,7 @@ def _wrap_labels(figure: Figure) -> bool:
         left = max([0.0, *((b.x1 + box.x0) / 2 for b in beside if b.x1 <= box.x0)])
         right = min([1.0, *((b.x0 + box.x1) / 2 for b in beside if b.x0 >= box.x1)])
         text, room = axes.get_xlabel(), 2 * wide * min(middle - left, right - middle) - GAP
+        room = max(room, 8 / LETTERS)
         broken = "\n".join(wrapped(line, room) for line in text.split("\n"))
         if broken != text:
             axes.set_xlabel(broken)

@@ -8,7 +8,7 @@ import pytest
 from atlas.errors import AtlasError
 from atlas.job.execution import Execution
 from atlas.job.records import NOTICES
-from atlas.job.withdrawn.notices import Withdrawn, read
+from atlas.job.withdrawn.notices import TELLERS, Withdrawn, read
 from atlas.lineage.command import main
 from atlas.lineage.forward.affected import affected
 from atlas.lineage.forward.index import AtHand
@@ -147,15 +147,12 @@ def test_the_same_bytes_from_a_withdrawn_model_stay_withdrawn(world):
     assert weights_of("a") not in hanging(world)
 
 
-def job(run, inputs):
+def job(run, inputs, target):
     """A job between its inputs and its work."""
     execution = object.__new__(Execution)
-    execution.records = run.records
-    execution.params, execution.output_names, execution.input_names = (
-        {},
-        {},
-        dict.fromkeys(inputs, "read"),
-    )
+    execution.records, execution.target = run.records, target
+    execution.params, execution.output_names = {}, {}
+    execution.input_names = dict.fromkeys(inputs, "read")
     execution.place = SimpleNamespace(rule_name=lambda rule: rule)
     execution.snakemake = SimpleNamespace(rule="embed", wildcards={})
     return execution
@@ -164,7 +161,7 @@ def job(run, inputs):
 def refusing(run, inputs, code=None):
     code = code or {"function": "lib:work", "modules": {}, "distributions": {}}
     digests = {path: sha((run / path).read_bytes()) for path in inputs}
-    job(run, inputs)._refuse_withdrawn(code, digests)
+    job(run, inputs, code["function"])._refuse_withdrawn(code, digests)
 
 
 def test_a_job_refuses_what_hangs_on_it(world):
@@ -174,6 +171,8 @@ def test_a_job_refuses_what_hangs_on_it(world):
                        r"\(a patient asked\); make it again without that, or undo"):  # fmt: skip
         refusing(world, [weights_of("a"), weights_of("c")])
     refusing(world, [weights_of("a"), weights_of("b")])
+    for teller in TELLERS:  # which says so
+        refusing(world, [weights_of("c")], {"function": teller, "modules": {}, "distributions": {}})
 
 
 def test_a_job_does_not_run_with_what_is_withdrawn(world):
