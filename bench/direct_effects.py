@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 
 import torch
-from random_models import SHAPES, files, shapes_of, write_adapters
+from parts.random_models import SHAPES, files, shapes_of, write_adapters
 
 from atlas.activations.direct_paths import Reader, Writer
 from atlas.digests import sha256_file

@@ -35,7 +35,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 
 import numpy as np
 import torch
-from random_models import SHAPES, write_adapters, write_tokenizer
+from parts.random_models import SHAPES, write_adapters, write_tokenizer
 
 from atlas import device as devices
 from atlas.activations.last_tokens import Probe

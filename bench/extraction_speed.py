@@ -27,7 +27,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 
 import numpy as np
 import torch
-from random_models import SHAPES
+from parts.random_models import SHAPES
 
 from atlas import device as devices
 from atlas.files import read_json

@@ -41,8 +41,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 
 import torch
-from own_process import alone
-from random_models import MODELS, SHAPES, files, make_models
+from parts.own_process import alone
+from parts.random_models import MODELS, SHAPES, files, make_models
 
 from atlas.deltas.instruction_deltas import half_ulp, make_delta
 from atlas.deltas.merged_models import apply_delta

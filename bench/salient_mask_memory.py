@@ -27,8 +27,8 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 
 import numpy as np
 import torch
-from own_process import alone
-from random_models import write_adapters
+from parts.own_process import alone
+from parts.random_models import write_adapters
 
 from atlas.networks.named_weights import NamedWeights
 from atlas.sources.bases import fetch_base

@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 
 import torch
-from own_process import alone
-from random_models import SHAPES, files, make_base, shapes_of, write_adapters, write_tokenizer
+from parts.own_process import alone
+from parts.random_models import SHAPES, files, make_base, shapes_of, write_adapters, write_tokenizer
 
 from atlas import device as devices
 from atlas.activations.last_tokens import compute_shard

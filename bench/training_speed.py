@@ -43,8 +43,8 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 import torch
 from datasets import Dataset
 from embedding_speed import machine, synchronise
+from parts.random_models import SHAPES, write_tokenizer
 from peft import get_peft_model_state_dict
-from random_models import SHAPES, write_tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 

@@ -29,7 +29,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench")]
 
 import torch
 from embedding_speed import FILES, Case, machine, random_case, stored_case, synchronise
-from random_models import SHAPES
+from parts.random_models import SHAPES
 
 from atlas.activations import near_ties
 from atlas.activations.generation import ROWS, written

@@ -215,7 +215,7 @@ print(peak() - before)
 def test_memory_is_that_of_a_layer(tmp_path):
     """A base of 370 MB in bfloat16, 740 in float32; a layer has 46."""
     sys.path.insert(0, str(SCRIPTS.parent / "bench"))
-    from random_models import make_base as random_base
+    from parts.random_models import make_base as random_base
 
     config = {"hidden_size": 1024, "intermediate_size": 2560, "num_hidden_layers": 12,
               "num_attention_heads": 16, "num_key_value_heads": 8, "vocab_size": 24000,
