@@ -2,9 +2,10 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import StrictUndefined, Template
+from jinja2 import StrictUndefined, Template, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
 from atlas.errors import AtlasError
@@ -13,6 +14,10 @@ from atlas.limits import bounded, without_panics
 SECONDS, GIGABYTES = 5.0, 2.0  # for one text
 MOST = 1 << 24  # characters of a text
 FUNCTIONS = ("range", "dict", "namespace")
+# What puts values into a text, and computes nothing; bounds would take longer than the text.
+PLAIN = (nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.CondExpr,
+         nodes.Compare, nodes.Operand)  # fmt: skip
+FEW = 100  # parts of a plain template
 
 
 class _Environment(SandboxedEnvironment):
@@ -23,36 +28,47 @@ class _Environment(SandboxedEnvironment):
         self.globals = {name: self.globals[name] for name in FUNCTIONS}
 
 
-def compiled(source: str, where: str) -> Template:
+@dataclass(frozen=True)
+class Compiled:
+    """A template, and whether it needs no bounds."""
+
+    template: Template
+    plain: bool
+
+
+def compiled(source: str, where: str) -> Compiled:
     """A template; constant expressions in it are computed here already.
 
     :raises AtlasError: where it is none, or takes more than it may.
     """
     with limited(where):
-        return _Environment().from_string(source)
+        environment = _Environment()
+        parts = list(environment.parse(source).find_all(nodes.Node))
+        plain = len(parts) <= FEW and all(isinstance(part, PLAIN) for part in parts)
+        return Compiled(environment.from_string(source), plain)
 
 
-def rendered(template: Template, values: Mapping[str, Any], where: str) -> str:
+def rendered(template: Compiled, values: Mapping[str, Any], where: str) -> str:
     """What a template makes of values.
 
     :raises AtlasError: where an expression in it fails, or takes more than it may.
     """
-    with limited(where):
-        text = template.render(**values)
+    with limited(where, plain=template.plain):
+        text = template.template.render(**values)
     if len(text) > MOST:
         raise AtlasError(f"{where} makes a text of {len(text):,} characters.")
     return text
 
 
 @contextlib.contextmanager
-def limited(where: str) -> Iterator[None]:
+def limited(where: str, *, plain: bool = False) -> Iterator[None]:
     """Within this context, a template is compiled or rendered, whatever it may do.
 
-    :param where: the template, in words.
+    :param where: the template, in words. :param plain: it needs no bounds.
     :raises AtlasError: where it fails, or takes more than it may.
     """
     try:
-        with bounded(SECONDS, GIGABYTES), without_panics():
+        with contextlib.nullcontext() if plain else bounded(SECONDS, GIGABYTES), without_panics():
             yield
     except Exception as error:  # whatever an expression of somebody's may raise
         raise AtlasError(f"{where} cannot be rendered: {error}.") from None

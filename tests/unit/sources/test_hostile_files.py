@@ -302,6 +302,23 @@ def test_what_templates_are_for_works():
     assert text == "1: A\n2: B\n0,1,2007"
 
 
+@pytest.mark.parametrize(
+    ("source", "plain"),
+    [
+        ("Q: {{ text }}", True),
+        ("{{ 'yes' if text == 'True' else 'no' }}", True),
+        ("{{ text }}" * 60, False),
+        ("{{ text | upper }}", False),
+        ("{{ text * 9 }}", False),
+        ("{{ text.x }}", False),
+        ("{{ text() }}", False),
+        ("{% for x in text %}{% endfor %}", False),
+    ],
+)
+def test_only_what_computes_nothing_has_no_bounds(source, plain):
+    assert guarded_templates.compiled(source, "d").plain is plain
+
+
 CONFIGS = {
     "nested": (DEEP, "nested more than 100 deep"),
     "list": ("[]", "not a JSON object, but list"),
