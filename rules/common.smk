@@ -93,6 +93,8 @@ def start_run():
         ours = {job.rule for job in jobs_to_run() if deployed.of_rule(job.rule)}
         forked.look_ahead(rule.params for rule in ours)
         usage.reach_benchmarks()
+    read = (file for one in jobs_to_run() for file in one.input)
+    completeness.settle_clock(read, Path(DEPLOYMENT.root))
     noted = deployed.reading(workflow)
     if workflow.touch:
         noted["touched"] = touched(workflow, Records(Path(DEPLOYMENT.root)))

@@ -6,7 +6,8 @@
 * Up to 5,000: t-SNE of the cosine distances as published: perplexity 2, seed 42.
 * Beyond, a perplexity of 2 tears a pool into thousands of crumbs and all pairs no longer fit into memory:
   t-SNE by Barnes and Hut's approximation, from the first 50 principal components of the unit vectors
-  (whose Euclidean distances grow with the cosine distances), begun at the first two, perplexity 30.
+  (whose Euclidean distances grow with the cosine distances), begun at the first two, perplexity 30. Its angle
+  of 0.8 and 500 steps take a third of the time of 0.5 and 1,000, for a hundredth of the neighbours kept.
 
 Of t-SNE is told which share of the nearest models is among the nearest on the map.
 """
@@ -30,7 +31,7 @@ SEED = 42
 FEW = 30  # from this many models on, t-SNE
 ROUNDING = 1e-12  # a cosine distance below this is that of a model from its copy
 EXACT = ALL_PAIRS  # the published procedure compares all pairs
-COMPONENTS, PERPLEXITY = 50, 30
+COMPONENTS, PERPLEXITY, ANGLE, STEPS = 50, 30, 0.8, 500
 ASKED = 300  # models of a large pool whose neighbours are looked up
 
 
@@ -68,7 +69,8 @@ def places_of(found: Embeddings) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
     else:
         components = principal_components(found)
         start = components[:, :2] / components[:, 0].std() * 1e-4
-        tsne = TSNE(perplexity=PERPLEXITY, random_state=SEED, init=start, n_jobs=1)
+        tsne = TSNE(perplexity=PERPLEXITY, random_state=SEED, init=start, n_jobs=1, angle=ANGLE,
+                    max_iter=STEPS)  # fmt: skip
         places = tsne.fit_transform(components)
         method = (
             f"t-SNE (Barnes-Hut) of {components.shape[1]} principal components of the unit vectors, "
