@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import silhouette_samples
 
 from atlas.activations.feature_files import FeatureShards
-from atlas.clusters.significance import SEED, interval, silhouette_values
+from atlas.clusters.significance import SEED, interval
 from atlas.clusters.silhouettes import distance, no_silhouette
 from atlas.files import write_csv
 from atlas.spaces.embeddings import cosine_similarity
@@ -95,8 +96,7 @@ def silhouettes(
     if reason := no_silhouette(domains):
         return None, reason
     matrix = distance(cosine_similarity(vectors, names), "cosine")
-    labels, codes = np.unique(np.asarray(domains), return_inverse=True)
-    return silhouette_values(matrix, codes, len(labels)), ""
+    return silhouette_samples(matrix, list(domains), metric="precomputed"), ""
 
 
 def _row(curve: str, value: int | None, scores: Array | None, reason: str) -> dict[str, Any]:
