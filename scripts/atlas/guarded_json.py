@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 MOST_BYTES = 1 << 28  # a tokenizer.json has up to 40 MB
 MOST_DEPTH = 100
+# Values in it, by what stands between them; a row of a table takes more than so many bytes a value.
+MOST_VALUES, BYTES_A_VALUE = 1 << 24, 16
 MOST_DIGITS = 300  # a larger number is no float
 TOO_DEEP = f"it is nested more than {MOST_DEPTH} deep"
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -18,11 +20,13 @@ def parse_json(data: str | bytes, most: int = MOST_BYTES) -> Any:
 
     :raises ValueError: in words, where it is not JSON, or beyond what anybody writes: nested more
         than :data:`MOST_DEPTH` deep, a number of more than :data:`MOST_DIGITS` digits or beyond
-        float64, half a surrogate pair, more than `most` bytes.
+        float64, half a surrogate pair, more than `most` bytes, or values than fit into memory.
     """
     if len(data) > most:
         raise ValueError(f"it is larger than {most >> 20} MiB")
     text = data if isinstance(data, str) else data.decode("utf-8")
+    if sum(map(text.count, "[{,")) > max(MOST_VALUES, len(text) // BYTES_A_VALUE):
+        raise ValueError("it has more values than anybody writes")
     try:
         found = DECODER.decode(text)
     except RecursionError:

@@ -72,8 +72,13 @@ class Tokens:
         return self._guarded.backend.token_to_id(text) if isinstance(text, str) else None
 
     def prompt(self, text: str) -> list[int]:
-        """Tokens of a prompt as the model sees it: with the start token where it has one."""
+        """Tokens of a prompt as the model sees it: with the start token where it has one.
+
+        :raises AtlasError: where the tokenizer makes none of it.
+        """
         ids: list[int] = self._guarded.encode(text, special=True).ids
+        if not ids:
+            raise AtlasError(f"{self._folder}: its tokenizer makes no token of {text[:40]!r}.")
         # Some tokenizers close every text; a prompt is not at its end.
         if len(ids) > 1 and ids[-1] == self.end:
             ids = ids[:-1]

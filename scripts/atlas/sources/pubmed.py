@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError
-from atlas.sources.archives import unpacked
+from atlas.sources.archives import most_from, refuse_endless, unpacked
+
+ARTICLE = "PubmedArticle"
+ELEMENT = 64  # bytes that an element takes at least
 
 
 def pubmed_rows(file: Path) -> Iterator[dict[str, Any]]:
@@ -16,15 +19,26 @@ def pubmed_rows(file: Path) -> Iterator[dict[str, Any]]:
     ``year`` is that of the journal's issue (of ``1977 Nov-Dec`` the first), 0 where there is none;
     the parts of a structured abstract are joined with spaces, an article without one has "".
 
-    :raises AtlasError: where the file is not whole.
+    :raises AtlasError: where the file is not whole, or is endless.
     """
+    left = most_from(file)
+    inside: list[ElementTree.Element] = []
     try:
         with unpacked(file) as handle:
-            for _, element in ElementTree.iterparse(handle):
-                if element.tag == "PubmedArticle":
+            for event, element in ElementTree.iterparse(handle, ("start", "end")):
+                if event == "start":
+                    left -= ELEMENT
+                    if left < 0:
+                        refuse_endless(file)
+                    inside.append(element)
+                    continue
+                inside.pop()
+                if element.tag == ARTICLE:
                     yield _row(element)
-                    element.clear()
-    except ElementTree.ParseError as error:
+                # What is read is let go, and so is what no article has.
+                if inside and not any(part.tag == ARTICLE for part in inside):
+                    inside[-1].remove(element)
+    except (ElementTree.ParseError, LookupError) as error:
         raise AtlasError(
             f"{file.name}: cannot be read as a PubMed file ({error}); is it whole?"
         ) from None

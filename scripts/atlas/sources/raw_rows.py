@@ -12,13 +12,13 @@ from atlas.errors import AtlasError
 from atlas.files import parse_jsonl, write_json, write_jsonl
 from atlas.guarded_json import parse_json
 from atlas.sources import hub, packages
-from atlas.sources.archives import unpacked
+from atlas.sources.archives import most_from, refuse_endless, unpacked
 from atlas.sources.pubmed import pubmed_rows
-from atlas.sources.tables import check_table
+from atlas.sources.tables import BUILDERS, saved_rows, table_rows
 
 Row = dict[str, Any]
-BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
 MOST_LIST = 1 << 32  # bytes of a .json file with all rows
+ROW = 64  # bytes that a row takes at least, however short its line
 
 
 def fetch_rows(
@@ -133,14 +133,17 @@ def _read(name: str, source: Row, cache: Path, scratch: Path) -> tuple[Row, Iter
         names = _expand(entry["files"], repo, commit, cache)
         files = [hub.fetch(repo, commit, f, cache, "dataset") for f in names]
         origin = {"repo": repo, "revision": revision, "commit": commit, "files": names}
-        suffixes = [Path(f).suffix for f in names]
+        suffixes = [_suffix(Path(f)) for f in names]
         return {"hub": origin}, _tables(name, files, suffixes, scratch)
     file = Path(source["local"]).expanduser()
     if not file.is_file():
         raise AtlasError(f"datasets.{name}: there is no file {file}.")
-    if file.suffix in (".jsonl", ".gz"):
-        return {"local": file.name}, _json_lines(file, str(file))
-    return {"local": file.name}, _tables(name, [file], [file.suffix], scratch)
+    return {"local": file.name}, _tables(name, [file], [_suffix(file)], scratch)
+
+
+def _suffix(file: Path) -> str:
+    """What kind of rows a file holds, by its name; gzip around it is no kind."""
+    return (Path(file.stem).suffix or ".jsonl") if file.suffix == ".gz" else file.suffix
 
 
 def _json_lines(file: Path, where: str = "") -> Iterator[Row]:
@@ -148,9 +151,19 @@ def _json_lines(file: Path, where: str = "") -> Iterator[Row]:
     try:
         # Not splitlines(): it also cuts at separators that may stand inside a JSON text.
         with unpacked(file) as data, io.TextIOWrapper(data, "utf-8-sig", newline="\n") as lines:
-            yield from parse_jsonl(lines, where)
+            yield from parse_jsonl(_counted(lines, file), where)
     except UnicodeDecodeError as error:
         raise AtlasError(f"{where}: cannot be read ({error}); is the file truncated?") from None
+
+
+def _counted(lines: Iterable[str], file: Path) -> Iterator[str]:
+    """Lines of a file, until more rows come out of it than may."""
+    left = most_from(file)
+    for line in lines:
+        left -= len(line) + ROW
+        if left < 0:
+            refuse_endless(file)
+        yield line
 
 
 def _expand(patterns: list[str], repo: str, commit: str, cache: Path) -> list[str]:
@@ -186,42 +199,19 @@ def _json(file: Path) -> Iterable[Row]:
     return _json_list(file) if start.startswith(b"[") else _json_lines(file)
 
 
-def _arrow(folder: Path) -> Any:
-    import datasets
-
-    return datasets.load_from_disk(str(folder))
-
-
 # How rows are read from what a package file holds.
 FORMATS: dict[str, Callable[[Path], Iterable[Row]]] = {
-    "arrow": _arrow, "json": _json_list, "jsonl": _json_lines, "pubmed": pubmed_rows,
+    "arrow": saved_rows, "json": _json_list, "jsonl": _json_lines, "pubmed": pubmed_rows,
 }  # fmt: skip
 
 
 def _tables(name: str, files: list[Path], suffixes: list[str], scratch: Path) -> Iterator[Row]:
-    import datasets
-
     for file, suffix in zip(files, suffixes, strict=True):
-        if suffix in (".json", ".jsonl", ".gz"):
+        if suffix in (".json", ".jsonl"):
             yield from _json(file) if suffix == ".json" else _json_lines(file)
-            continue
-        if suffix not in BUILDERS:
+        elif suffix in BUILDERS:
+            yield from table_rows(name, file, suffix, scratch)
+        else:
             raise AtlasError(
                 f"{name}: rows are read from .parquet, .json, .jsonl, .csv, .tsv, not from {suffix}."
             )
-        options = {"sep": "\t"} if suffix == ".tsv" else {}
-        try:
-            check_table(file, suffix)
-            table = datasets.load_dataset(
-                BUILDERS[suffix], data_files=[str(file)], split="train", cache_dir=str(scratch),
-                **options,
-            )  # fmt: skip
-            rows = list(table)
-        except AtlasError:
-            raise
-        except Exception as error:  # each reader has exceptions of its own
-            reason = str(error.__cause__ or error).partition("\n")[0]
-            raise AtlasError(
-                f"{name}: {file.name} cannot be read as {BUILDERS[suffix]} ({reason}); is it whole?"
-            ) from None
-        yield from rows

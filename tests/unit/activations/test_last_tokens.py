@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from atlas.activations.last_tokens import Probe, compute_shard
 from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
+from atlas.networks.shards import base_network
 from atlas.networks.tokens import batches
 from unit.conftest import load, make_base, make_lora, read_activations
 
@@ -55,6 +57,22 @@ def test_probes_are_the_published_ones(probes):
     probes.write_text("\n \n")
     with pytest.raises(AtlasError, match="no probe openings"):
         read_probes(probes)
+
+
+@pytest.mark.parametrize("said", [{"output_hidden_states": [7]}, {"output_hidden_states": "x"},
+                                  {"return_dict": False}, {"output_attentions": True}])  # fmt: skip
+def test_what_a_base_wants_to_tell_beside_changes_nothing(
+    tmp_path, base_folder, tiny_base, probes, said
+):
+    for file in tiny_base:
+        shutil.copy(file, tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(settings | said))
+    found = []
+    for folder in (base_folder, tmp_path):
+        network = base_network(folder, "float32", seq2seq=True)
+        found.append(Probe(folder, read_probes(probes), network).last_token(network, "it"))
+    np.testing.assert_allclose(*found, atol=1e-6)
 
 
 def test_the_same_as_the_published_procedure(computed, base_folder, mixed_pool):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from hypothesis import given
@@ -52,6 +53,16 @@ def test_a_prompt_has_a_start_and_no_end(tmp_path):
     tokenizer.save_pretrained(tmp_path, save_jinja_files=False)
     closing = Tokens(tmp_path)
     assert closing.prompt("a") == [1, *closing.text("a", close=False)]
+
+
+def test_a_tokenizer_that_makes_nothing_of_a_prompt_is_refused(base_folder, tmp_path):
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(base_folder / name, tmp_path)
+    settings = json.loads((tmp_path / "tokenizer.json").read_text())
+    settings["normalizer"] = {"type": "Replace", "pattern": {"Regex": "."}, "content": ""}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(settings))
+    with pytest.raises(AtlasError, match="its tokenizer makes no token of 'A text'"):
+        Tokens(tmp_path).prompt("A text")
 
 
 def test_offsets_tell_where_tokens_stand(tokens):

@@ -3,53 +3,23 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
-import lzma
 import resource
 import shutil
 import tarfile
 import time
-import zipfile
 
-import pyarrow as pa
 import pytest
-from pyarrow import parquet
 
 from atlas import guarded_templates
 from atlas.errors import AtlasError
-from atlas.files import read_json, read_jsonl, write_jsonl
+from atlas.files import read_json
 from atlas.networks.architectures import blank
-from atlas.sources import archives, packages
-from atlas.sources.raw_rows import fetch_rows
+from atlas.sources import packages
 from atlas.weights.weight_files import listed_files
+from unit.sources.hostile import DEEP, MIB, sdist, wheel
 
 WHEEL, SDIST = "evil-1.0-py3-none-any.whl", "evil-1.0.tar.gz"
-DEEP = "[" * 100_000 + "]" * 100_000
-MIB = 1 << 20
-
-
-def wheel(*members):
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members:
-            archive.writestr(name, content)
-    return data.getvalue()
-
-
-def sdist(*members):
-    """Members as (name, bytes), or as (name, type, what it links to)."""
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w:gz") as archive:
-        for name, content, *more in members:
-            info = tarfile.TarInfo(f"evil-1.0/{name}" if not name.startswith("/") else name)
-            if more:
-                info.type, info.linkname = content, more[0]
-                archive.addfile(info)
-            else:
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
-    return data.getvalue()
 
 
 def spoilt(data, at=-40):
@@ -115,22 +85,6 @@ ARCHIVES = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def small(monkeypatch):
-    """Less may come out of a small file than usual, so that a test is quick."""
-    monkeypatch.setattr(archives, "LEAST", 16 * MIB)
-
-
-@pytest.fixture
-def inside(tmp_path):
-    """A folder deep inside; afterwards, nothing has been written beside it."""
-    folder = tmp_path / "a/b/c"
-    folder.mkdir(parents=True)
-    yield folder
-    assert not list(tmp_path.rglob("*escaped*"))
-    assert [f for f in tmp_path.rglob("*") if not f.is_relative_to(tmp_path / "a")] == []
-
-
 @pytest.mark.parametrize("case", ARCHIVES)
 def test_a_package_is_refused_in_a_sentence(inside, monkeypatch, small, case):
     name, data, member, sentence = ARCHIVES[case]
@@ -150,104 +104,6 @@ def test_members_beside_a_link_stay_in_their_folder(inside, monkeypatch):
     source = {"files": [{"name": SDIST, "sha256": "x", "member": "m/"}]}
     out = packages.take(source, inside, inside / "out")
     assert (out / "sub/escape").read_bytes() == b"x" and not (out / "sub").is_symlink()
-
-
-def tables(table, rows=1, name="r.parquet", pack=bytes, **options):
-    """A table of Parquet, or more of it, packed."""
-
-    def data():
-        with parquet.ParquetWriter(file := io.BytesIO(), table.schema, **options) as writer:
-            for _ in range(rows):
-                writer.write_table(table)
-        return pack(file.getvalue())
-
-    return data
-
-
-def zipped():
-    return wheel(("../../escaped.csv", b"a\n1\n"), ("r.csv", b"a\n" + b"1\n" * MIB))
-
-
-LONG = pa.table({"a": pa.array(["x" * MIB]).dictionary_encode().take(pa.array([0] * 20))})
-NESTED = pa.table({"a": pa.array([[{"b": "x"}]] * 20)}).set_column(
-    0, "a", pa.ListArray.from_arrays(list(range(21)), pa.StructArray.from_arrays(
-        [LONG["a"].combine_chunks()], ["b"])),
-)  # fmt: skip
-NOTHING = pa.table({"a": pa.nulls(10 * MIB)})
-ZEROS = pa.table({"a": ["0" * 40 * MIB]})
-PARQUET = {"compression": "zstd", "use_dictionary": True}
-ROWS = {
-    "one value": ("r.parquet", tables(LONG, **PARQUET), "more than .* MiB come out of it"),
-    "one value, nested": (
-        "r.parquet",
-        tables(NESTED, **PARQUET),
-        "more than .* MiB come out of it",
-    ),
-    "rows of nothing": ("r.parquet", tables(NOTHING, 2), "more than .* MiB come out of it"),
-    "long values": (
-        "r.parquet",
-        tables(ZEROS, compression="zstd", use_dictionary=False),
-        "more than .* MiB come",
-    ),
-    "packed parquet": ("r.parquet", tables(NOTHING, pack=gzip.compress), "is a file of gzip"),
-    "packed csv": ("r.csv", lambda: gzip.compress(b"a\n" + bytes(40 * MIB)), "is a file of gzip"),
-    "zip of a table": ("r.csv", zipped, "is a file of zip"),
-    "tar of a table": (
-        "r.tsv",
-        lambda: gzip.decompress(sdist(("../escaped", b"a\n1\n"))),
-        "file of tar",
-    ),
-    "xz of a table": ("r.csv", lambda: lzma.compress(b"a\n1\n"), "is a file of xz"),
-    "zeros": ("r.jsonl.gz", gzip.compress(bytes(40 * MIB)), "more than .* MiB come out of it"),
-    "rows without end": (
-        "r.jsonl.gz",
-        gzip.compress((b'{"a": "' + b"x" * MIB + b'"}\n') * 40),
-        "more than .* MiB come out of it",
-    ),
-    "half a gzip": ("r.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 999)[:-20], "truncated"),
-    "no gzip": ("r.jsonl.gz", b'{"a": 1}\n', r"not packed as \.gz says"),
-    "nested": ("r.jsonl", f'{{"a": {DEEP}}}'.encode(), "line 1: .*nested more than 100 deep"),
-    "nested list": ("r.json", DEEP.encode(), "nested more than 100 deep"),
-    "nested in a list": ("r.json", f'[{{"a": {DEEP}}}]'.encode(), "nested more than 100 deep"),
-    "digits": ("r.jsonl", b'{"a": ' + b"9" * 5_000 + b"}", "a number has 5,000 digits"),
-    "infinite": ("r.jsonl", b'{"a": 1e999}', "has no place in 64 bits"),
-    "no number": ("r.jsonl", b'{"a": NaN}', "NaN is no number of JSON"),
-    "half a character": ("r.jsonl", rb'{"a": "\ud800"}', "half a surrogate pair"),
-    "a list": ("r.jsonl", b"[1]", "a row is a JSON object"),
-    "bytes": ("r.jsonl", b"\xff\xfe\x00", "cannot be read"),
-    "no list of rows": ("r.json", b"[1, 2]", "holds no list of rows"),
-    "no parquet": ("r.parquet", b"PAR1" + bytes(50) + b"PAR1", "cannot be read as parquet"),
-    "zeros for a table": ("r.csv", bytes(999), "is a file of tar"),
-}
-
-
-@pytest.mark.parametrize("case", ROWS)
-def test_rows_are_refused_in_a_sentence(inside, small, case):
-    name, data, sentence = ROWS[case]
-    (inside / name).write_bytes(data() if callable(data) else data)
-    start = time.process_time()
-    with pytest.raises(AtlasError, match=sentence) as told:
-        fetch_rows(
-            name="d", source={"local": str(inside / name)}, where={}, between={}, unique=None,
-            duplicates="drop", licence="mit", cache=str(inside), rows=inside / "rows",
-            record=inside / "record",
-        )  # fmt: skip
-    assert time.process_time() - start < 20
-    assert str(told.value).isprintable() and len(str(told.value)) < 1_000
-    assert not (inside / "rows").exists()
-
-
-def test_a_json_file_of_rows_may_be_a_list_or_lines(tmp_path):
-    rows = [{"a": 1, "day": "2021-01-01"}, {"b": [1.5, None]}]
-    (tmp_path / "list.json").write_text(json.dumps(rows))
-    write_jsonl(tmp_path / "lines.json", rows)
-    for name in ("list.json", "lines.json"):
-        fetch_rows(
-            name="d", source={"local": str(tmp_path / name)}, where={}, between={}, unique=None,
-            duplicates="drop", licence="mit", cache=str(tmp_path), rows=tmp_path / "rows",
-            record=tmp_path / "record",
-        )  # fmt: skip
-        assert read_jsonl(tmp_path / "rows") == rows
 
 
 TEMPLATES = {
