@@ -135,6 +135,11 @@ def _loaded(
     import peft
 
     config = configuration(adapter, network)
+    if adapter.method in PROMPTS and not config.task_type:
+        raise AtlasError(
+            f"{adapter.name}: names no task_type, and PEFT puts {adapter.method} before a text only for "
+            "a task; say task_type: CAUSAL_LM in its configuration, or leave this model out."
+        )
     tensors = Weights([adapter.weights])
     shapes = {name: tensors.shape(name) for name in tensors}
     text = text_path(network)

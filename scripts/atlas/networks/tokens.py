@@ -77,7 +77,7 @@ class Tokens:
         :raises AtlasError: where the tokenizer makes none of it.
         """
         ids: list[int] = self._guarded.encode(text, special=True).ids
-        if not ids:
+        if text and not ids:
             raise AtlasError(f"{self._folder}: its tokenizer makes no token of {text[:40]!r}.")
         # Some tokenizers close every text; a prompt is not at its end.
         if len(ids) > 1 and ids[-1] == self.end:

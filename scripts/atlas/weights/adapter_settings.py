@@ -22,10 +22,10 @@ Size = Annotated[int, Field(ge=0, le=1 << 24)]
 # What sizes are called in other kinds of adapters.
 SIZES = (
     "adapter_layers", "adapter_len", "block_size", "boft_block_num", "boft_block_size",
-    "boft_n_butterfly_factor", "decompose_factor", "depth", "encoder_hidden_size",
+    "boft_n_butterfly_factor", "depth", "encoder_hidden_size",
     "encoder_num_layers", "gralora_k", "group_size", "hidden_size", "hybrid_r", "init_r", "mini_r",
     "n_frequency", "n_skills", "n_splits", "n_tasks", "num_attention_heads",
-    "num_cayley_neumann_terms", "num_frozen_tokens", "num_layers", "num_subspaces",
+    "num_frozen_tokens", "num_layers", "num_subspaces",
     "num_transformer_submodules", "num_vectors", "num_virtual_tokens", "oft_block_size",
     "subspace_rank", "target_r", "theta_d_length", "token_dim", "topk", "u", "vector_length",
     "xlora_depth", "xlora_size",
@@ -90,7 +90,10 @@ class _Every(_Strict):
 _Others = create_model(
     "_Others", __base__=_Every, **dict.fromkeys(SIZES, (Size | None, None)),  # type: ignore[call-overload]
     **dict.fromkeys(("alpha", "lora_alpha", "scaling", "randlora_alpha"), (Scale | None, None)),
-    r=(Size | None, None),
+    r=(Size | None, None), decompose_factor=(Annotated[int, Field(ge=-1, le=1 << 24)], -1),
+    num_cayley_neumann_terms=(Size, 5), rank_pattern=(dict[Pattern, Rank | list[bool]] | None, None),
+    # PEFT hands these tokens to modules of LoRA alone.
+    alora_invocation_tokens=(None, None),
 )  # fmt: skip
 
 

@@ -157,7 +157,30 @@ def adapter_from(
     """A plain adapter from its configuration and its tensors, named as by PEFT (:func:`load_adapter`)."""
     family = _family(config)
     assert family is not None
-    return Adapter(where, family, family.read_all(weights, config, where), config, metadata)
+    modules = family.read_all(weights, config, where)
+    _refuse_untold(where, config, modules)
+    return Adapter(where, family, modules, config, metadata)
+
+
+def _refuse_untold(where: str, config: Mapping[str, Any], modules: Iterable[str]) -> None:
+    """Refuse weights of modules that the configuration plainly has no adapter on: PEFT drops them.
+
+    :raises AtlasError: naming the first.
+    """
+    targets, layers = config.get("target_modules"), config.get("layers_to_transform")
+    by_end = isinstance(targets, list) and targets and not any("." in end for end in targets)
+    places = None if layers in (None, []) or config.get("layers_pattern") else layers
+    for name in modules:
+        layer = re.match(r".*\.[^.]*\.(\d+)\.", name)  # as PEFT finds it
+        told = not by_end or name.rpartition(".")[2] in targets
+        if places is not None and layer:
+            told &= int(layer[1]) in ([places] if isinstance(places, int) else places)
+        if not told:
+            raise AtlasError(
+                f"{where}: has weights of {name}, and its adapter_config.json has no adapter on it "
+                "(target_modules, layers_to_transform), so that PEFT leaves them out; mend the "
+                "configuration, or save the adapter again."
+            )
 
 
 def check_fits(adapter: Adapter, shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -193,12 +193,24 @@ HOSTILE = {
         tensors(lambda found: {n: torch.ones(4, 4) for n in found}), "is made for a matrix of shape",
     ),
     "other-module": (
-        tensors(lambda found: {n.replace("q_proj", "x_proj"): t for n, t in found.items()}),
+        both(says(target_modules=["x_proj", "v_proj"]), tensors(
+            lambda found: {n.replace("q_proj", "x_proj"): t for n, t in found.items()})),
         "the base has no module",
     ),
     "traversal": (
-        tensors(lambda found: {n.replace("q_proj", "../../x"): t for n, t in found.items()}),
+        both(says(target_modules=None), tensors(
+            lambda found: {n.replace("q_proj", "../../x"): t for n, t in found.items()})),
         "the base has no module",
+    ),
+    "other-targets": (says(target_modules=["v_proj"]), "has weights of .*q_proj, .*target_modules"),
+    "other-layers": (says(layers_to_transform=[1]), r"has weights of .*layers\.0\..*to_transform"),
+    "tokens-of-lora": (
+        says(peft_type="ADALORA", alora_invocation_tokens=[1]), "alora_invocation_tokens says",
+    ),
+    "pattern-of-others": (says(peft_type="LOHA", rank_pattern=True), "rank_pattern says 'True'"),
+    "no-task": (
+        text(lambda _: '{"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 2}'),
+        "names no task_type, and PEFT puts PROMPT_TUNING before a text only for a task",
     ),
     "norm": (
         both(text(lambda _: '{"peft_type": "IA3"}'), tensors(lambda _: {
