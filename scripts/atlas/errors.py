@@ -1,5 +1,6 @@
 """The one exception of the library: a sentence for the person who runs the workflow."""
 
+import errno
 import re
 
 from atlas.printable import printable
@@ -17,6 +18,22 @@ class AtlasError(Exception):
 
     def __init__(self, *sentences: str) -> None:
         super().__init__("\n".join(map(_told, sentences)))
+
+
+def sentence_of(error: Exception) -> str:
+    """What ended a job or a run, in a sentence for its user."""
+    if isinstance(error, AtlasError):
+        return str(error)
+    where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+        return f"the disk is full{where}; make room and give the same command again."
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return (
+            f"nothing may be read or written there{where}: {error.strerror}; give this account the right "  # type: ignore[union-attr]
+            "to, and give the same command again."
+        )
+    return str(AtlasError(f"{type(error).__name__}: {error}"))
 
 
 def _told(sentence: str) -> str:

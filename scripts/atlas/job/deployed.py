@@ -7,7 +7,7 @@ from typing import Any
 
 from atlas import files
 from atlas.deployment import FILES, Deployment
-from atlas.errors import AtlasError
+from atlas.errors import AtlasError, sentence_of
 from atlas.job.statements import RESULTS
 
 PLACE = "DEPLOYMENT"  # what the rules call the deployment that they belong to
@@ -97,12 +97,17 @@ def join_hooks(workflow: Any, key: str, **own: Callable[[], None]) -> None:
 
 def _join(workflow: Any, event: str, known: dict[str, Callable[[], None]]) -> None:
     """Put functions before what the workflow of the user does, which may be read before or after."""
+    from snakemake.exceptions import WorkflowError
+
     register, place = getattr(workflow, event), f"_{event}"
 
     def together(plain: Callable[[Any], None]) -> Callable[[Any], None]:
         def run(log: Any) -> None:
             for function in list(known.values()):
-                function()
+                try:
+                    function()
+                except OSError as error:
+                    raise WorkflowError(sentence_of(error)) from None
             plain(log)
 
         return run

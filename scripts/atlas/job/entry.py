@@ -7,7 +7,6 @@ its place, hashed, attested, and renamed last.
 
 import contextlib
 import ctypes
-import errno
 import os
 import shutil
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 
 from atlas import deployment, owners, progress
 from atlas.deployment import Deployment
-from atlas.errors import AtlasError
+from atlas.errors import sentence_of
 from atlas.files import owner_of
 from atlas.job import attempts, deathwatch, digest_cache, forked, history, usage
 from atlas.job.attempts import Attempt
@@ -59,7 +58,7 @@ def run(snakemake: Any) -> None:
             usage.tell()
         except Exception as error:
             print(traceback_without_secrets(), file=sys.stderr)
-            sentence = _sentence(error)
+            sentence = sentence_of(error)
             if attempt is not None:
                 attempt.close("failed", error=sentence)
             print(f"\n{label}: {sentence}", file=sys.stderr, flush=True)
@@ -79,17 +78,6 @@ def keep_memory() -> None:
         mallopt(mmap_threshold, 1 << 30)
         mallopt(trim_threshold, (1 << 31) - 1)
         mallopt(top_pad, 64 << 20)
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, AtlasError):
-        return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = f" ({error.filename})" if error.filename else ""
-        return f"the disk is full{where}; make room and give the same command again."
-    if "No space left on device" in str(error):
-        return "the disk is full; make room and give the same command again."
-    return str(AtlasError(f"{type(error).__name__}: {error}"))
 
 
 @contextlib.contextmanager

@@ -163,6 +163,30 @@ def test_a_full_disk(tmp_path, small):
         subprocess.run(["umount", "-l", str(results)], check=True)
 
 
+def test_a_folder_that_becomes_read_only(tmp_path, small):
+    """A sentence for the job, and for the run that is tried meanwhile; then the same bytes."""
+    folder = micro(tmp_path / "checkout", small_config())
+    results = folder / "results"
+    results.mkdir()
+
+    def mount(*options: str) -> int:
+        return subprocess.run(["mount", *options], capture_output=True, check=False).returncode
+
+    if mount("--bind", str(results), str(results)):
+        pytest.skip("mounting takes rights that this account does not have")
+    try:
+        snakemake(folder, "results/sources/bases/micro/base.json", "--cores", "1")
+        assert mount("-o", "remount,ro,bind", str(results)) == 0
+        done = snakemake(folder, MAIN, "--cores", "1", check=False)
+        assert done.returncode != 0 and "nothing may be read or written there (" in done.stdout
+        assert "OSError" not in done.stdout and "Traceback" not in done.stdout
+        assert mount("-o", "remount,rw,bind", str(results)) == 0
+        snakemake(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
+        assert digests(folder) == digests(small)
+    finally:
+        subprocess.run(["umount", "-l", str(results)], check=True)
+
+
 @pytest.mark.parametrize("gone", ["tables", "pools/micro/silhouette.csv"])
 def test_what_is_asked_for_is_there_though_it_follows_something_altered(small_copy, gone):
     """A companion of the table, made again, is no reason to leave out the table."""
