@@ -35,12 +35,6 @@ PARTS = (
     "slurm",
     "notebooks",
 )
-# Run by every Python that has its folder in PYTHONPATH: one distribution says another version.
-OTHER_VERSION = """
-import importlib.metadata as metadata
-version = metadata.version
-metadata.version = lambda name: "999.0" if name.lower() == {name!r} else version(name)
-"""
 
 
 def pending(folder: Path, targets: list[str], **environment: str) -> tuple[set[str], set[str]]:
@@ -60,6 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("targets", nargs="+")
     parser.add_argument("--root", type=Path, default=Path())
+    parser.add_argument("--configfile", nargs="*", default=[])
     parser.add_argument("--modules", type=int, default=50)
     parser.add_argument("--packages", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
@@ -87,20 +82,26 @@ def main() -> None:
         for part in ("results", ".snakemake"):
             shutil.copytree(options.root / part, folder / part, symlinks=True,
                             copy_function=os.link if part == "results" else shutil.copy2)  # fmt: skip
-        nothing, files = pending(folder, options.targets)
+        configured = ["--configfile", *options.configfile] if options.configfile else []
+        targets = [*options.targets, *configured]
+        for file in options.configfile:
+            shutil.copy2(options.root / file, folder / file)
+        nothing, files = pending(folder, targets)
         assert not nothing, f"not up to date: {sorted(nothing)}"
         for module in draw.sample(modules, min(options.modules, len(modules))):
             place = folder / "scripts" / f"{module.replace('.', '/')}.py"
             place = place if place.is_file() else place.with_suffix("") / "__init__.py"
             text = place.read_text(encoding="utf-8")
             place.write_text(f"{text}\n_ALTERED = True\n", encoding="utf-8")
-            compare(f"module:{module}", pending(folder, options.targets)[0], files)
+            compare(f"module:{module}", pending(folder, targets)[0], files)
             place.write_text(text, encoding="utf-8")
         for package in draw.sample(packages, min(options.packages, len(packages))):
-            (Path(scratch) / "sitecustomize.py").write_text(
-                OTHER_VERSION.format(name=package.lower()), encoding="utf-8"
-            )
-            planned, _ = pending(folder, options.targets, PYTHONPATH=scratch)
+            # What is first on the path of Python is what is installed.
+            with tempfile.TemporaryDirectory() as first:
+                said = Path(first) / f"{package.replace('-', '_')}-999.0.dist-info/METADATA"
+                said.parent.mkdir()
+                said.write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 999.0\n")
+                planned, _ = pending(folder, targets, PYTHONPATH=first)
             compare(f"package:{package}", planned, files)
     print(f"listed beyond what is planned: {dict(beyond)}")
     print(f"missing: {missing or 'none'}")

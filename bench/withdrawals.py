@@ -102,15 +102,20 @@ def _altered(value: object) -> object:
 def told(
     records: AtHand, what: str, really: set[str], missing: list[str], beyond: Counter[str]
 ) -> None:
-    """Compare, and count by rule what is listed and did not change."""
-    listed = {
-        one.file: one.job.split()[0] for one in affected(records, asked(what, records)).holding
-    }
-    missing += [f"{what}: {file}" for file in sorted(really - listed.keys())]
+    """Compare, and count by rule what is listed and did not change.
+
+    What has a row nowhere in it is listed apart: it changes where the row did not fit, and now does.
+    """
+    found = affected(records, asked(what, records))
+    listed = {one.file: one.job.split()[0] for one in found.holding}
+    moved = {one.file for one in found.artefacts} - listed.keys()
+    missing += [f"{what}: {file}" for file in sorted(really - listed.keys() - moved)]
     extra = [rule for file, rule in listed.items() if file not in really]
     beyond.update(extra)
+    beyond["(listed apart, and changed)"] += len(really & moved)
     print(
-        f"{what:60} changed {len(really):5}  listed {len(listed):5}  beyond {len(extra):4}",
+        f"{what:60} changed {len(really):5}  listed {len(listed):5}  beyond {len(extra):4}  "
+        f"apart {len(really & moved):4}",
         flush=True,
     )
 

@@ -16,6 +16,7 @@ import yaml
 
 import programs
 from atlas.job import forked
+from atlas.job.closures import STORES, Library, Store
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "resources", "profiles", "slurm",
@@ -52,8 +53,9 @@ def shared_folder(factory: pytest.TempPathFactory) -> Path:
 
 @cache
 def compiled() -> Path:
-    """This checkout, its modules compiled: copies of them need not be."""
+    """This checkout, its modules compiled and parsed: copies of them need not be."""
     compileall.compile_dir(ROOT / "scripts", quiet=2)
+    Library(ROOT / "scripts", Store(ROOT / STORES))
     return ROOT
 
 
@@ -67,6 +69,9 @@ def checkout(folder: Path) -> Path:
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("*.pyc.*"))
         elif source.exists():
             shutil.copy(source, folder / part)
+    (folder / STORES).mkdir(parents=True, exist_ok=True)
+    for parsed in (ROOT / STORES).glob("*.json"):
+        shutil.copy(parsed, folder / STORES)
     return folder
 
 

@@ -301,3 +301,10 @@ def test_nothing_that_an_altered_row_or_file_changes_is_missing_from_affected(sm
     assert lines[-1] == "missing: none" and len(lines) == 8 + 8 + 3
     # A row in the middle of the splits changes what stands on it.
     assert any(re.match(r"(alpha|beta):.* changed +[2-9]\d ", line) for line in lines)
+
+
+def test_nothing_that_snakemake_makes_again_for_other_code_is_missing_from_affected(small):
+    shown = run("replanned.py", "results/tables/main.csv", "--root", str(small), "--configfile",
+                "micro.yaml", "--modules", "2", "--packages", "2")  # fmt: skip
+    assert shown.splitlines()[-1] == "missing: none"
+    assert len(re.findall(r"^(?:module|package):\S+ +planned +[1-9]\d* ", shown, re.MULTILINE)) == 4
