@@ -20,7 +20,7 @@ REASONS = {"UnknownPathError"}
 # What is wrong with a stranger's file, in words that one of the sentences quotes.
 QUOTED = {"LimitError", "OSError", "ValueError"}
 # Functions that return a sentence for another library's error.
-TELLERS = {"scripts/atlas/sources/hub.py": "explain", "scripts/atlas/job/entry.py": "_sentence",
+TELLERS = {"scripts/atlas/sources/hub.py": "explain", "scripts/atlas/errors.py": "sentence_of",
            "scripts/atlas/publishing/push_errors.py": "_sentence",
            "scripts/atlas/configuration/validation.py": "_sentence"}  # fmt: skip
 

@@ -32,6 +32,7 @@ from atlas.sources.fetched_models import (
     bring_adapter,
     bring_full,
     fit,
+    most_bytes,
     pinned,
     told_as,
 )
@@ -87,7 +88,9 @@ def compute_fetched_shard(
         probe = Probe(files[0].parent, prompts, network)
         found["bases"][base] = probe.last_token(network, base)
         use = partial(_embed, network, probe, found["models"], gone)
-        rows += _reported(models, files, base_names[base], Path(cache), False, progress, use)
+        rows += _reported(
+            models, files, base_names[base], Path(cache), False, progress, use, most_bytes(network)
+        )
         del network, use
     write_activations(activations, prompts, **found)
     write_csv(report, REPORT_COLUMNS, sorted(rows, key=lambda row: row["model"]))
@@ -132,13 +135,15 @@ def check_shard(
         def use(_: Fetched, model: Model, network: Any = network) -> None:
             fit(network, model)
 
-        rows += _reported(models, files, base_names[base], Path(cache), True, progress, use)
+        rows += _reported(
+            models, files, base_names[base], Path(cache), True, progress, use, most_bytes(network)
+        )
     write_csv(report, REPORT_COLUMNS, sorted(rows, key=lambda row: row["model"]))
 
 
 def _reported(
     models: Iterable[dict[str, Any]], base: Sequence[Path], names: list[str], cache: Path,
-    keep: bool, progress: Progress, use: Callable[[Fetched, Model], None],
+    keep: bool, progress: Progress, use: Callable[[Fetched, Model], None], most: int,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Rows of the models of one base, each fetched, read and used; its files go.
 
@@ -150,7 +155,9 @@ def _reported(
     rows = []
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(hub.beside(str(cache))))
-        fetch = partial(_fetch, scratch=scratch, cache=cache if keep else None, base=base)
+        fetch = partial(_fetch, scratch=scratch, cache=cache if keep else None, base=base,
+                        most=most)  # fmt: skip
+
         coming = prefetched(fetch, mine, threads=THREADS, at_most=AHEAD)
         for model, future in stack.enter_context(contextlib.closing(coming)):
             row = dict.fromkeys(REPORT_COLUMNS) | {
@@ -179,19 +186,23 @@ def _described(fetched: Fetched) -> dict[str, Any]:
 
 
 def _fetch(
-    model: dict[str, Any], scratch: Path, cache: Path | None, base: Sequence[Path]
+    model: dict[str, Any], scratch: Path, cache: Path | None, base: Sequence[Path], most: int
 ) -> Fetched:
     """Bring a model into a folder of its own, and hash it.
 
     :param cache: where what a hub sends stays; None: it goes with the folder.
+    :param most: bytes that one of its files may have.
     """
     folder = scratch / model["name"]
     source, commit = pinned(model["source"])
     names: Sequence[str] = ADAPTER
     with told_as(source, folder):
         if model.get("adapter", True):
-            bring_adapter(source, cache or folder / "cache", folder)
+            bring_adapter(source, cache or folder / "cache", folder, most)
         else:
-            names = (*SETTINGS, *bring_full(source, cache or folder / "cache", folder, base)[1])
+            names = (
+                *SETTINGS,
+                *bring_full(source, cache or folder / "cache", folder, base, most)[1],
+            )
     digests = {f: (sha256_file(folder / f), (folder / f).stat().st_size) for f in names}
     return Fetched(folder, commit, digests)

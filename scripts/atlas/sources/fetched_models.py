@@ -23,6 +23,7 @@ from atlas.weights.tensors import CONVERT, Weights, check_stored, refuse_pickle
 from atlas.weights.weight_files import listed_files, named_weights, place_weights, placed_digest
 
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+LEAST = 1 << 30  # bytes that any file of a model may have
 SETTINGS = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
 
@@ -37,7 +38,8 @@ def fetch_adapter(
         shapes), a pickle, NaN or Inf.
     """
     with hub.beside(cache) as scratch, told_as(source, folder := Path(scratch) / model):
-        origin = bring_adapter(source, Path(cache), folder)
+        most = most_bytes(_blank(by_name(base)["config.json"].parent))
+        origin = bring_adapter(source, Path(cache), folder, most)
         files = [folder / name for name in ADAPTER]
         record = checked(files, base, base_names)
         link(files[0], config)
@@ -72,6 +74,11 @@ def fit(network: Any, model: Model) -> None:
     if isinstance(model, FullModel):
         check_stored(Weights(sorted(model.folder.glob("*.safetensors*"))), model.name)
     check_model(network, model)
+
+
+def most_bytes(network: Any) -> int:
+    """Bytes of the largest file of weights that a model of a base may have: twice the base in float64."""
+    return LEAST + 16 * sum(parameter.numel() for parameter in network.parameters())
 
 
 @functools.cache
@@ -123,7 +130,8 @@ def fetch_full(
     :raises AtlasError: for tensors or shapes that are not those of its base, a pickle, NaN.
     """
     with hub.beside(cache) as scratch, told_as(source, folder := Path(scratch) / model):
-        origin, stored = bring_full(source, Path(cache), folder, base)
+        most = most_bytes(_blank(by_name(base)["config.json"].parent))
+        origin, stored = bring_full(source, Path(cache), folder, base, most)
         record = checked([folder / name for name in (*SETTINGS, *stored)], base, [])
         for name, target in zip(SETTINGS, [config, *tokenizer], strict=True):
             link(folder / name, target)
@@ -178,7 +186,7 @@ class Place:
     """
 
     def __init__(self, source: Mapping[str, Any], cache: Path) -> None:
-        self._cache = cache
+        self._cache, self.commit, self.folder = cache, "", Path()
         if "hub" in source:
             found, self.commit = pinned(source)
             self.repo = found["hub"]["repo"]
@@ -186,7 +194,7 @@ class Place:
             self.where = _where(source)
             self.origin = f"Fetched from {self.where} at the commit {self.commit}."
         else:
-            self.commit, self.folder = "", Path(source["local"]).expanduser()
+            self.folder = Path(source["local"]).expanduser()
             self.origin = "Taken from a folder on the machine of the person who ran the workflow."
             self.where = str(self.folder)
             if not self.folder.is_dir():
@@ -203,26 +211,36 @@ class Place:
         present = hub.file_names(self.repo, self.commit, self._cache)
         return [name.removeprefix(prefix) for name in present if name.startswith(prefix)]
 
-    def bring(self, names: Iterable[str], folder: Path) -> None:
+    def bring(self, names: Iterable[str], folder: Path, most: int = LEAST) -> None:
         """Link files into a folder.
 
-        :raises AtlasError: where one is missing, or is a pickle.
+        :param most: bytes that one may have.
+        :raises AtlasError: where one is missing, is a pickle, or is larger.
         """
         for name in names:
+            file = self.folder / name
             if self.commit:
                 path = f"{self.inside}/{name}".lstrip("/")
-                link(hub.fetch(self.repo, self.commit, path, self._cache), folder / name)
-                continue
-            if not (self.folder / name).is_file():
+                file = hub.fetch(self.repo, self.commit, path, self._cache)
+            elif not file.is_file():
                 raise AtlasError(f"{self.folder}: has no {name}.")
+            if (size := file.stat().st_size) > most:
+                raise AtlasError(
+                    f"{self.where}: {name} has {size >> 20:,} MiB, and no model of its base has one of more "
+                    f"than {most >> 20:,}."
+                )
+            if self.commit:
+                link(file, folder / name)
+                continue
             if name.endswith(".safetensors"):
-                refuse_pickle(self.folder / name)
-            copy(self.folder / name, folder / name)
+                refuse_pickle(file)
+            copy(file, folder / name)
 
 
-def bring_adapter(source: Mapping[str, Any], cache: Path, folder: Path) -> str:
+def bring_adapter(source: Mapping[str, Any], cache: Path, folder: Path, most: int) -> str:
     """Link the two files of an adapter into a folder and say where they are from.
 
+    :param most: as of :meth:`Place.bring`.
     :raises AtlasError: where there is no adapter; with what is there instead.
     """
     place = Place(source, cache)
@@ -230,7 +248,7 @@ def bring_adapter(source: Mapping[str, Any], cache: Path, folder: Path) -> str:
     if not place.commit:
         refuse_other(place)
     try:
-        place.bring(ADAPTER, folder)
+        place.bring(ADAPTER, folder, most)
     except hub.MissingFileError:
         refuse_other(place)
         raise
@@ -255,13 +273,13 @@ def refuse_other(place: Place) -> None:
 
 
 def bring_full(
-    source: Mapping[str, Any], cache: Path, folder: Path, base: Sequence[Path]
+    source: Mapping[str, Any], cache: Path, folder: Path, base: Sequence[Path], most: int
 ) -> tuple[str, list[str]]:
     """Link the files of a full model into a folder.
 
     A model without a fast tokenizer of its own gets that of its base, which reads the probes anyway.
 
-    :param base: files of the base.
+    :param base: files of the base. :param most: as of :meth:`Place.bring`.
     :returns: where they are from, and the names of its weights, the index last.
     :raises AtlasError: where one is missing, or only a pickle is there.
     """
@@ -275,7 +293,7 @@ def bring_full(
     else:
         for name in tokenizer:
             link(by_name(base)[name], folder / name)
-    place.bring([SETTINGS[0], first], folder)
+    place.bring([SETTINGS[0], first], folder, most)
     stored = listed_files(folder / first)
-    place.bring([name for name in stored if name != first], folder)
+    place.bring([name for name in stored if name != first], folder, most)
     return place.origin, stored

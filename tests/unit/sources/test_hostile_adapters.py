@@ -230,6 +230,7 @@ HOSTILE = {
     ),
     "pickle": (pickled, "a pickle, which may run code"),
     "cut": (lambda f: os.truncate(f / WEIGHTS, 400), "not a whole safetensors file"),
+    "sparse": (lambda f: os.truncate(f / WEIGHTS, 1 << 36), "has 65,536 MiB, and no model of its base"),
     "no-weights": (lambda f: os.truncate(f / WEIGHTS, 0), "not a whole safetensors file"),
     "header-nested": (header(DEEP.encode()), "not a whole safetensors file"),
     "header-large": (
@@ -322,7 +323,7 @@ def test_an_index_that_leads_out_of_its_folder_is_refused(tiny_base, tmp_path, n
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     (target := tmp_path / "job/model").mkdir(parents=True)
     with pytest.raises(AtlasError, match="is no safetensors file beside it"):
-        bring_full({"local": str(folder)}, tmp_path / "cache", target, tiny_base)
+        bring_full({"local": str(folder)}, tmp_path / "cache", target, tiny_base, 1 << 30)
     assert not list((tmp_path / "job").rglob("escaped*"))
 
 
@@ -330,4 +331,4 @@ def test_a_folder_of_pickles_is_refused(tmp_path):
     (tmp_path / CONFIG).write_text("{}")
     (tmp_path / "adapter_model.bin").write_bytes(b"\x80\x02")
     with pytest.raises(AtlasError, match=r"adapter_model\.bin is a pickle, which is refused"):
-        bring_adapter({"local": str(tmp_path)}, tmp_path, tmp_path / "out")
+        bring_adapter({"local": str(tmp_path)}, tmp_path, tmp_path / "out", 1 << 30)

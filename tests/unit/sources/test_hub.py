@@ -32,7 +32,7 @@ BASE = (
 )
 ADAPTER = (
     "call('atlas.sources.fetched_models', 'bring_adapter')({'hub': {'repo': 'org/adapter',"
-    " 'revision': 'main', 'subfolder': %r}}, cache, Path('.'))"
+    " 'revision': 'main', 'subfolder': %r}}, cache, Path('.'), 1 << 30)"
 )
 
 
