@@ -138,53 +138,50 @@ def test_a_clock_that_went_ahead(small_copy):
     assert lineage(small_copy, "verify").returncode == 0
 
 
-def test_a_full_disk(tmp_path, small):
-    """results/ on a small file system of its own: one sentence, nothing half-made, and on it goes."""
+@pytest.fixture
+def mounted(tmp_path):
+    """A checkout of few jobs, whose results/ is a file system of its own; how it is mounted, and again."""
     folder = micro(tmp_path / "checkout", small_config())
     results = folder / "results"
     results.mkdir()
 
-    def mount(*options: str) -> int:
-        return subprocess.run(["mount", *options], capture_output=True, check=False).returncode
+    def mount(*options: str) -> None:
+        done = subprocess.run(["mount", *options, str(results)], capture_output=True, check=False)
+        if done.returncode and not results.is_mount():
+            pytest.skip("mounting a file system takes rights that this account does not have")
+        assert done.returncode == 0
 
-    if mount("-t", "tmpfs", "-o", "size=640k", "tmpfs", str(results)):
-        pytest.skip("mounting a small file system takes rights that this account does not have")
-    try:
-        done = snakemake(folder, MAIN, "--cores", "1", check=False)
-        assert done.returncode != 0
-        assert "the disk is full" in done.stdout
-        assert litter(folder) == []
-        for name, digest in digests(folder).items():
-            assert digests(small)[name] == digest
-        assert mount("-o", "remount,size=200m", str(results)) == 0
-        snakemake(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
-        assert digests(folder) == digests(small)
-    finally:
-        subprocess.run(["umount", "-l", str(results)], check=True)
+    yield folder, mount
+    subprocess.run(["umount", "-l", str(results)], check=results.is_mount(), capture_output=True)
 
 
-def test_a_folder_that_becomes_read_only(tmp_path, small):
-    """A sentence for the job, and for the run that is tried meanwhile; then the same bytes."""
-    folder = micro(tmp_path / "checkout", small_config())
-    results = folder / "results"
-    results.mkdir()
+def test_a_full_disk(mounted, small):
+    """One sentence, nothing half-made, and on it goes."""
+    folder, mount = mounted
+    mount("-t", "tmpfs", "-o", "size=640k", "tmpfs")
+    done = snakemake(folder, MAIN, "--cores", "1", check=False)
+    assert done.returncode != 0
+    assert "the disk is full" in done.stdout
+    assert litter(folder) == []
+    for name, digest in digests(folder).items():
+        assert digests(small)[name] == digest
+    mount("-o", "remount,size=200m")
+    snakemake(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
+    assert digests(folder) == digests(small)
 
-    def mount(*options: str) -> int:
-        return subprocess.run(["mount", *options], capture_output=True, check=False).returncode
 
-    if mount("--bind", str(results), str(results)):
-        pytest.skip("mounting takes rights that this account does not have")
-    try:
-        snakemake(folder, "results/sources/bases/micro/base.json", "--cores", "1")
-        assert mount("-o", "remount,ro,bind", str(results)) == 0
-        done = snakemake(folder, MAIN, "--cores", "1", check=False)
-        assert done.returncode != 0 and "nothing may be read or written there (" in done.stdout
-        assert "OSError" not in done.stdout and "Traceback" not in done.stdout
-        assert mount("-o", "remount,rw,bind", str(results)) == 0
-        snakemake(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
-        assert digests(folder) == digests(small)
-    finally:
-        subprocess.run(["umount", "-l", str(results)], check=True)
+def test_a_folder_that_becomes_read_only(mounted):
+    """A sentence for the run that is tried meanwhile; then it goes on."""
+    folder, mount = mounted
+    target = "results/sources/bases/micro/base.json"
+    mount("-t", "tmpfs", "tmpfs")
+    mount("-o", "remount,ro")
+    done = snakemake(folder, target, "--cores", "1", check=False)
+    assert done.returncode != 0 and "nothing may be read or written there (" in done.stdout
+    assert "OSError" not in done.stdout and "Traceback" not in done.stdout
+    mount("-o", "remount,rw")
+    snakemake(folder, target, "--cores", "1")
+    assert (folder / target).is_file()
 
 
 @pytest.mark.parametrize("gone", ["tables", "pools/micro/silhouette.csv"])
