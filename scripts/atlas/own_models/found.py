@@ -146,11 +146,14 @@ def unused(name: str, taken: Collection[str]) -> str:
 
 
 def _head(file: Path) -> dict[str, Any]:
-    """What stands between the first two lines of ``---``: a card only helps to guess."""
+    """What stands between the first two lines of ``---``, all of it texts: a card only helps to guess.
+
+    Merges of YAML are not followed: a few lines of them stand for more than fits into memory.
+    """
     text = file.read_bytes()[:CARD_HEAD].decode("utf-8", "replace")
     head = re.match(r"\ufeff?---\r?\n(.*?)^---\s*$", text, re.DOTALL | re.MULTILINE)
     try:
-        found = yaml.safe_load(head[1]) if head else {}
+        found = yaml.load(head[1], yaml.CBaseLoader) if head else {}
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

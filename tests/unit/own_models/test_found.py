@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -18,6 +19,19 @@ def here(tmp_path, monkeypatch):
 
 def found(*typed):
     return find_models(typed, None)
+
+
+@pytest.mark.parametrize("more", ["<<: [{}]", "[{}]"], ids=["merges", "lists"])
+def test_a_card_that_swells_is_read_as_it_stands(here, more):
+    """Each line stands for ten of the one before it."""
+    lines = ["a0: &a0 {x: 1}"]
+    for i in range(12):
+        lines.append(f"a{i + 1}: &a{i + 1}\n  {more.format(', '.join([f'*a{i}'] * 10))}")
+    adapter(here / "m", card="\n".join(["---", *lines, "base_model: a/b", "---", ""]))
+    start = time.process_time()
+    (one,) = found("m")
+    assert time.process_time() - start < 2
+    assert one.card["base_model"] == "a/b"
 
 
 def test_an_adapter_a_full_model_and_a_folder_of_both(here):
