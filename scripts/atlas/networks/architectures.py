@@ -125,7 +125,7 @@ def reported(name: str) -> Iterator[None]:
     try:
         with without_panics():
             yield
-    except (MemoryError, torch.OutOfMemoryError):
+    except (AtlasError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300].rstrip(".")

