@@ -155,9 +155,9 @@ def _reported(
     rows = []
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(hub.beside(str(cache))))
-        fetch = partial(_fetch, scratch=scratch, cache=cache if keep else None, base=base,
-                        most=most)  # fmt: skip
-
+        fetch = partial(
+            _fetch, scratch=scratch, cache=cache if keep else None, base=base, most=most
+        )
         coming = prefetched(fetch, mine, threads=THREADS, at_most=AHEAD)
         for model, future in stack.enter_context(contextlib.closing(coming)):
             row = dict.fromkeys(REPORT_COLUMNS) | {

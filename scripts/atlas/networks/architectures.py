@@ -79,12 +79,8 @@ def load(folder: Path, dtype: str, device: torch.device, *, empty: bool = False)
         )  # fmt: skip
     _refuse_misfits(folder, network, found)
     for config in (network.config, network.config.get_text_config()):
-        # Who asks for a part of what it gives asks by name.
-        config.return_dict, config.output_hidden_states, config.output_attentions = (
-            True,
-            False,
-            False,
-        )
+        config.return_dict = True  # who asks for a part of what it gives asks by name
+        config.output_hidden_states = config.output_attentions = False
     if wanted is not None:
         _set_attention(network, wanted)
     if device.type != "meta":

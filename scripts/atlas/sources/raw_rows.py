@@ -146,14 +146,13 @@ def _suffix(file: Path) -> str:
     return (Path(file.stem).suffix or ".jsonl") if file.suffix == ".gz" else file.suffix
 
 
-def _json_lines(file: Path, where: str = "") -> Iterator[Row]:
-    where = where or file.name
+def _json_lines(file: Path) -> Iterator[Row]:
     try:
         # Not splitlines(): it also cuts at separators that may stand inside a JSON text.
         with unpacked(file) as data, io.TextIOWrapper(data, "utf-8-sig", newline="\n") as lines:
-            yield from parse_jsonl(_counted(lines, file), where)
+            yield from parse_jsonl(_counted(lines, file), file.name)
     except UnicodeDecodeError as error:
-        raise AtlasError(f"{where}: cannot be read ({error}); is the file truncated?") from None
+        raise AtlasError(f"{file.name}: cannot be read ({error}); is the file truncated?") from None
 
 
 def _counted(lines: Iterable[str], file: Path) -> Iterator[str]:
