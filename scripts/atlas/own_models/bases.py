@@ -108,7 +108,7 @@ class Bases:
         place = Place(source, self.cache)
         last = typed_path(text).resolve().name if "local" in source else place.repo
         name = re.sub(r"[^A-Za-z0-9._+-]+", "-", last.replace("/", "--")).strip("-.+")
-        if not re.match(NAME_PATTERN, name):
+        if not re.fullmatch(NAME_PATTERN, name):
             name = "base"
         name = unused(name, {*self.plan.config.bases, *self.new})
         self.new[name] = {"source": _short(source), **_measured(place, source)}

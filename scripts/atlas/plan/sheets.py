@@ -65,7 +65,7 @@ def _models(config: Config, path: str, root: Path) -> dict[str, PlannedModel]:
             name = values["model"].replace("/", "--")
             for column in ("model", "domain"):
                 value = name if column == "model" else values[column]
-                if not re.match(NAME_PATTERN, value):
+                if not re.fullmatch(NAME_PATTERN, value):
                     raise AtlasError(f"{where}: {value!r} is not a name; {NAMES}")
             if name in found:
                 raise AtlasError(f"{where}: the model {name!r} stands in the sheet twice.")

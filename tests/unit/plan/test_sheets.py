@@ -69,6 +69,7 @@ def test_a_sheet_that_is_written_otherwise(tmp_path, data, message):
         (SHEET.replace("b\t./b", "me--a\t./b"), "line 3: the model 'me--a' stands in the sheet twice"),
         (SHEET.replace("b\t./b", "b b\t./b"), "line 3: 'b b' is not a name"),
         (SHEET.replace("./b", "what is this"), "line 3: .*neither a folder nor a repository"),
+        (SHEET.replace("b\t./b", "b" * 241 + "\t./b"), "line 3: 'b+' is not a name; .* at most 240"),
         (SHEET.replace("./b", "x" * 5000), "no path is as long as that"),
         (SHEET.splitlines()[0] + "\n", "the sheet has no models"),
         (SHEET.replace("base", "model", 1), "the column 'model' is there twice"),
