@@ -5,13 +5,7 @@ for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
         name:
             f"fetch_base_{shards}"
         input:
-            local=lambda w: own_files(
-                local_folder(
-                    f"bases.{w.base}",
-                    PLAN.config.bases[w.base].source.local,
-                    ["config.json"],
-                )
-            ),
+            local=own_base,
         output:
             record="results/sources/bases/{base}/base.json",
             config="results/sources/bases/{base}/config.json",
@@ -96,7 +90,7 @@ use rule job as fetch_encoder with:
 
 use rule job as fetch_rows with:
     input:
-        local=lambda w: own_files(local_rows(w.dataset, dataset_of(w).source.local)),
+        local=own_rows,
     output:
         rows="results/sources/datasets/{dataset}.jsonl",
         record="results/sources/datasets/{dataset}.json",

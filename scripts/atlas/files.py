@@ -1,6 +1,7 @@
 """Reading and writing the plain file formats, always whole and always the same bytes."""
 
 import csv
+import errno
 import glob
 import hashlib
 import json
@@ -216,6 +217,22 @@ def csv_rows(path: Path) -> Iterator[dict[str, str]]:
 def read_csv(path: Path) -> list[dict[str, str]]:
     """All rows of a CSV."""
     return list(csv_rows(path))
+
+
+def typed_path(text: str | Path) -> Path:
+    """A path that a user wrote, ~ read as a home; the home of nobody here is a name like any other.
+
+    :raises AtlasError: where it is longer than paths are.
+    """
+    found = Path(os.path.expanduser(text))  # noqa: PTH111 - Path raises for the home of nobody
+    try:
+        os.stat(found)  # noqa: PTH116
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise AtlasError(f"{str(text)[:80]}…: no path is as long as that; mend it.") from None
+    except ValueError:
+        pass  # with a null in it; nothing is there
+    return found
 
 
 def link(source: Path, target: Path) -> None:

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$"
-# Names are folders and files: .. would be another folder, and -x an option of a command.
-NAMES = "names are made of letters, digits and . _ + -, and begin with a letter, a digit or _"
+NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,239}$"
+# Names are folders and files: .. would be another folder, and -x an option of a command, and a file
+# system has room for 255 bytes.
+NAMES = "names are made of at most 240 letters, digits and . _ + -, and begin with a letter, a digit or _"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 

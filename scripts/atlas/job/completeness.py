@@ -77,7 +77,11 @@ def plan_behind_ancient() -> None:
 
 
 def _looking_behind(plain: Any) -> Any:
+    from snakemake.exceptions import WorkflowError
+
     async def update_needrun(self: Any, *args: Any, **settings: Any) -> Any:
+        if _refused:
+            raise WorkflowError(_refused[0])
         self.bfs = _without_ancient
         try:
             return await plain(self, *args, **settings)
@@ -98,6 +102,25 @@ def _without_ancient(
                   if not all(file.is_ancient for file in files)}  # fmt: skip
         queue += behind - seen
         seen |= behind
+
+
+_refused: list[str] = []  # sentences of this run
+
+
+def count_refusal(name: str, source: Mapping[str, Any], sentence: str, root: Path) -> None:
+    """Remember that a user's own files were refused, where an artefact was made of other ones.
+
+    Snakemake takes a file that is there as it is, where the job that makes it cannot be planned: rightly
+    where its source was removed since, and wrongly where the configuration names another now.
+
+    :param name: of the artefact. :param source: of the configuration.
+    """
+    try:
+        made = Records(root).statement(name)
+    except BrokenRecordError:
+        made = None
+    if made is None or made.params.get("source") != source:
+        _refused.append(sentence)
 
 
 def leave_code_to_params() -> None:

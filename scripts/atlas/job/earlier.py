@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas import device
+from atlas.files import typed_path
 from atlas.job.records import BrokenRecordError, Records
 from atlas.job.statements import Statement
 from atlas.kept import Kept
@@ -73,7 +74,7 @@ def _of_models(made: Statement, root: Path) -> dict[str, str]:
     files: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for path, name in made.input_names.items():
         folder = Path(path).parent
-        place = str((root / folder.expanduser()).resolve()) if name == LOCAL else folder.name
+        place = str((root / typed_path(folder)).resolve()) if name == LOCAL else folder.name
         files[name, place][path] = made.inputs[path]
 
     def told(model: Mapping[str, Any]) -> Iterable[Any]:
@@ -82,7 +83,7 @@ def _of_models(made: Statement, root: Path) -> dict[str, str]:
         yield from (made.params.get(param, {}).get(base) for param in OF_BASES)
         yield from (files[BASES, base], files[WEIGHTS, model["name"]])
         if folder := (model.get("source") or {}).get("local"):
-            yield files[LOCAL, str(Path(folder).expanduser().resolve())]
+            yield files[LOCAL, str(typed_path(folder).resolve())]
 
     return {model["name"]: _plain(list(told(model))) for model in made.params["models"]}
 

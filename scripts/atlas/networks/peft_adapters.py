@@ -10,11 +10,12 @@ import contextlib
 import copy
 import itertools
 import re
+import traceback
 import unittest.mock
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -30,6 +31,8 @@ PROMPTS = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "MULTITASK_PROMPT_TUNIN
            "CARTRIDGE")  # fmt: skip
 # Heads of other tasks, which stand after the hidden states that are read here.
 HEADS = ("score", "classifier", "qa_outputs", "v_head", "summary")
+# What torch says of tensors that do not fit each other, with values or without.
+SIZES = re.compile("Sizes of|shapes cannot be multiplied|must match")
 ANOTHER = (
     "name the base that it was trained from, or merge it and give the merged model with kind: full"
 )
@@ -59,11 +62,17 @@ def peft_applied(network: Any, adapter: PeftAdapter) -> Iterator[Any]:
     :raises AtlasError: where no loading can be right, and where the adapter does not fit.
     """
     loaded = _loaded(network, adapter)
-    if adapter.method in PROMPTS:
-        _try_one_token(loaded.wrapped, adapter)
     # Of these, PEFT's own forward pass does a part, before the modules of the base.
     whole = adapter.method in PROMPTS or _is_activated(adapter.config)
-    yield loaded.wrapped if whole else loaded.network
+    found = loaded.wrapped if whole else loaded.network
+    if loaded.wrapped is not None and (adapter.method in PROMPTS or found.device.type == "meta"):
+        _try_one_token(found, adapter)
+    try:
+        yield found
+    except Exception as error:
+        if not _of_a_library(error):
+            raise
+        _refuse_to_compute(adapter, error)
 
 
 def peft_unread(network: Any, adapter: PeftAdapter) -> tuple[Any, Any]:
@@ -215,6 +224,7 @@ def _refuse_misfits(
     unknown = [] if adapter.method in PROMPTS else [
         name for name in found.unexpected_keys
         if not _of_a_head(name) and (name_in_base(name) == name or PREFIX + name_in_base(name) not in shapes)
+        and not _is_tied(name, Weights([adapter.weights]), found.unexpected_keys)
     ]  # fmt: skip
     missing = [
         n for n in found.missing_keys if "vblora_vector_bank" not in n and "prompt_enc" not in n
@@ -226,27 +236,56 @@ def _refuse_misfits(
         )
 
 
-def _try_one_token(wrapped: Any, adapter: PeftAdapter) -> None:
-    """Let PEFT read one token after what it puts before, which it cannot in every architecture."""
-    one = torch.zeros(1, 1, dtype=torch.long, device=wrapped.device)
-    decoder = {"decoder_input_ids": one} if wrapped.config.is_encoder_decoder else {}
+def _try_one_token(network: Any, adapter: PeftAdapter) -> None:
+    """Let PEFT read one token, which it cannot with every kind in every architecture."""
+    one = torch.zeros(1, 1, dtype=torch.long, device=network.device)
+    decoder = {"decoder_input_ids": one} if network.config.is_encoder_decoder else {}
     try:
         with torch.inference_mode():
-            wrapped(input_ids=one, use_cache=False, **decoder)
+            network(input_ids=one, use_cache=False, **decoder)
     except Exception as error:
         # Without weights, some steps cannot be taken; these are about shapes and kinds of layers.
-        if one.is_meta and not isinstance(error, ValueError) and "Sizes of" not in str(error):
+        does_not_fit = isinstance(error, (ValueError, IndexError)) or SIZES.search(str(error))
+        if one.is_meta and not does_not_fit:
             return
+        _refuse_to_compute(adapter, error)
+
+
+def _refuse_to_compute(adapter: PeftAdapter, error: Exception) -> NoReturn:
+    """Say that PEFT loads an adapter and cannot compute with it."""
+    if adapter.method in PROMPTS:
         raise AtlasError(
             f"{adapter.name}: PEFT cannot put {adapter.method} before a text in this base "
             f"({reason(error)}); leave this model out."
         ) from None
+    raise AtlasError(
+        f"{adapter.name}: PEFT loads it into this base and cannot compute with it "
+        f"({type(error).__name__}: {reason(error)}); leave this model out."
+    ) from None
+
+
+def _of_a_library(error: Exception) -> bool:
+    """Whether something went wrong within a network, and not in what is done with it."""
+    frames = (frame.f_globals for frame, _ in traceback.walk_tb(error.__traceback__))
+    libraries = {str(names.get("__name__")).partition(".")[0] for names in frames}
+    return not isinstance(error, AtlasError) and bool(libraries & {"peft", "transformers"})
 
 
 def name_in_base(name: str) -> str:
     """The tensor of the base that one of an adapter, or of what PEFT made, stands for, if any."""
-    wrappers = r"\.(base_layer|original_module|modules_to_save)(?=\.)"
+    wrappers = r"\.(base_layer|original_module|modules_to_save|token_adapter)(?=\.)"
     return re.sub(wrappers, "", name.removeprefix(PREFIX))
+
+
+def _is_tied(name: str, tensors: Weights, unexpected: Collection[str]) -> bool:
+    """Whether a tensor is one that PEFT takes, stored a second time under its name at the other end."""
+    last = name.rpartition(".")[2]
+    return name in tensors and any(
+        other.rpartition(".")[2] == last
+        and tensors.shape(other) == tensors.shape(name)
+        and torch.equal(tensors[other], tensors[name])
+        for other in tensors.keys() - set(unexpected)
+    )
 
 
 def _of_a_head(name: str) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError
+from atlas.files import typed_path
 from atlas.grammar import NAME_PATTERN
 from atlas.networks.architectures import blank, configuration
 from atlas.own_models.found import FoundModel, texts, unused
@@ -74,7 +75,7 @@ class Bases:
         """The base that the user names."""
         if asked in self.plan.config.bases:
             return asked
-        if not Path(asked).expanduser().is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", asked):
+        if not typed_path(asked).is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", asked):
             known(asked, self.plan.config.bases, "--base", "base")
         if asked not in self._known:
             self._known[asked] = self._of_plan(asked) or self._add(asked)
@@ -90,7 +91,7 @@ class Bases:
 
     def _new(self, recorded: str) -> str | None:
         """A base that is in a folder, or in a repository that is not of quantised weights."""
-        folder = Path(recorded).expanduser()
+        folder = typed_path(recorded)
         if (folder / "config.json").is_file():
             clear = folder.is_absolute() or recorded.startswith(".")
             return self._add(recorded if clear else f"./{recorded}")
@@ -105,9 +106,9 @@ class Bases:
         """
         source = sheet_source(text, "", Path(), "--base").model_dump(exclude_none=True)
         place = Place(source, self.cache)
-        last = Path(text).expanduser().resolve().name if "local" in source else place.repo
+        last = typed_path(text).resolve().name if "local" in source else place.repo
         name = re.sub(r"[^A-Za-z0-9._+-]+", "-", last.replace("/", "--")).strip("-.+")
-        if not re.match(NAME_PATTERN, name):
+        if not re.fullmatch(NAME_PATTERN, name):
             name = "base"
         name = unused(name, {*self.plan.config.bases, *self.new})
         self.new[name] = {"source": _short(source), **_measured(place, source)}

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from atlas.errors import AtlasError
-from atlas.files import read_object
+from atlas.files import read_object, typed_path
 from atlas.plan.sheets import sheet_source
 from atlas.sources.fetched_models import ADAPTER, SETTINGS, Place, refuse_other, told_as
 from atlas.weights.adapter_settings import read_settings
@@ -67,7 +67,7 @@ def find_models(typed: Sequence[str], cache: Path) -> list[FoundModel]:
 
 
 def _at(text: str, cache: Path) -> Iterator[FoundModel]:
-    if Path(text).expanduser().is_file():
+    if typed_path(text).is_file():
         raise AtlasError(f"{text}: is a file; name the folder that holds {ADAPTER[0]}.")
     source = sheet_source(text, "", Path(), "map_models.py").model_dump(exclude_none=True)
     place = Place(source, cache)

@@ -110,7 +110,7 @@ def own_pools(
 
 
 def _check_name(where: str, name: str) -> None:
-    if not re.match(NAME_PATTERN, name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise AtlasError(f"{where}: {name!r} is not a name; {NAMES}")
 
 

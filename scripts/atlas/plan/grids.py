@@ -48,7 +48,7 @@ def expand(config: Config, name: str) -> dict[str, Model]:
     for combination in product(*grid.lists.values()):
         values = dict(zip(grid.lists, combination, strict=True))
         key = _fill(grid.name, values, f"{where}.name")
-        if not isinstance(key, str) or not re.match(NAME_PATTERN, key):
+        if not isinstance(key, str) or not re.fullmatch(NAME_PATTERN, key):
             raise AtlasError(f"{where}.name: {key!r} is not a name; {NAMES}")
         if key in models:
             raise AtlasError(

@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from atlas.files import typed_path
 from atlas.plan.resolved import Plan, PlannedModel
 
 # More names than these are not spelt out where they are most of their kind.
@@ -31,7 +32,7 @@ def local_files(folder: str | None, names: Iterable[str] = ("",)) -> list[str]:
     """Files of a user's own folder (or one file), so that a change in them is seen."""
     if not folder:
         return []
-    files = (Path(os.path.normpath(Path(folder).expanduser())) / name for name in names)
+    files = (Path(os.path.normpath(typed_path(folder))) / name for name in names)
     return [str(file) for file in files if file.is_file()]
 
 
@@ -39,7 +40,7 @@ def local_model(folder: str | None) -> list[str]:
     """Files of a model or a base in a user's own folder."""
     if not folder:
         return []
-    found = Path(folder).expanduser()
+    found = typed_path(folder)
     names = (file.name for pattern in MODEL_FILES for file in found.glob(pattern))
     return local_files(folder, sorted(names))
 

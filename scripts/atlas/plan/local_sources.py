@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from atlas.errors import AtlasError
-from atlas.files import PICKLES
+from atlas.files import PICKLES, typed_path
 from atlas.guarded_json import parse_json
 from atlas.plan.inputs import local_files, local_model
 
@@ -18,7 +18,7 @@ def local_rows(name: str, path: str | None) -> list[str]:
     """
     if path is None:
         return []
-    where, file = f"datasets.{name}.source.local", Path(path).expanduser()
+    where, file = f"datasets.{name}.source.local", typed_path(path)
     if not file.exists():
         raise AtlasError(f"{where}: there is no file {file}; {_start(file)}")
     if not file.is_file():
@@ -54,7 +54,7 @@ def local_folder(where: str, path: str | None, wanted: Collection[str]) -> list[
     """
     if path is None:
         return []
-    where, folder = f"{where}.source.local", Path(path).expanduser()
+    where, folder = f"{where}.source.local", typed_path(path)
     if not folder.exists():
         raise AtlasError(f"{where}: there is no folder {folder}; {_start(folder)}")
     if not folder.is_dir():

@@ -13,6 +13,7 @@ from atlas.configuration.config import Config
 from atlas.configuration.models import ModelSource
 from atlas.configuration.sources import HubSource
 from atlas.errors import AtlasError
+from atlas.files import typed_path
 from atlas.grammar import NAME_PATTERN, NAMES
 from atlas.plan.resolved import PlannedModel, model_seed
 from atlas.references import known
@@ -33,7 +34,7 @@ def read_sheet(config: Config, path: str, root: Path) -> dict[str, PlannedModel]
 
 
 def _models(config: Config, path: str, root: Path) -> dict[str, PlannedModel]:
-    file = root / Path(path).expanduser()
+    file = root / typed_path(path)
     if not file.is_file():
         raise AtlasError(f"{path}: there is no such sheet.")
     with io.StringIO(_text(file, path), newline="") as handle:
@@ -64,7 +65,7 @@ def _models(config: Config, path: str, root: Path) -> dict[str, PlannedModel]:
             name = values["model"].replace("/", "--")
             for column in ("model", "domain"):
                 value = name if column == "model" else values[column]
-                if not re.match(NAME_PATTERN, value):
+                if not re.fullmatch(NAME_PATTERN, value):
                     raise AtlasError(f"{where}: {value!r} is not a name; {NAMES}")
             if name in found:
                 raise AtlasError(f"{where}: the model {name!r} stands in the sheet twice.")
@@ -100,7 +101,7 @@ def _text(file: Path, path: str) -> str:
 
 def sheet_source(text: str, subfolder: str, root: Path, where: str) -> ModelSource:
     """`org/name`, `org/name@revision`, or a folder (absolute, or starting with a dot)."""
-    if text.startswith((".", "/", "~")) or (root / text).is_dir():
+    if text.startswith((".", "/", "~")) or typed_path(root / text).is_dir():
         return ModelSource(local=str(Path(text, subfolder)) if subfolder else text)
     repo, _, revision = text.partition("@")
     try:

@@ -2,6 +2,7 @@
 
 import bz2
 import contextlib
+import errno
 import gzip
 import io
 import lzma
@@ -96,8 +97,8 @@ def _named(file: Path) -> Iterator[None]:
     except _EndlessError:
         refuse_endless(file)
     except DAMAGED as error:
-        # Of files that are opened here; a full disk is no fault of theirs.
-        if isinstance(error, OSError) and error.errno is not None:
+        # Of files that are opened here; a full disk is no fault of theirs, the name of a member is.
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENAMETOOLONG):
             raise
         raise AtlasError(f"{file.name}: cannot be read ({error}); is the file truncated?") from None
 

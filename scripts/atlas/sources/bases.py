@@ -13,7 +13,7 @@ import torch
 
 from atlas.digests import weights_digest
 from atlas.errors import AtlasError
-from atlas.files import by_name, copy, link, passing_folder, read_json, write_json
+from atlas.files import by_name, copy, link, passing_folder, read_json, typed_path, write_json
 from atlas.guarded_tokenizers import check_tokenizer
 from atlas.networks.architectures import check_settings, load, loader, reported
 from atlas.networks.named_weights import NamedWeights, published_tensors
@@ -94,7 +94,7 @@ def _bring(
         origin, found = _from_hub(source["hub"], cache, place)
         return {"hub": origin}, found
     if "local" in source:
-        return {"local": True}, _from_folder(Path(source["local"]).expanduser(), place)
+        return {"local": True}, _from_folder(typed_path(source["local"]), place)
     if "random" in source:
         _from_seed(source["random"], dtype, place, names)
         return {"random": source["random"]}, names

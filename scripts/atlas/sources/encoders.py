@@ -6,7 +6,7 @@ from typing import Any
 
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
-from atlas.files import copy, link, read_json, write_json
+from atlas.files import copy, link, read_json, typed_path, write_json
 from atlas.guarded_tokenizers import check_tokenizer
 from atlas.networks.tokens import byte_tokenizer
 from atlas.sources import hub, packages
@@ -37,7 +37,7 @@ def fetch_encoder(
                 link(hub.fetch(repo, commit, file, Path(cache)), folder / file)
         elif "local" in source:
             origin = {"local": True}
-            place = Path(source["local"]).expanduser()
+            place = typed_path(source["local"])
             for file in ENCODER_FILES:
                 if (place / file).is_file():
                     copy(place / file, folder / file)

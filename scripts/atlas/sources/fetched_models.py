@@ -10,7 +10,7 @@ import torch
 
 from atlas.digests import weights_digest
 from atlas.errors import AtlasError
-from atlas.files import PICKLES, by_folder, by_name, copy, link, read_json
+from atlas.files import PICKLES, by_folder, by_name, copy, link, read_json, typed_path
 from atlas.guarded_tokenizers import check_tokenizer
 from atlas.limits import without_panics
 from atlas.networks.architectures import blank, is_seq2seq
@@ -194,7 +194,7 @@ class Place:
             self.where = _where(source)
             self.origin = f"Fetched from {self.where} at the commit {self.commit}."
         else:
-            self.folder = Path(source["local"]).expanduser()
+            self.folder = typed_path(source["local"])
             self.origin = "Taken from a folder on the machine of the person who ran the workflow."
             self.where = str(self.folder)
             if not self.folder.is_dir():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError
-from atlas.files import parse_jsonl, write_json, write_jsonl
+from atlas.files import parse_jsonl, typed_path, write_json, write_jsonl
 from atlas.guarded_json import parse_json
 from atlas.sources import hub, packages
 from atlas.sources.archives import most_from, refuse_endless, unpacked
@@ -135,7 +135,7 @@ def _read(name: str, source: Row, cache: Path, scratch: Path) -> tuple[Row, Iter
         origin = {"repo": repo, "revision": revision, "commit": commit, "files": names}
         suffixes = [_suffix(Path(f)) for f in names]
         return {"hub": origin}, _tables(name, files, suffixes, scratch)
-    file = Path(source["local"]).expanduser()
+    file = typed_path(source["local"])
     if not file.is_file():
         raise AtlasError(f"datasets.{name}: there is no file {file}.")
     return {"local": file.name}, _tables(name, [file], [_suffix(file)], scratch)

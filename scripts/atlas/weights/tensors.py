@@ -25,7 +25,7 @@ NAMES = {
 }  # fmt: skip
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 PLACES = re.compile(r"_(indices|size)(\.|$)")
-BESIDE = re.compile(r"[\w+-][\w.+-]*\.safetensors")
+BESIDE = re.compile(r"[\w+-][\w.+-]{0,199}\.safetensors")
 MOST_TENSORS, LONGEST_NAME = 150_000, 500  # the largest mixtures of experts have 100,000 or so
 
 

@@ -71,6 +71,13 @@ LORA = {
     "shrunk": adapter(lora(modules_to_save=BOTH_ENDS), prepare=resized(259)),
     "tokens": adapter(lora(trainable_token_indices=[44, 72, 73])),
     "tokens, tied": adapter(lora(trainable_token_indices=[44, 72, 73]), "llama-tied"),
+    "tokens, all saved": adapter(lora(trainable_token_indices=[44, 72, 73]), save=SAVED),
+    "tokens, tied, all saved": adapter(
+        lora(trainable_token_indices=[44, 72, 73]), "llama-tied", save=SAVED
+    ),
+    "tokens, grown and tied": adapter(
+        lora(trainable_token_indices=[44, 261]), "llama-tied", prepare=resized(264)
+    ),
     "tokens of both ends": adapter(
         lora(trainable_token_indices={"embed_tokens": [44, 72], "lm_head": [44]})
     ),

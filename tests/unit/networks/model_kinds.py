@@ -137,6 +137,14 @@ REFUSED = {
         of("PrefixTuning", None, num_virtual_tokens=4), "qwen3.5",
         refused="cannot put PREFIX_TUNING before a text",
     ),
+    "layers twice in gemma2": adapter(
+        lora(layer_replication=[[0, 2], [0, 2]]), "gemma2", late=True,
+        refused="cannot compute with it.*IndexError",
+    ),
+    "tokens of embeddings that were saved": adapter(
+        lora(modules_to_save=["embed_tokens"], trainable_token_indices=[44]),
+        refused="cannot compute with it.*TrainableTokensLayer",
+    ),
     "grown, tokens not saved": adapter(
         lora(target_modules=["embed_tokens"]), prepare=resized(264), save=NOT_SAVED,
         refused="4 more tokens than its base has.*save_embedding_layers=True",

@@ -184,8 +184,8 @@ def test_a_model_is_refused_in_a_sentence(name, bases, tmp_path):
     files = written(kind, base, tmp_path / "its-name")
     with pytest.raises(AtlasError, match=f"its-name.*{kind.refused}") as raised, applied(
         base.network, read(files)
-    ):  # fmt: skip
-        pass
+    ) as network:  # fmt: skip
+        base.alone.last_token(network, name)
     assert "\n" not in str(raised.value)
     assert str(raised.value).endswith(".")
     if kind.late:

@@ -36,6 +36,7 @@ from unit.plan.small_plans import refused, with_delta
         ({"models": {"..": {}}}, "'..' is not a name; .* begin with a letter"),
         ({"models": {"-x": {}}}, "'-x' is not a name"),
         ({"pools": {".p": {}}}, "'.p' is not a name"),
+        ({"models": {"m" * 241: {}}}, "'m+' is not a name; .* at most 240"),
         ({"bases__model--x": {"source": {"local": "."}}}, "kept for models"),
         ({"bases__b": {"source": {"model": "o"}}}, "bases.b.source.model: there is no model 'o'"),
         ({"models__m__base": {"model": "m"}}, "models.m: its base is, through others, itself"),

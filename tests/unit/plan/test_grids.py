@@ -23,6 +23,7 @@ def test_a_grid_generates_models():
         ({"name": "{spilt}"}, "no placeholder 'spilt'; did you mean 'split'"),
         ({"name": "{data.sett}"}, "{data.sett} has no value"),
         ({"name": "a b {data.set} {split}"}, "'a b d first' is not a name"),
+        ({"name": "{data.set}-{split}\n"}, r"'d-first\\n' is not a name"),
         ({"model": {"base": "tiny", "recipe": "r", "dta": []}}, "unknown key 'dta'.*'data'"),
     ],
 )

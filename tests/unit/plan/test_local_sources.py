@@ -50,6 +50,18 @@ def test_an_absolute_path_starts_nowhere_else():
         local_rows("d", "/no/such.csv")
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("~nosuchuser/a.csv", "there is no file ~nosuchuser/a.csv"), ("x" * 5000, "no path is as long"),
+     ("a\0b", "there is no file")],
+)  # fmt: skip
+def test_a_path_that_no_file_can_have(here, path, message):
+    with pytest.raises(AtlasError, match=message):
+        local_rows("d", path)
+    with pytest.raises(AtlasError, match=message.replace("file", "folder")):
+        local_folder("models.m", path, ["x"])
+
+
 def test_a_folder_of_a_model(here):
     (here / "m").mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors", "training_args.bin"):

@@ -69,19 +69,24 @@ def test_a_sheet_that_is_written_otherwise(tmp_path, data, message):
         (SHEET.replace("b\t./b", "me--a\t./b"), "line 3: the model 'me--a' stands in the sheet twice"),
         (SHEET.replace("b\t./b", "b b\t./b"), "line 3: 'b b' is not a name"),
         (SHEET.replace("./b", "what is this"), "line 3: .*neither a folder nor a repository"),
+        (SHEET.replace("b\t./b", "b" * 241 + "\t./b"), "line 3: 'b+' is not a name; .* at most 240"),
+        (SHEET.replace("./b", "x" * 5000), "no path is as long as that"),
         (SHEET.splitlines()[0] + "\n", "the sheet has no models"),
         (SHEET.replace("base", "model", 1), "the column 'model' is there twice"),
         (SHEET.replace("legal", "legal\tfull"), r"line 3: has more cells than the header has columns \(4\)"),
     ],
 )  # fmt: skip
 def test_mistakes_in_a_sheet(tmp_path, text, message):
-    with pytest.raises(AtlasError, match=rf"pool\.tsv.*{message}"):
+    with pytest.raises(
+        AtlasError, match=message if "no path" in message else rf"pool\.tsv.*{message}"
+    ):
         from_sheet(tmp_path, text)
 
 
-def test_a_missing_sheet(tmp_path):
+@pytest.mark.parametrize("path", ["no.tsv", "~nosuchuser/no.tsv"])
+def test_a_missing_sheet(tmp_path, path):
     with pytest.raises(AtlasError, match=r"no\.tsv: there is no such sheet"):
-        build(two_domains(pools__p={"sheet": "no.tsv"}), root=tmp_path)
+        build(two_domains(pools__p={"sheet": path}), root=tmp_path)
 
 
 def test_a_sheet_in_the_home_of_its_user(tmp_path, monkeypatch):

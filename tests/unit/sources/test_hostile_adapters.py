@@ -310,8 +310,9 @@ def test_it_took_little_and_nothing_was_left_or_run(looked_at):
 
 @pytest.mark.parametrize(
     "name", ["../../escaped.safetensors", "/tmp/escaped.safetensors", "a/b.safetensors", "..",
-             "x.bin", "", 7, None, "a\x00.safetensors", "~/x.safetensors", "a\\..\\b.safetensors"],
-    ids=range(11),
+             "x.bin", "", 7, None, "a\x00.safetensors", "~/x.safetensors", "a\\..\\b.safetensors",
+             "x" * 300 + ".safetensors"],
+    ids=range(12),
 )  # fmt: skip
 def test_an_index_that_leads_out_of_its_folder_is_refused(tiny_base, tmp_path, name):
     folder = tmp_path / "found/model"

@@ -71,6 +71,8 @@ ARCHIVES = {
     "file and folder": (WHEEL, wheel(("m/a", b"x"), ("m/a/b", b"y")), "m/", "is a file, too"),
     "folder and file": (WHEEL, wheel(("m/a/b", b"y"), ("m/a", b"x")), "m/", "a file and a folder"),
     "file and folder, tar": (SDIST, sdist(("m/a", b"x"), ("m/a/b", b"y")), "m/", "is a file, too"),
+    "a long name": (WHEEL, wheel(("m/" + "x" * 300, b"x")), "m/", "cannot be read .*name too long"),
+    "a long path, tar": (SDIST, sdist(("m/" + "x/" * 3000, b"x")), "m/", "cannot be read .*name too"),
     "link": (SDIST, sdist(("m/a", tarfile.SYMTYPE, "/etc/passwd")), "m/a", "has no member"),
     "hard link": (SDIST, sdist(("m/a", tarfile.LNKTYPE, "/etc/passwd")), "m/a", "has no member"),
     "links only": (SDIST, sdist(("m/a", tarfile.SYMTYPE, "..")), "m/", "has no folder"),

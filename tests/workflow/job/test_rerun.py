@@ -61,6 +61,16 @@ def test_numbers_on_the_command_line(copy):
     assert "seeds.0: input should be a valid integer, not 'x'" in done.stdout
 
 
+def test_a_mistyped_source_is_refused_where_all_is_made(copy):
+    """Snakemake takes what is there for a source of its own where its job cannot be planned."""
+    there = "datasets={alpha: {source: {local: data/alpa.jsonl}}}"
+    done = snakemake(copy, "-n", MAIN, "--config", there, check=False)
+    assert done.returncode
+    assert "datasets.alpha.source.local: there is no file data/alpa.jsonl" in done.stdout
+    (copy / "data").rename(copy / "away")  # what was made of it stays
+    assert planned(copy, MAIN) == NOTHING
+
+
 def test_touched_inputs_of_any_size_run_nothing(copy):
     for file in (copy / "results").rglob("*"):
         if file.is_file() and "provenance" not in file.parts:

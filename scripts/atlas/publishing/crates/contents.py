@@ -11,7 +11,7 @@ from typing import Any
 
 from atlas.digests import sha256_file
 from atlas.errors import AtlasError
-from atlas.files import copy, link, read_json, write_bytes, write_json
+from atlas.files import copy, link, read_json, typed_path, write_bytes, write_json
 from atlas.job.attempts import run_file
 from atlas.job.records import Records
 from atlas.job.statements import Statement, is_artefact, place_of, pointer_to
@@ -189,7 +189,7 @@ def _workflow_files(source: Path) -> Iterator[tuple[str, Path]]:
 def _configuration_files(run: dict[str, Any], root: Path) -> Iterator[tuple[str, Path]]:
     """Configuration files of a run that are still there: (place in the crate, file)."""
     for number, name in enumerate(run.get("configfiles", [])):
-        file = root / Path(name).expanduser()
+        file = root / typed_path(name)
         if file.is_file():
             place = file.resolve()
             inside = place.relative_to(root).as_posix() if place.is_relative_to(root) else ""
