@@ -188,7 +188,7 @@ def test_a_package_behind_what_is_imported(world, monkeypatch):
     [
         ("no-such-thing", "no statement knows it; give rows of a dataset"),
         ("model:aa", "no statement knows such a model. Did you mean 'a'?"),
-        ("d:8", "d has the rows 0 to 7"), ("d:x", "'x' is no row"), ("d:/([/", "cannot be tried"),
+        ("d:8", "d has the rows 0 to 7"), ("d:x", "'x' is no row"), ("d:/([/", "d:/([/: '([' is no pattern"),
         ("d:/bananas/", "d has the rows 0 to 7"),
     ],
 )  # fmt: skip

@@ -323,6 +323,16 @@ def test_a_record_moves_no_cursor(root, capsys, as_json):
         assert not [line for line in text.splitlines() if line.startswith("whole")]
 
 
+def test_no_word_becomes_a_picture(root, lineage):
+    for command in (
+        ["affected", "delta:x:"],
+        ["withdraw", "delta:x:", "--reason", "r"],
+        ["trace", "a:x:"],
+    ):
+        status, text = lineage(*command, "--root", root.root)
+        assert status == 2 and ":x:" in text
+
+
 def test_a_trace_fits_on_a_screen_and_cuts_no_digest(run, lineage, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     for number in range(40):
