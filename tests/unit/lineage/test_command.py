@@ -281,8 +281,10 @@ def test_history(root, lineage):
     for chosen, expected in (
         (["--outcome", "failed"], [train]), (["--rule", "tr*"], [train]), (["--rule", "x"], []),
         (["--since", "2026-01-02"], []), (["--since", "2026"], [train]), (["--last", "1"], [train]),
+        (["--since", "2026-01-01 10:00"], [train]), (["--since", "2026-01-01 10:01"], []),
     ):  # fmt: skip
         assert lineage("history", "--root", root.root, "--json", *chosen) == (0, expected)
+    assert lineage("history", "--root", root.root, "--since", "yesterday")[0] == 2
     status, text = lineage("history", "--root", root.root)
     assert status == 0
     for words in ("2026-01-01 10:00:00  failed", "300.0 s", "ann@host", "train m (attempt 2)", "[no] room",
