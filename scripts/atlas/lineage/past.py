@@ -14,7 +14,6 @@ from atlas.job.withdrawn.notices import NOTICE
 from atlas.lineage.faults import Fault, Verification
 from atlas.lineage.file_digests import FileDigests
 
-
 SINCE = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d(:\d\d(:\d\d)?)?)?)?)?")
 
 
