@@ -93,24 +93,37 @@ def described(
     return bill
 
 
-def told_again(records: Records, bill: Any) -> bytes:
+def told_again(records: Records, bill: Any, asked: Mapping[str, Any] | None = None) -> bytes:
     """What a bill would be, told anew from the statements that it names.
 
-    :raises AtlasError: where it names none, or they do not say enough any more.
+    :param asked: arguments of :func:`write_bill`; None where they are not known.
+    :raises AtlasError: where it names no statement, is of other models than were asked for, or where they
+        do not say enough any more.
     """
     try:
         properties = bill["metadata"]["properties"]
         kind, _, name = bill["metadata"]["component"]["bom-ref"].partition("/")
-        roots, ids = (
-            {str(p["name"]).removeprefix(head): str(p["value"])
-             for p in properties if str(p["name"]).startswith(head)} for head in (ROOT, HANGS)
-        )  # fmt: skip
+        roots = _said(properties, ROOT)
     except (KeyError, TypeError, AttributeError):
         raise AtlasError("it is no bill of materials of this workflow") from None
     if not roots:
         raise AtlasError("it names no statement that it was told from")
     pool = name if kind == "pool" else None
+    if asked and (roots.keys(), pool) != (set(asked["roots"]), asked.get("pool")):
+        raise AtlasError("it is of other models than its job was asked for")
+    ids = _said(properties, HANGS)
     return json_bytes(described(records, roots, pool, named(records.root, ids)))
+
+
+def notices_of(bill: Any) -> list[str]:
+    """Ids of the notices that a bill tells of."""
+    return list(_said(bill["metadata"]["properties"], HANGS))
+
+
+def _said(properties: Iterable[Mapping[str, Any]], head: str) -> dict[str, str]:
+    """Properties whose names begin so, without that."""
+    said = {str(p["name"]): str(p["value"]) for p in properties}
+    return {name.removeprefix(head): said[name] for name in said if name.startswith(head)}
 
 
 def check(data: bytes) -> None:

@@ -1,7 +1,7 @@
 """What tells of statements in a format of others, told again and compared."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from atlas.bills import bill, croissant, hub_cards
@@ -11,10 +11,11 @@ from atlas.guarded_json import parse_json
 from atlas.job.records import Records
 from atlas.job.statements import Statement
 from atlas.job.withdrawn import notices
+from atlas.job.withdrawn.notices import Withdrawn
 
 
 def _bill(records: Records, made: Statement, data: bytes) -> bytes:
-    return bill.told_again(records, parse_json(data))
+    return bill.told_again(records, parse_json(data), made.params)
 
 
 def _croissant(records: Records, made: Statement, _: bytes) -> bytes:
@@ -38,10 +39,12 @@ TELLERS: dict[str, Callable[[Records, Statement, bytes], bytes]] = {
 }
 
 
-def differs(records: Records, name: str, made: Statement) -> str | None:
+def differs(records: Records, name: str, made: Statement, withdrawn: Withdrawn) -> str | None:
     """In what a file differs from what its teller would write; None for the same, or no such file.
 
     The file has the bytes of its statement, which says nothing of whether they are true.
+
+    :param withdrawn: what hangs on something that is withdrawn.
     """
     teller = TELLERS.get(made.code["function"])
     place = records.path(name)
@@ -50,9 +53,33 @@ def differs(records: Records, name: str, made: Statement) -> str | None:
     try:
         data = read_bounded(place)
         again = teller(records, made, data)
+        return (
+            _untold(made, data, withdrawn)
+            if again == data
+            else _first(_values(data), _values(again))
+        )
     except (AtlasError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"it cannot be told again from them ({error})"
-    return None if again == data else _first(_values(data), _values(again))
+
+
+def _untold(made: Statement, data: bytes, withdrawn: Withdrawn) -> str | None:
+    """Whether it tells of other notices than it hangs on, of those that stood when it was made."""
+    if "notices" not in made.params:
+        return None
+    if "roots" in made.params:
+        said, files = set(bill.notices_of(parse_json(data))), made.params["roots"]
+    else:
+        said, files = set(hub_cards.notices_of(data)), list(made.inputs)
+    asked = set(made.params["notices"])
+    hanging = {notice.id for notice in withdrawn.behind(files, asked)}
+    undone = asked - {notice.id for notice in withdrawn.notices}  # then it may have hung on them
+    if said - undone == hanging:
+        return None
+    return f"it tells of {_listed(said)}, and would tell of {_listed(hanging)}"
+
+
+def _listed(ids: Iterable[str]) -> str:
+    return ", ".join(f"the notice {id_}" for id_ in sorted(ids)) or "no notice"
 
 
 def _values(data: bytes) -> Any:

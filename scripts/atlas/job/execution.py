@@ -23,6 +23,7 @@ from atlas.job.machine.energy import Meter
 from atlas.job.records import BrokenRecordError, Records
 from atlas.job.statements import Statement, is_artefact
 from atlas.job.withdrawn.notices import TELLERS, Withdrawn
+from atlas.kept import Kept
 
 # Inputs that the function does not get: `companions` (figures of a table) only have to be there and
 # are not attested; `local` (files of a user's own folder) are, and are found through the source.
@@ -79,9 +80,7 @@ class Execution:
         scratch = self._scratch_folder(inputs) if "scratch" in wanted else None
         arguments, reused = self._arguments(stage), None
         if "kept" in wanted:
-            planned = self._planned(code, inputs)
-            kept, reused = earlier.kept(planned, self.records, self.cache.sha256)
-            arguments["kept"] = kept
+            arguments["kept"], reused = self._kept(code, inputs)
         try:
             offered = {"scratch": scratch, "digests": self.cache, "gone": self.gone}
             function(**arguments, **{k: offered[k] for k in offered if k in wanted})
@@ -94,8 +93,8 @@ class Execution:
                 host["batch_system"] = batch
             if energy:
                 host["energy_j"] = energy
-            if reused and kept.models:
-                host["kept"] = {"models": sorted(kept.models), "statement": reused.digest}
+            if reused and (models := sorted(arguments["kept"].models)):
+                host["kept"] = {"models": models, "statement": reused.digest}
             made = self._statement(code, inputs, written, stage, started, host)
             replaced = self._replaced(written)
             there = [name for name in made.outputs
@@ -206,6 +205,16 @@ class Execution:
             planned = replace(self._planned(code, inputs), packages=statements.distributions(),
                               execution=execution)  # fmt: skip
             withdrawn.refuse_to_run(planned)
+
+    def _kept(
+        self, code: dict[str, Any], inputs: dict[str, str]
+    ) -> tuple[Kept, Statement | None]:  # fmt: skip
+        """What need not be computed again, and the statement of the execution that made it."""
+        planned = self._planned(code, inputs)
+        kept, reused = earlier.kept(planned, self.records, self.cache.sha256)
+        if reused and Withdrawn(self.records).ran(reused):
+            return Kept(), None
+        return kept, reused
 
     def _refuse_changes(self, dependencies: dict[str, str]) -> None:
         """Refuse inputs that changed while the function read them."""

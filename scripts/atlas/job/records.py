@@ -113,7 +113,7 @@ class Records:
             target = os.readlink(f"{self.root}/{statements.pointer_to(name)}")  # noqa: PTH115
             return target.rpartition("/")[2].removesuffix(".json")
         except OSError:  # none, or a crate, whose pointers are files
-            made = self.statement(name) if self.mirror(name).is_file() else None
+            made = Records.statement(self, name) if self.mirror(name).is_file() else None
             return made.digest if made else None
 
     def _read(self, place: Path) -> Statement:

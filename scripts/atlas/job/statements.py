@@ -122,6 +122,13 @@ def content(made: Statement) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def kept_from(made: Statement) -> str | None:
+    """SHA-256 of the statement of an earlier execution, of which a job kept what it had computed."""
+    kept = made.execution.get("kept")
+    digest = kept.get("statement") if isinstance(kept, dict) else None
+    return digest if isinstance(digest, str) else None
+
+
 def parse(stored: Any, digest: str) -> Statement:
     """The statement that some JSON is; anybody may have written it.
 

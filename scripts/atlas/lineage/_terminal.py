@@ -33,6 +33,9 @@ MANY = 12  # lines of a kind that are shown before "and … more"
 class PlainConsole(Console):
     """A console on which only this program moves the cursor: records are written by anybody."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(emoji=False, **options)  # NAME:x: is no picture
+
     def render(self, *what: Any, **options: Any) -> Iterator[Segment]:
         """Segments of what is printed, control characters in its texts shown."""
         for segment in super().render(*what, **options):

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -263,7 +264,7 @@ def _withdraw(options: argparse.Namespace) -> Answer:
         found = affected(records, thing)
         count = len(found.holding)
         done = (f"{notice} withdraws {thing.what}; {count} artefacts hang on it and are refused from now on "
-                f"(lineage.py affected {thing.what}).")  # fmt: skip
+                f"(lineage.py affected {shlex.quote(thing.what)}).")  # fmt: skip
         value = {"notice": notice, **found.plain()}
     if options.key:
         from atlas.lineage.signature import sign

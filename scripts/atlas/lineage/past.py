@@ -1,9 +1,11 @@
 """The history against itself, against the files of runs and attempts, and against statements."""
 
 import fnmatch
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from atlas.errors import AtlasError
 from atlas.job.attempts import ATTEMPTS
 from atlas.job.history import PREVIOUS, SIGNED, corrects, entry_of, head, latest, lines, of_records
 from atlas.job.records import HISTORY, MANIFEST, NOTICES, SIGNATURE, Records
@@ -11,6 +13,8 @@ from atlas.job.statements import Statement, place_of
 from atlas.job.withdrawn.notices import NOTICE
 from atlas.lineage.faults import Fault, Verification
 from atlas.lineage.file_digests import FileDigests
+
+SINCE = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d(:\d\d(:\d\d)?)?)?)?)?")
 
 
 def check_history(
@@ -111,12 +115,19 @@ def newest_first(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Attempts, the newest first.
 
-    :param rule: a glob. :param since: the beginning of a time in ISO 8601. :param last: how many at most.
+    :param rule: a glob. :param since: the beginning of a time in ISO 8601, or as it is listed.
+    :param last: how many at most.
+    :raises AtlasError: for what is no time.
     """
+    if since is not None and not SINCE.fullmatch(since):
+        raise AtlasError(
+            f"{since}: is no time; give the beginning of one, as 2026-01-31 or 2026-01-31T12:30."
+        )
+    start = "" if since is None else since.replace(" ", "T")
     found = [
         entry for entry in reversed(entries)
         if (outcome is None or entry["outcome"] == outcome)
         and (rule is None or fnmatch.fnmatchcase(str(entry.get("rule", "")), rule))
-        and (since is None or entry["started"] >= since)
+        and entry["started"] >= start
     ]  # fmt: skip
     return found[:last]

@@ -65,6 +65,7 @@ class _Check:
         self.bad_jobs: set[str] = set()
         self.elsewhere: dict[str, str] = {}
         self._readers: dict[str, list[Statement]] | None = None
+        self.withdrawals = Withdrawn(records)
         if records.is_crate:
             crate = crate_files(read_json(records.root / CRATE_FILE))
             self.elsewhere = {file.path: file.sha256 for file in crate if not file.included}
@@ -139,7 +140,9 @@ class _Check:
     def retold(self) -> None:
         """What tells of statements, bills and cards, against what these say."""
         for name, made in self.made_by.items():
-            if name not in self.bad_files and (how := differs(self.records, name, made)):
+            if name not in self.bad_files and (
+                how := differs(self.records, name, made, self.withdrawals)
+            ):
                 self.bad_files.add(name)
                 self.add("artefact", name, f"says something else than the statements: {how}",
                          made.outputs[name], job=made.job)  # fmt: skip
@@ -257,7 +260,7 @@ class _Check:
 
     def withdrawn(self, asked: Iterable[str]) -> None:
         """What hangs on something that was withdrawn, of some files, and by which way they do."""
-        withdrawn = Withdrawn(self.records)
+        withdrawn = self.withdrawals
         if not withdrawn.notices:
             return
         hanging = {name: notice for name, made in self.made_by.items()

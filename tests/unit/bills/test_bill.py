@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from atlas.bills.bill import HANGS, check, described, told_again, write_bill
-from atlas.bills.hub_cards import notices_of, write_hub_card
+from atlas.bills.hub_cards import notices_of, told, write_hub_card
 from atlas.bills.minimum import ELEMENTS, PREFIX
 from atlas.errors import AtlasError
 from atlas.files import json_bytes
@@ -194,13 +194,18 @@ def leaves(value: Any, path: tuple = ()) -> Iterator[tuple]:
         yield from leaves(inner, (*path, key)) if isinstance(inner, dict | list) else [(*path, key)]
 
 
-def attest(root: Path, bill: dict, name: str = BILL) -> None:
+def attest(root: Path, bill: dict, name: str = BILL, **params: Any) -> None:
     """A bill with the statement of its job, whatever it says."""
     data = json_bytes(bill)
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_bytes(data)
     inputs = {f"{MODEL}/README.md": sha((root / f"{MODEL}/README.md").read_bytes())}
     made = statement(
-        {name: sha(data)}, inputs, "write_bill", function="atlas.bills.bill:write_bill"
+        {name: sha(data)},
+        inputs,
+        "write_bill",
+        function="atlas.bills.bill:write_bill",
+        params=params,
     )
     statements.store(made, [name], root)
 
@@ -236,6 +241,16 @@ def test_a_forged_licence_is_named_with_what_it_would_be(root, records):
     assert "metadata.component.licenses[0].license.id" in fault.sentence
 
 
+def test_a_bill_of_a_pool_that_leaves_out_a_model_is_named(root, records):
+    name, asked = "results/pools/p/bom.cdx.json", {"roots": [SUM, WEIGHTS], "notices": []}
+    for roots, pool, whole in (([WEIGHTS, SUM], "p", True), ([WEIGHTS], "p", False),
+                               ([WEIGHTS, SUM], "other", False)):  # fmt: skip
+        attest(root, described(records, dict.fromkeys(roots), pool), name, pool="p", **asked)
+        broken = verify(Records(root), [name]).broken
+        assert whole == (not broken)
+        assert whole or "it is of other models than its job was asked for" in broken[0].sentence
+
+
 def test_the_rule_writes_it(root):
     place = root / BILL
     write_bill(told=[], bill=place, roots=[WEIGHTS], notices=[])
@@ -265,14 +280,56 @@ def test_a_composed_model_is_made_of_those_that_were_chosen(records):
     assert json_bytes(bill) == told_again(records, bill)
 
 
-def test_a_bill_and_a_card_tell_of_what_was_withdrawn(root):
-    records = Records(root)
+def withdrawn(root: Path) -> tuple[str, str]:
+    """Notices of a row behind the model, and of a base that is not."""
     row = sha(Path(f"{DATASET}.jsonl").read_bytes().split(b"\n")[0])
     raw = sha(Path(f"{DATASET}.jsonl").read_bytes())
     thing = Thing("sums:0", "rows", {f"{DATASET}.jsonl": [raw]}, {"0": row})
     other = Thing("base:other", "files", {"results/sources/bases/other/model.safetensors": ["*"]})
-    bad, _ = (notices.write(root, {"thing": t.plain(), "reason": "it was\nasked for"})
-              for t in (thing, other))  # fmt: skip
+    bad, good = (notices.write(root, {"thing": t.plain(), "reason": "it was\nasked for"})
+                 for t in (thing, other))  # fmt: skip
+    return bad, good
+
+
+def test_a_bill_or_a_card_that_hides_or_invents_a_withdrawal_is_named(root, records):
+    bad, good = withdrawn(root)
+    name, read = "results/pushed/m.md", [f"{MODEL}/README.md", f"{BASE}/base.json"]
+    asked = {"path": "models/m", "repo": "org/m", "origins": {}, "signed": False}
+
+    def said() -> list[str]:
+        faults = verify(Records(root), [BILL, name]).faults
+        return [f.sentence.partition(": ")[2] for f in faults if f.kind == "artefact"]
+
+    def attested(ids: list[str]) -> None:
+        there = notices.named(root, ids)
+        attest(
+            root,
+            described(records, {WEIGHTS: None}, None, there),
+            roots=[WEIGHTS],
+            notices=[bad, good],
+        )
+        card = told([root / one for one in read], withdrawn=there, **asked)
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(card)
+        inputs = {one: sha((root / one).read_bytes()) for one in read}
+        made = statement({name: sha(card)}, inputs, function="atlas.bills.hub_cards:write_hub_card",
+                         params={**asked, "notices": [bad, good]})  # fmt: skip
+        statements.store(made, [name], root)
+
+    attested([bad])
+    assert said() == []
+    attested([])
+    assert said() == [f"it tells of no notice, and would tell of the notice {bad}"] * 2
+    attested([bad, good])
+    assert len(said()) == 2
+    attested([bad])
+    notices.write(root, {"undoes": bad, "reason": "a mistake"})
+    assert said() == []
+
+
+def test_a_bill_and_a_card_tell_of_what_was_withdrawn(root):
+    records = Records(root)
+    bad, _ = withdrawn(root)
     place, card, ids = root / "bill", root / "card", notices.standing(root)
     write_bill(told=[], bill=place, roots=[WEIGHTS], notices=ids)
     bill = json.loads(place.read_text())

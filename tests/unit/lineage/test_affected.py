@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from atlas.job.withdrawn.things import ANY, Thing
 from atlas.lineage.command import main
 from atlas.lineage.forward.affected import affected, graph_of
 from atlas.lineage.forward.asked import asked
+from atlas.lineage.forward.find import find
 from atlas.lineage.forward.index import AtHand
 from unit.job.runs import Run, sha
 from unit.lineage.worlds import (
@@ -117,6 +119,14 @@ def test_uploads_crates_and_what_is_made_again(world):
     assert [u.holds for u in ask(world, "d:4").uploads] == [False]
 
 
+def test_in_a_crate_whose_pointers_are_files(world, tmp_path):
+    shutil.copytree(world.root, tmp_path / "unpacked")
+    unpacked = Run(tmp_path / "unpacked")
+    assert not unpacked.pointer(TABLE).is_symlink()
+    assert ask(unpacked, "model:c").plain() == ask(world, "model:c").plain()
+    assert len(find(unpacked.records, "rule = 'main_table'")) == 1
+
+
 def test_a_crate_has_what_only_lies_beside_its_table(own):
     figure = "results/figures/main.svg"
     own.job({figure: "svg"}, [weights_of("c")], rule="draw")
@@ -188,7 +198,7 @@ def test_a_package_behind_what_is_imported(world, monkeypatch):
     [
         ("no-such-thing", "no statement knows it; give rows of a dataset"),
         ("model:aa", "no statement knows such a model. Did you mean 'a'?"),
-        ("d:8", "d has the rows 0 to 7"), ("d:x", "'x' is no row"), ("d:/([/", "cannot be tried"),
+        ("d:8", "d has the rows 0 to 7"), ("d:x", "'x' is no row"), ("d:/([/", "d:/([/: '([' is no pattern"),
         ("d:/bananas/", "d has the rows 0 to 7"),
     ],
 )  # fmt: skip

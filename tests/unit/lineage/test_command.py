@@ -281,8 +281,10 @@ def test_history(root, lineage):
     for chosen, expected in (
         (["--outcome", "failed"], [train]), (["--rule", "tr*"], [train]), (["--rule", "x"], []),
         (["--since", "2026-01-02"], []), (["--since", "2026"], [train]), (["--last", "1"], [train]),
+        (["--since", "2026-01-01 10:00"], [train]), (["--since", "2026-01-01 10:01"], []),
     ):  # fmt: skip
         assert lineage("history", "--root", root.root, "--json", *chosen) == (0, expected)
+    assert lineage("history", "--root", root.root, "--since", "yesterday")[0] == 2
     status, text = lineage("history", "--root", root.root)
     assert status == 0
     for words in ("2026-01-01 10:00:00  failed", "300.0 s", "ann@host", "train m (attempt 2)", "[no] room",
@@ -321,6 +323,16 @@ def test_a_record_moves_no_cursor(root, capsys, as_json):
         assert "x1b[1A" in text or "u001b[1A" in text
         assert not set(text) & {"\x1b", "\x9b", "\r"}
         assert not [line for line in text.splitlines() if line.startswith("whole")]
+
+
+def test_no_word_becomes_a_picture(root, lineage):
+    for command in (
+        ["affected", "delta:x:"],
+        ["withdraw", "delta:x:", "--reason", "r"],
+        ["trace", "a:x:"],
+    ):
+        status, text = lineage(*command, "--root", root.root)
+        assert status == 2 and ":x:" in text
 
 
 def test_a_trace_fits_on_a_screen_and_cuts_no_digest(run, lineage, monkeypatch):

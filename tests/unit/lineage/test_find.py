@@ -11,6 +11,7 @@ import pytest
 from atlas.errors import AtlasError
 from atlas.job.statements import STATEMENTS, place_of
 from atlas.lineage.command import main
+from atlas.lineage.forward import find as find_module
 from atlas.lineage.forward import index as index_module
 from atlas.lineage.forward.find import COLUMNS, find
 from atlas.lineage.forward.index import AtHand, refresh
@@ -76,6 +77,18 @@ def test_what_cannot_be_asked(world, expression):
     with pytest.raises(AtlasError, match="cannot be asked"):
         find(world.records, expression)
     assert files(world, "rule = 'main_table'") == {TABLE}
+
+
+def test_what_is_wrong_with_a_package_is_said(world):
+    with pytest.raises(AtlasError, match="'trl<<1' is no package at some versions"):
+        find(world.records, "packages MATCH 'trl<<1'")
+
+
+def test_a_question_without_an_end_is_given_up(world, monkeypatch):
+    monkeypatch.setattr(find_module, "SECONDS", 0.0)
+    many = ", ".join(f"artefact AS a{n}" for n in range(9))
+    with pytest.raises(AtlasError, match=r"cannot be asked \(interrupted\)"):
+        find(world.records, f"(SELECT count(*) FROM {many}) > 0")
 
 
 def test_earlier_versions(tmp_path, capsys):

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from atlas.errors import AtlasError
+from atlas.job import earlier
 from atlas.job.execution import Execution
 from atlas.job.records import NOTICES
 from atlas.job.withdrawn.notices import TELLERS, Withdrawn, read
+from atlas.kept import Kept
 from atlas.lineage.command import main
 from atlas.lineage.forward.affected import affected
 from atlas.lineage.forward.index import AtHand
@@ -137,6 +139,30 @@ def test_a_mended_package_meets_the_notice(world):
         )
     analyse(world, crate=False)
     assert hanging(world) == set()
+
+
+def test_what_a_later_job_kept_of_a_withdrawn_one_stays_withdrawn(world, monkeypatch):
+    """Shards of a pool keep what was computed of models that did not change."""
+    shard = "results/pools/p/shards/0.h5"
+    first = world.job({shard: "one"}, [weights_of("a")], rule="compute_shard", host="bad")
+    kept = {"models": ["a"], "statement": first}
+    for number in range(2):  # also what was kept of what was kept
+        made = world.job({shard: f"more {number}"}, [weights_of("a")], rule="compute_shard", host="good",
+                         attempt=f"{number}/a.json", kept=kept)  # fmt: skip
+        kept = {**kept, "statement": made}
+    withdraw(world, "bad", "--reason", "its memory was faulty")
+    assert shard in hanging(world)
+    records = AtHand(world.root)
+    assert {one.file for one in affected(records, read(world.root)[0].thing).holding} == {shard}
+    execution = job(world, [weights_of("a")], "l:w")
+    execution.cache = SimpleNamespace(sha256=None)
+    found = (Kept({"a": "base"}), world.read(made))
+    monkeypatch.setattr(earlier, "kept", lambda *_: found)
+    assert execution._kept({}, {}) == (Kept(), None)
+    world.job({shard: "anew"}, [weights_of("a")], rule="compute_shard", host="good")
+    assert hanging(world) == set()
+    world.job({shard: "lost"}, [weights_of("a")], host="good", kept={**kept, "statement": "0" * 64})
+    assert shard in hanging(world)  # of what nobody knows any more
 
 
 def test_the_same_bytes_from_a_withdrawn_model_stay_withdrawn(world):

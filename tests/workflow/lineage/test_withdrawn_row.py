@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from documents import blocks
-from micro import digests, snakemake
+from micro import digests, small_config, snakemake, write_config
 from workflow.lineage.test_tampering import MAIN, lineage
 
 pytestmark = pytest.mark.workflow
@@ -77,6 +77,20 @@ def test_the_page_is_followed(small_copy):
     assert found <= of_alpha | of_beta
     assert {MAIN, "results/models/micro-beta-first/adapter_model.safetensors"} <= found
     assert not {file for file in found if "micro-beta-second" in file}
+
+
+def test_a_bill_and_a_card_tell_of_it_and_an_upload_is_refused(small_copy):
+    push = {"path": "models/micro-alpha-first", "repo": "org/mine"}
+    write_config(small_copy, {**small_config(), "pushes": {"mine": push}})
+    told = ["results/models/micro-alpha-first/bom.cdx.json", "results/pushed/mine.md"]
+    assert lineage(small_copy, "withdraw", "alpha:4", "--reason", "asked for").returncode == 0
+    refused = snakemake(small_copy, "results/pushed/mine.json", "--cores", "1", check=False)
+    assert refused.returncode == 1
+    assert re.search(r"push mine: \S+ hangs on alpha:4, which was\s+withdrawn on", refused.stdout)
+    for file in told:
+        assert "hangs on alpha:4, which was withdrawn on" in (small_copy / file).read_text()
+    done = lineage(small_copy, "verify", "--json", *told)
+    assert {fault["kind"] for fault in json.loads(done.stdout)["findings"]} == {"withdrawn"}
 
 
 def test_nothing_that_another_function_makes_otherwise_is_missing(small_copy):

@@ -144,6 +144,10 @@ class Withdrawn:
             (n, Backward(Step(n.thing, self.records), self.records.maker)) for n in self.notices
         ]
 
+    def ran(self, made: Statement) -> bool:
+        """Whether a job ran with something withdrawn, or kept what one that did had computed."""
+        return any(behind.step.ran(made) for _, behind in self._behind)
+
     def on(self, path: str, digest: str) -> Notice | None:
         """The first notice that a file hangs on, or None."""
         return next((n for n, behind in self._behind if behind.held(path, digest)), None)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from atlas.job.records import BrokenRecordError, Records
-from atlas.job.statements import Statement, is_artefact
+from atlas.job.statements import Statement, is_artefact, kept_from
 from atlas.job.withdrawn.rows import SPLIT, Ids, has, ids_in
 from atlas.job.withdrawn.things import ROWS, Thing
 
@@ -33,6 +33,7 @@ class Step:
         self.records = records
         self.whole = whole
         self._ids: dict[File, Ids] = {}
+        self._stored: dict[str, Statement | None] = {}
 
     def begins(self, path: str, digest: str) -> Held | None:
         """Whether a file is the thing, or has it in it."""
@@ -54,7 +55,7 @@ class Step:
 
         :param held: inputs that do.
         """
-        if self.thing.is_of(made):
+        if self.ran(made):
             return Held()
         function = made.code["function"]
         for path, found in held.items():
@@ -63,6 +64,28 @@ class Step:
                     return Held()
                 return found
         return None
+
+    def ran(self, made: Statement) -> bool:
+        """Whether a job ran with the thing, or kept what an earlier one that did had computed."""
+        if not self.thing.runs:
+            return False
+        seen: set[str] = set()
+        at: Statement | None = made
+        while at is not None and not self.thing.is_of(at):
+            digest = kept_from(at)
+            if digest is None or digest in seen:
+                return False
+            seen.add(digest)
+            at = self._earlier(digest)
+        return True  # what is not known any more counts as had
+
+    def _earlier(self, digest: str) -> Statement | None:
+        if digest not in self._stored:
+            try:
+                self._stored[digest] = self.records.stored(digest)
+            except BrokenRecordError:
+                self._stored[digest] = None
+        return self._stored[digest]
 
     def find(self, path: str, digest: str) -> Path | None:
         """Where a file is, if it is still the one with a digest, as its newest statement says."""

@@ -154,7 +154,7 @@ class _Kinds:
         if made is None or not place.is_file():
             raise AtlasError(f"{path}: is not here, so that its rows cannot be read.")
         digests = row_digests(place)
-        wanted = _matching(place, which) if which.startswith("/") else _listed(which, text)
+        wanted = _matching(place, which, text) if which.startswith("/") else _listed(which, text)
         if not wanted or not wanted <= set(range(len(digests))):
             raise AtlasError(
                 f"{text}: {dataset} has the rows 0 to {len(digests) - 1}; give ids as 17 or 3-9,17, or a "
@@ -204,11 +204,18 @@ def _listed(which: str, text: str) -> set[int]:
     return found
 
 
-def _matching(place: Path, which: str) -> set[int]:
+def _matching(place: Path, which: str, text: str) -> set[int]:
     """Ids of the rows in which a pattern is found."""
-    pattern = f"(?s:.*(?:{which[1:].removesuffix('/')}).*)"
+    given = which[1:].removesuffix("/")
+    try:
+        re.compile(given)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise AtlasError(
+            f"{text}: {given!r} is no pattern ({error}); give ids as 17 or 3-9,17, or /word/."
+        ) from None
+    pattern = f"(?s:.*(?:{given}).*)"
     texts = [
         dumped(row) for row in parse_jsonl(read_bounded(place).decode().split("\n"), str(place))
     ]
     (found,) = matches([(pattern, texts)], str(place))
-    return {i for i, text in enumerate(texts) if text in found}
+    return {i for i, row in enumerate(texts) if row in found}

@@ -4,6 +4,7 @@ import contextlib
 import fnmatch
 import json
 import sqlite3
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,8 @@ VIEW = f"""
 CREATE TEMP VIEW artefact AS SELECT {", ".join(f"{sql} AS {name}" for name, sql in COLUMNS.items())}
 FROM statement AS s, json_each(s.body, '$.outputs') AS o
 """
+SECONDS = 120.0  # after which a question is given up
+STEPS = 100_000  # of SQLite's machine between two looks at the clock, at which an interrupt is seen, too
 ALLOWED = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION)
 
 
@@ -62,14 +65,16 @@ def find(records: Records, expression: str, *, earlier: bool = False) -> list[Fo
         match = _Match({d: json.loads(text) for d, text in index.execute("SELECT * FROM part")})
         index.create_function("match", 2, match, deterministic=True)
         index.set_authorizer(_only_reads)
+        end = time.monotonic() + SECONDS
+        index.set_progress_handler(lambda: time.monotonic() > end, STEPS)
         query = ("SELECT file, sha256, rule, finished, statement FROM artefact "
                  f"WHERE ({expression}\n) ORDER BY finished DESC, file")  # fmt: skip
         try:
             rows = index.execute(query).fetchall()
         except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-            names = ", ".join(COLUMNS)
+            names, why = ", ".join(COLUMNS), match.wrong or str(error)
             raise AtlasError(
-                f"{expression}: cannot be asked ({error}); give SQL as after WHERE, of the columns {names}."
+                f"{expression}: cannot be asked ({why}); give SQL as after WHERE, of the columns {names}."
             ) from None
     found = [Found(*row, newest=records.pointed(row[0]) == row[4]) for row in rows]
     return [one for one in found if one.newest or earlier]
@@ -80,13 +85,17 @@ def _only_reads(action: int, *what: Any) -> int:
 
 
 class _Match:
-    """``value MATCH pattern``: a package, a module, an input, or a text as a glob."""
+    """``value MATCH pattern``: a package, a module, an input, or a text as a glob.
+
+    :param wrong: what is wrong with a pattern, which SQLite does not say.
+    """
 
     def __init__(self, parts: dict[str, dict[str, str]]) -> None:
+        self.wrong = ""
         self._parts = parts
         self._known: dict[tuple[str, str], bool] = {}
         self._asks: dict[str, Callable[[str, dict[str, str]], bool]] = {
-            "packages": _is_there, "modules": _is_behind,
+            "packages": self._is_there, "modules": _is_behind,
         }  # fmt: skip
 
     def __call__(self, pattern: Any, value: Any) -> bool:
@@ -103,13 +112,13 @@ class _Match:
             )
         return value is not None and fnmatch.fnmatchcase(text, wanted)
 
-
-def _is_there(wanted: str, packages: dict[str, str]) -> bool:
-    thing = package(wanted)
-    if thing is None:
-        raise ValueError(f"{wanted} is no package at some versions")
-    return any(str(canonicalize_name(name)) == thing.name and satisfies(version, thing.versions)
-               for name, version in packages.items())  # fmt: skip
+    def _is_there(self, wanted: str, packages: dict[str, str]) -> bool:
+        thing = package(wanted)
+        if thing is None:
+            self.wrong = f"{wanted!r} is no package at some versions, such as trl<1.16"
+            raise ValueError(self.wrong)
+        return any(str(canonicalize_name(name)) == thing.name and satisfies(version, thing.versions)
+                   for name, version in packages.items())  # fmt: skip
 
 
 def _is_behind(wanted: str, modules: dict[str, str]) -> bool:

@@ -90,6 +90,10 @@ class AtHand(Records):
         made = self._by_digest.get(self.pointed(name) or "")
         return made if made and name in made.outputs else super().statement(name)
 
+    def stored(self, digest: str) -> Statement | None:
+        """The statement with a SHA-256, also one that was replaced since; None where there is none."""
+        return self._by_digest.get(digest) or super().stored(digest)
+
     def maker(self, name: str, digest: str) -> Statement | None:
         """The newest statement of a file with these bytes, also one that was replaced since."""
         if self._by_file is None:
