@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from matplotlib.ticker import NullFormatter
 
+from atlas.files import finished_stem
+
 COLUMN, PAGE = 3.5, 7.2  # inches: one and two columns of a paper
 POINTS = 8  # size of all text, at both widths
 LINE = 0.16  # inches from line to line
@@ -86,7 +88,7 @@ def lay_out(figure: Figure) -> None:
 
 
 def _width(place: Path) -> float:
-    return COLUMN if place.stem.endswith("_column") else PAGE
+    return COLUMN if finished_stem(place).endswith("_column") else PAGE
 
 
 def _wrap_labels(figure: Figure) -> bool:

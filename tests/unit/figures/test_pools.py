@@ -17,7 +17,7 @@ from atlas.figures.canvas import COLUMN, PAGE, frame, write
 from atlas.figures.heat_maps import by_cluster, heat_map, similarity_figure
 from atlas.figures.pools import draw, map_figure, mean_interval, silhouette_figure
 from atlas.figures.style import looks, short_names
-from atlas.files import read_csv
+from atlas.files import finished_stem, read_csv, staged
 from atlas.spaces.embeddings import Embeddings, write_embeddings
 
 STYLE = Figures()
@@ -46,7 +46,8 @@ OUTPUTS = (".svg", ".png", ".pdf", "_column.svg", "_column.pdf")
 def drawn(folder, found):
     folder.mkdir()
     write_embeddings(folder / "e.npz", found)
-    files = {kind: [folder / f"{kind}{end}" for end in OUTPUTS]
+    # As a job names files that are not finished.
+    files = {kind: [staged(folder / f"{kind}{end}", "a") for end in OUTPUTS]
              for kind in ("mapped", "similarity", "silhouette")}  # fmt: skip
     map_models(embeddings=folder / "e.npz", points=folder / "map.csv")
     silhouettes(embeddings=[folder / "e.npz"], silhouette=folder / "silhouette.csv")
@@ -104,12 +105,21 @@ def test_the_same_bytes_each_time_and_text_is_text(tmp_path, found):
             text = file.read_text()
             assert "<dc:date>" not in text
             # Inches of a column and of a page, in points.
-            assert f'width="{(COLUMN if "_column" in file.stem else PAGE) * 72:g}pt"' in text
+            assert f'width="{(COLUMN if "_column" in file.name else PAGE) * 72:g}pt"' in text
             assert "delta activations" in " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", text))
         if file.suffix == ".pdf":
             # TrueType fonts, which publishers take; and no date.
             assert b"/FontFile2" in file.read_bytes()
             assert b"CreationDate" not in file.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["map_column.svg", "a" * 160 + "_column.svg", "map.svg"])
+def test_a_file_that_is_not_finished_has_the_width_of_the_finished(tmp_path, name):
+    place = staged(tmp_path / name, "a")
+    assert finished_stem(place)[-7:] == name.removesuffix(".svg")[-7:]
+    write([place], lambda width: frame(width, 1, "Title")[0])
+    wide = COLUMN if name.endswith("_column.svg") else PAGE
+    assert f'width="{wide * 72:g}pt"' in place.read_text()
 
 
 def test_no_ligature_is_a_font_of_its_own(tmp_path):
