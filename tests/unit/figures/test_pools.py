@@ -13,7 +13,7 @@ from atlas.clusters.maps import map_models, places_of
 from atlas.clusters.silhouettes import model_silhouettes, silhouettes
 from atlas.configuration.config import Figures
 from atlas.figures import canvas
-from atlas.figures.canvas import COLUMN, PAGE, frame, write
+from atlas.figures.canvas import COLUMN, PAGE, frame, lay_out, write
 from atlas.figures.heat_maps import by_cluster, heat_map, similarity_figure
 from atlas.figures.pools import draw, map_figure, mean_interval, silhouette_figure
 from atlas.figures.style import looks, short_names
@@ -181,6 +181,14 @@ def test_many_domains_leave_room_for_what_is_shown(count, width):
     figure = map_figure(found, there, "t", look, width)
     assert inside(figure, width)
     box = figure.axes[0].get_window_extent()
+    # What was drawn before the legend had its place does not make the map small.
+    lay_out(figure)
+    figure.draw_without_rendering()
+    span = np.ptp(places, axis=0) / np.ptp(
+        [figure.axes[0].get_xlim(), figure.axes[0].get_ylim()], axis=1
+    )
+    assert max(span) > 0.8
+    assert {handle.get_markersize() for handle in figure.legends[0].legend_handles} == {6}
     # Before, the legend left the map a strip.
     assert box.width > 0.8 * figure.bbox.width
     assert box.height > 0.4 * box.width
