@@ -176,7 +176,7 @@ class PoolMap {
     if (!this.x.length || !this.ink) return;
     const { pen, box: [width, height], now } = this, taken = [[width - 196, 0, width, 52]];
     const [left, low] = this.place(0, height), [right, high] = this.place(width, 0);
-    const covered = ([a, b, c, d]) => { const r = now / 2 - 2, [x0, y0] = this.place(a - r, d + r), [x1, y1] = this.place(c + r, b - r); return this.index.some([x0, y0, x1, y1], () => true); };
+    const covered = ([a, b, c, d], more = -2) => { const r = now / 2 + more, [x0, y0] = this.place(a - r, d + r), [x1, y1] = this.place(c + r, b - r); return this.index.some([x0, y0, x1, y1], () => true); };
     /* Beside a place, in the first of its tries that is free; a must takes the one that lies in the map. */
     const write = (text, x, y, { tries, font, free, must, cluster }) => {
       pen.font = font;
@@ -204,10 +204,11 @@ class PoolMap {
     const groups = () => {
       for (const part of this.clusters.slice(0, MOST_CLUSTERS)) {
         const at = this.project(part.x, part.y);
-        const tries = [[0, -now - 10, "center"], [0, now + 10, "center"], [now + 8, 0, "left"], [-now - 8, 0, "right"]], how = { tries, cluster: true, font: `600 13px ${FONT}` };
-        // Best where no point lies; else over points, where these are many and not named one by one.
-        const named = this.words.some(word => word.text === part.text); // a model that is a domain of its own
-        if (part.left && !named && this.inside(at)) write(part.text, part.x, part.y, { ...how, free: box => !covered(box) }) || this.count > 45 && write(part.text, part.x, part.y, { ...how, free: () => true });
+        const tries = [[0, -now - 16, "center"], [0, now + 16, "center"], [now + 8, 0, "left"], [-now - 8, 0, "right"]], how = { tries, cluster: true, font: `600 13px ${FONT}` };
+        const clear = more => write(part.text, part.x, part.y, { ...how, free: box => !covered(box, more) });
+        // Best far from points of others; else close to them, and over them, where these are many and not named one by one.
+        const few = this.count <= 45, named = this.words.some(word => word.text === part.text); // a model that is a domain of its own
+        if (part.left && !named && this.inside(at) && !(few && part.best.length < 2)) clear(6) || !few && (clear(-2) || write(part.text, part.x, part.y, { ...how, free: () => true }));
       }
     };
     if (this.count <= 45) { names(); groups(); } else { groups(); names(); }

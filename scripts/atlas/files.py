@@ -21,6 +21,7 @@ from atlas.guarded_json import MOST_BYTES, parse_json
 WORKFLOW_FOLDER = Path(__file__).resolve().parents[2]  # the folder of the Snakefile
 STAGE_MARK = ".atlas-stage."  # in the names of files that are not finished; their owner follows it
 LONG_NAME = 150  # what follows it has room within the 255 bytes of a file system
+ENDING = 16  # letters of a longer name that stay
 # What spreadsheets take for the beginning of a formula, and such a cell as it is written here.
 _SIGNS = r"(\s*[=+\-@＝＋－＠]|[\t\r])"
 FORMULA, GUARDED = re.compile(rf"'*{_SIGNS}"), re.compile(rf"'+{_SIGNS}")
@@ -60,6 +61,12 @@ def staged(path: Path, owner: str) -> Path:
     return path.with_name(f"{_stem(path.name)}{STAGE_MARK}{owner}{path.suffix}")
 
 
+def finished_stem(path: Path) -> str:
+    """The stem that a file has when it is finished; of a long name, its end."""
+    name, mark, _ = path.name.rpartition(STAGE_MARK)
+    return Path(name[1:]).stem if mark else path.stem
+
+
 def owner_of(name: str) -> str | None:
     """Owner of an unfinished file, or None where the name is that of another file."""
     _, mark, owner = name.rpartition(STAGE_MARK)
@@ -74,7 +81,7 @@ def unfinished(path: Path) -> Iterator[Path]:
 def _stem(name: str) -> str:
     if len(name.encode()) <= LONG_NAME:
         return f".{name}"
-    return f".{hashlib.sha256(name.encode()).hexdigest()}"
+    return f".{hashlib.sha256(name.encode()).hexdigest()}{name[-ENDING:]}"
 
 
 def json_bytes(value: Any) -> bytes:

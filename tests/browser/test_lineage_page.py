@@ -198,6 +198,8 @@ def test_on_a_phone(page, graph, dark):
     scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
     try:
+        page.refresh()
+        assert page.execute_script("return scale >= .6"), "it opens where words can be read"
         _, at = node(page, graph, MODEL)
         page.execute_script(f"open({at})")
         panel = page.find_element(By.ID, "panel").rect

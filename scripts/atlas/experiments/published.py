@@ -36,4 +36,4 @@ def beside(value: float | None, published: float | None) -> str:
     """A figure for people, the published one in brackets."""
     if value is None:
         return "–"
-    return f"{value:.2f}" + ("" if published is None else f" ({published:.2f})")
+    return f"{value:z.2f}" + ("" if published is None else f" ({published:.2f})")

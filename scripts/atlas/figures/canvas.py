@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from matplotlib.ticker import NullFormatter
 
+from atlas.files import finished_stem
+
 COLUMN, PAGE = 3.5, 7.2  # inches: one and two columns of a paper
 POINTS = 8  # size of all text, at both widths
 LINE = 0.16  # inches from line to line
@@ -82,11 +84,15 @@ def lay_out(figure: Figure) -> None:
     figure.draw_without_rendering()
     if _wrap_labels(figure):
         figure.draw_without_rendering()
+    # A drawing widened the limits of maps to what their panels were before they had their places.
+    for axes in figure.axes:
+        if axes.get_adjustable() == "datalim":
+            axes.autoscale_view()
     figure.set_layout_engine(None)  # one that does nothing ("none") draws twice each time
 
 
 def _width(place: Path) -> float:
-    return COLUMN if place.stem.endswith("_column") else PAGE
+    return COLUMN if finished_stem(place).endswith("_column") else PAGE
 
 
 def _wrap_labels(figure: Figure) -> bool:
@@ -142,12 +148,17 @@ def frame(
     return figure, list(grid.flat[:panels])
 
 
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """How many columns of a legend there is room for."""
+    room = max((len(label) for label in labels), default=0) / LETTERS + 0.55
+    return max(1, min(len(labels), int(width / room)))
+
+
 def legend(
     figure: Figure, handles: Sequence[Artist], labels: Sequence[str], width: float, **more: str
 ) -> None:
     """A legend below the panels, in as many columns as there is room for; the figure grows by it."""
-    room = max((len(label) for label in labels), default=0) / LETTERS + 0.55
-    columns = max(1, min(len(labels), int(width / room)))
+    columns = legend_columns(labels, width)
     lines = math.ceil(len(labels) / columns) + bool(more)
     figure.set_figheight(figure.get_figheight() + lines * LINE + 0.1)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, **more)

@@ -7,17 +7,30 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from atlas.clusters.map_files import Map, read_map
 from atlas.clusters.maps import no_map
 from atlas.clusters.silhouettes import model_silhouettes, no_silhouette
-from atlas.figures.canvas import HATCHES, LINE, apart, digits, frame, legend, note, signed, write
+from atlas.figures.canvas import (
+    HATCHES,
+    LINE,
+    apart,
+    digits,
+    frame,
+    legend,
+    legend_columns,
+    note,
+    signed,
+    write,
+)
 from atlas.figures.heat_maps import heat_map, similarity_figure
 from atlas.files import read_csv
 from atlas.spaces.embeddings import Embeddings, read_embeddings
 from atlas.spaces.names import space_title
 
 MOST_BARS = 120  # more bars cannot be told apart
+SIZE = 6  # points: a marker
 MOST_MARKERS = 1000  # more are drawn small, and as one image
 MOST_DOMAINS = 60  # whose names a legend has
 TALLEST = 9.0  # inches: a page
@@ -36,7 +49,7 @@ def draw(
     """
     found, there = read_embeddings(embeddings), read_map(points)
     look = {domain: (colour, marker) for domain, (colour, marker) in looks.items()}
-    by = f"{space_title(found.space).lower()}: pool {pool}"
+    by = f"{space_title(found.space).lower()}: pool\N{NO-BREAK SPACE}{pool}"
     interval = mean_interval(silhouettes, found.space)
     write(mapped, lambda width: map_figure(found, there, f"Map of the models by {by}", look, width))
     title = f"Which models resemble each other by {by}"
@@ -62,19 +75,24 @@ def map_figure(
     """The map of a pool; colour and marker are the domain, and its distances are explained below."""
     if reason := no_map(found):
         return note(title, reason, width)
-    sizes = Counter(found.domains)
-    named = sorted(sorted(look, key=lambda domain: -sizes[domain])[:MOST_DOMAINS])
+    sizes, height = Counter(found.domains), max(2.6, width * 0.55)
+    most = int((TALLEST - height - 1) / LINE) * legend_columns(list(look), width)
+    most = min(most, MOST_DOMAINS)
+    named = sorted(sorted(look, key=lambda domain: -sizes[domain])[:most])
     unnamed = len(look) - len(named)
-    rest = f" {unnamed} smaller domains are not named." if unnamed else ""
-    figure, (axes,) = frame(width, max(2.6, width * 0.55), title, there.fit + rest)
+    rest = f" {unnamed} more domains are not named." if unnamed else ""
+    figure, (axes,) = frame(width, height, title, there.fit + rest)
     labels, many = np.array(found.domains), len(there.places) > MOST_MARKERS
-    drawn = {}
+    handles = []
     for domain, (colour, marker) in look.items():
         chosen = there.places[labels == domain]
-        drawn[domain] = axes.scatter(
-            chosen[:, 0], chosen[:, 1], s=4 if many else 36, c=colour, marker=marker,
+        axes.scatter(
+            chosen[:, 0], chosen[:, 1], s=4 if many else SIZE**2, c=colour, marker=marker,
             edgecolors="none" if many else "black", linewidths=0.5, rasterized=many,
         )  # fmt: skip
+        if domain in named:
+            handles.append(Line2D([], [], linestyle="none", color=colour, marker=marker, markersize=SIZE,
+                                  markeredgecolor="black", markeredgewidth=0.5))  # fmt: skip
     axes.set(xticks=[], yticks=[], aspect="equal")
     for spine in axes.spines.values():
         spine.set(visible=True, color="0.8")
@@ -82,7 +100,6 @@ def map_figure(
     axes.margins(0.08)
     if there.method.startswith("classical"):
         _scale_bar(axes, float(np.ptp(there.places, axis=0).max()))
-    handles = [drawn[domain] for domain in named]
     legend(figure, handles, named, width, title="Domain of the training data")
     return figure
 
@@ -95,8 +112,8 @@ def _scale_bar(axes: Axes, span: float) -> None:
     length = float(next(step * power for step in (5, 2, 1) if step * power <= span / 4))
     low, left = axes.dataLim.y0 - 0.1 * span, axes.dataLim.x0
     axes.plot([left, left + length], [low, low], color="black", linewidth=1.5)
-    axes.annotate(f"cosine distance {length:g}", (left, low), xytext=(0, 3),
-                  textcoords="offset points")  # fmt: skip
+    axes.annotate(f"cosine distance {length:g}", (left, low), xytext=(0, -3),
+                  textcoords="offset points", va="top")  # fmt: skip
 
 
 def silhouette_figure(
@@ -132,7 +149,7 @@ def silhouette_figure(
     axes.set_yticks(*apart(ticks, 0.8 * place * LINE / (height - 0.4)))
     axes.set_ylim(place - gap, -1)
     axes.set_xlim(min(-0.3, min(samples) - 0.05), 1.0)
-    axes.set_xlabel("Silhouette of a model (1 - cosine)")
+    axes.set_xlabel("Silhouette of a model (1\N{NO-BREAK SPACE}-\N{NO-BREAK SPACE}cosine)")
     return figure
 
 

@@ -44,6 +44,9 @@ class Pool:
         pools = [place.name for place in self.folder.parent.glob("*") if place.is_dir()]
         known(name, sorted(pools), str(self.folder.parent), "pool")
 
+    def __repr__(self) -> str:
+        return f"Pool({self.name!r}): {', '.join(self.spaces) or 'no space yet'}; page: {self.page}"
+
     @property
     def spaces(self) -> list[str]:
         """Spaces in which the pool is embedded, sorted."""

@@ -13,11 +13,11 @@ from atlas.clusters.maps import map_models, places_of
 from atlas.clusters.silhouettes import model_silhouettes, silhouettes
 from atlas.configuration.config import Figures
 from atlas.figures import canvas
-from atlas.figures.canvas import COLUMN, PAGE, frame, write
+from atlas.figures.canvas import COLUMN, PAGE, frame, lay_out, write
 from atlas.figures.heat_maps import by_cluster, heat_map, similarity_figure
 from atlas.figures.pools import draw, map_figure, mean_interval, silhouette_figure
 from atlas.figures.style import looks, short_names
-from atlas.files import read_csv
+from atlas.files import finished_stem, read_csv, staged
 from atlas.spaces.embeddings import Embeddings, write_embeddings
 
 STYLE = Figures()
@@ -46,7 +46,8 @@ OUTPUTS = (".svg", ".png", ".pdf", "_column.svg", "_column.pdf")
 def drawn(folder, found):
     folder.mkdir()
     write_embeddings(folder / "e.npz", found)
-    files = {kind: [folder / f"{kind}{end}" for end in OUTPUTS]
+    # As a job names files that are not finished.
+    files = {kind: [staged(folder / f"{kind}{end}", "a") for end in OUTPUTS]
              for kind in ("mapped", "similarity", "silhouette")}  # fmt: skip
     map_models(embeddings=folder / "e.npz", points=folder / "map.csv")
     silhouettes(embeddings=[folder / "e.npz"], silhouette=folder / "silhouette.csv")
@@ -104,12 +105,21 @@ def test_the_same_bytes_each_time_and_text_is_text(tmp_path, found):
             text = file.read_text()
             assert "<dc:date>" not in text
             # Inches of a column and of a page, in points.
-            assert f'width="{(COLUMN if "_column" in file.stem else PAGE) * 72:g}pt"' in text
+            assert f'width="{(COLUMN if "_column" in file.name else PAGE) * 72:g}pt"' in text
             assert "delta activations" in " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", text))
         if file.suffix == ".pdf":
             # TrueType fonts, which publishers take; and no date.
             assert b"/FontFile2" in file.read_bytes()
             assert b"CreationDate" not in file.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["map_column.svg", "a" * 160 + "_column.svg", "map.svg"])
+def test_a_file_that_is_not_finished_has_the_width_of_the_finished(tmp_path, name):
+    place = staged(tmp_path / name, "a")
+    assert finished_stem(place)[-7:] == name.removesuffix(".svg")[-7:]
+    write([place], lambda width: frame(width, 1, "Title")[0])
+    wide = COLUMN if name.endswith("_column.svg") else PAGE
+    assert f'width="{wide * 72:g}pt"' in place.read_text()
 
 
 def test_no_ligature_is_a_font_of_its_own(tmp_path):
@@ -171,11 +181,19 @@ def test_many_domains_leave_room_for_what_is_shown(count, width):
     figure = map_figure(found, there, "t", look, width)
     assert inside(figure, width)
     box = figure.axes[0].get_window_extent()
+    # What was drawn before the legend had its place does not make the map small.
+    lay_out(figure)
+    figure.draw_without_rendering()
+    span = np.ptp(places, axis=0) / np.ptp(
+        [figure.axes[0].get_xlim(), figure.axes[0].get_ylim()], axis=1
+    )
+    assert max(span) > 0.8
+    assert {handle.get_markersize() for handle in figure.legends[0].legend_handles} == {6}
     # Before, the legend left the map a strip.
     assert box.width > 0.8 * figure.bbox.width
     assert box.height > 0.4 * box.width
     assert len(figure.legends[0].get_texts()) == min(count, 60)
-    assert ("20 smaller domains are not named" in texts(figure)) == (count == 80)
+    assert ("more domains are not named" in texts(figure)) == (count == 80)
     for other in (similarity_figure(found, heat_map(found), "t", look, width),
                   silhouette_figure(found, samples(found), "t", look, width)):  # fmt: skip
         assert inside(other, width)

@@ -54,6 +54,7 @@ def pool(run):
 
 def test_a_pool_as_pandas_has_it(pool):
     assert pool.spaces == sorted(SPACES)
+    assert repr(pool).startswith(f"Pool('mine'): {', '.join(sorted(SPACES))}; page: ")
     assert pool.models()["domain"].to_dict() == dict(zip(NAMES, DOMAINS, strict=True))
     found = pool.embeddings()
     assert found.index.tolist() == NAMES

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from atlas.configuration.pools import MAIN_SPACES
+from atlas.figures.canvas import COLUMN, PAGE
 from browser.conftest import addresses, driver, needs_browser, wait  # noqa: F401 (a fixture)
 from micro import lineage, planned, snakemake
 from reports import check_report, make_report, part, words
@@ -40,6 +41,9 @@ def test_every_table_and_figure_is_there(folder, report):
     assert len(files) == 2 + 2 + 3 + len(MAIN_SPACES) * 3 + 1
     results = check_report(report, *files)
     assert results.keys() == set(files)
+    for file in (folder / "results").glob("**/figures/*.svg"):
+        wide = COLUMN if file.stem.endswith("_column") else PAGE
+        assert f'width="{wide * 72:g}pt"' in file.read_text(), file
     assert part(report, "categories").keys() == {
         "Findings", "Tables", "Figures of experiments", "Pool micro",
     }  # fmt: skip

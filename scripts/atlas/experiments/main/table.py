@@ -116,4 +116,4 @@ def _cell(row: dict[str, Any] | None) -> str:
     if row is None or row["silhouette"] is None:
         return "–"
     published = row["published"]
-    return f"{row['silhouette']:.3f}" + (f" ({published:.3f})" if published is not None else "")
+    return f"{row['silhouette']:z.3f}" + (f" ({published:.3f})" if published is not None else "")

@@ -61,7 +61,7 @@ def _page(rows: list[dict[str, Any]]) -> str:
         lines += [f"## {title}", "", f"| pool | seed | {curve} | silhouette |", "|---|---|---|--:|"]
         for row in (r for r in rows if r["curve"] == curve):
             what = row["space"] if curve == SPACE else row["value"] or "–"
-            value = f"{row['silhouette']:.3f}" if row["silhouette"] is not None else row["reason"]
+            value = f"{row['silhouette']:z.3f}" if row["silhouette"] is not None else row["reason"]
             lines.append(f"| {row['pool']} | {row['seed']} | {what} | {value or '–'} |")
         lines.append("")
     return "\n".join(lines)

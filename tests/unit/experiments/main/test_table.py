@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from atlas.errors import AtlasError
-from atlas.experiments.main.table import MAIN_COLUMNS, averages, main_table
+from atlas.experiments.main.table import MAIN_COLUMNS, _cell, averages, main_table
 from atlas.files import read_csv, write_csv
 
 PUBLISHED = {"llama": 0.645, "gemma": 0.545}
@@ -89,6 +89,10 @@ def test_an_average_of_something_missing_is_empty(tmp_path):
     assert found["p", "cosine"]["silhouette"] == ""
     assert found["average", "cosine"]["silhouette"] == ""
     assert "| – | 0.750 | – |" in page
+
+
+def test_zero_has_no_minus():
+    assert _cell({"silhouette": -0.0003, "published": -0.035}) == "0.000 (-0.035)"
 
 
 def test_a_space_that_a_pool_lacks_has_no_average():
