@@ -207,13 +207,13 @@ async function start() {
     Object.assign(slider, { min: low * step / STEP, max: high * step / STEP, step: step / STEP, disabled: !space.ranks });
     slider.value = slider.max;
     map.places(space, pool.domain, apart);
-    const why = space.map ? "" : `No map: ${space.reason || "a map needs at least three models"}.`;
+    const why = space.map ? "" : `No map: ${count > 2 && space.reason || "a map needs at least three models"}.`;
     one("#note").textContent = why;
     one("#note").hidden = !why;
     one("#fit").textContent = [space.fit, map.start && space.map ? `Names on the map leave out “${map.start}”.` : ""].filter(Boolean).join(" ");
     const bases = pool.base.labels.length;
     one("#about").textContent = `${plural(count, "model")}, ${plural(pool.domain.labels.length, "domain")}, ${plural(bases, "base")}. `
-      + `${space.title}: ${space.silhouette === null ? "no silhouette" : `silhouette ${signed(space.silhouette)}`}`
+      + `${space.title}: ${space.silhouette === null ? "no silhouette" + (space.map && space.reason ? ` (${space.reason})` : "") : `silhouette ${signed(space.silhouette)}`}`
       + (space.method ? `; map by ${space.method}.` : ".");
     one("#map").setAttribute("aria-label", `Map of ${plural(count, "model")} by ${space.title.toLowerCase()}`);
     one(".which").textContent = space.title;

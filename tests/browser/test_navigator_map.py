@@ -30,7 +30,7 @@ from browser.navigator_pages import (
     pointer,
     text,
 )
-from unit.navigator.navigator_pools import large_pool, write
+from unit.navigator.navigator_pools import large_pool, real_pool, write
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 from selenium.webdriver.common.action_chains import ActionChains
@@ -295,6 +295,24 @@ def test_a_small_pool_is_coloured_by_its_similarities_to_the_chosen(driver, pool
     expected = found.cosine_similarity()[found.model_names.index(LIKE)]
     assert ask(driver, "here.kinds.chosen.values") == pytest.approx(expected, abs=1e-4)
     assert driver.get_log("browser") == []
+
+
+def test_names_of_domains_stand_clear_of_models_of_others(driver, tmp_path):
+    opened(driver, write(real_pool(tmp_path, 15, 5), tmp_path / "navigator.html"))
+    near = ask(driver, """here.map.words.filter(word => word.cluster).map(word => {
+        here.map.pen.font = word.font;
+        const half = here.map.pen.measureText(word.text).width / 2, [x, y] = here.map.spot(word);
+        const middle = word.align === 'left' ? x + half : word.align === 'right' ? x - half : x;
+        return [...here.map.x].filter((_, i) => { const [px, py] = here.map.pixel(i);
+            return Math.abs(px - middle) < half + here.map.now / 2 + 5
+                && Math.abs(py - y) < 9 + here.map.now / 2 + 5; }).length; })""")  # fmt: skip
+    assert near == [0] * len(near) != []
+
+
+def test_a_pool_without_silhouette_says_why(driver, tmp_path):
+    opened(driver, write(real_pool(tmp_path, 3, 3), tmp_path / "navigator.html"))
+    about = text(driver, "#about")
+    assert "no silhouette (a silhouette needs a domain with at least two models)" in about
 
 
 def test_cards_in_several_blocks_are_those_of_their_models(driver, pool, tmp_path, monkeypatch):
