@@ -239,6 +239,8 @@ def test_a_line_around_models_selects_them(page):
 def test_two_spaces_side_by_side(page, pool):
     Select(page.find_element(By.ID, "beside")).select_by_visible_text("Output sentences")
     wait(lambda: page.find_element(By.ID, "second").is_displayed())
+    for part in ("Delta activations: near points are", "Output sentences: near points are"):
+        assert part in text(page, "#fit")
     name = lonely(page)
     pointer(page, name).click().perform()
     wait(lambda: heading(page) == name)
@@ -249,6 +251,7 @@ def test_two_spaces_side_by_side(page, pool):
     assert ask(page, "here.map.box[0]") < 0.6 * ask(page, "here.map.box[0] + here.second.box[0]")
     Select(page.find_element(By.ID, "beside")).select_by_value("-1")
     wait(lambda: not page.find_element(By.ID, "second").is_displayed())
+    assert text(page, "#fit").startswith("Near points are")
 
 
 def test_identical_models_the_hub_and_the_training_curve(page):
