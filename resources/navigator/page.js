@@ -207,13 +207,13 @@ async function start() {
     Object.assign(slider, { min: low * step / STEP, max: high * step / STEP, step: step / STEP, disabled: !space.ranks });
     slider.value = slider.max;
     map.places(space, pool.domain, apart);
-    const why = space.map ? "" : `No map: ${space.reason || "a map needs at least three models"}.`;
+    const why = space.map ? "" : `No map: ${count > 2 && space.reason || "a map needs at least three models"}.`;
     one("#note").textContent = why;
     one("#note").hidden = !why;
-    one("#fit").textContent = [space.fit, map.start && space.map ? `Names on the map leave out “${map.start}”.` : ""].filter(Boolean).join(" ");
+    fits();
     const bases = pool.base.labels.length;
     one("#about").textContent = `${plural(count, "model")}, ${plural(pool.domain.labels.length, "domain")}, ${plural(bases, "base")}. `
-      + `${space.title}: ${space.silhouette === null ? "no silhouette" : `silhouette ${signed(space.silhouette)}`}`
+      + `${space.title}: ${space.silhouette === null ? "no silhouette" + (space.map && space.reason ? ` (${space.reason})` : "") : `silhouette ${signed(space.silhouette)}`}`
       + (space.method ? `; map by ${space.method}.` : ".");
     one("#map").setAttribute("aria-label", `Map of ${plural(count, "model")} by ${space.title.toLowerCase()}`);
     one(".which").textContent = space.title;
@@ -222,10 +222,16 @@ async function start() {
     if (state.chosen >= 0) await choose(state.chosen);
     say(one("#about").textContent);
   }
+  /* What the distances of each map that is shown mean, and how well they fit */
+  function fits() {
+    const shown = [state.space, state.beside].filter(space => space?.map), start = map.start && shown.length ? `Names on the map leave out “${map.start}”.` : "";
+    one("#fit").textContent = [...shown.map(space => (state.beside ? `${space.title}: ${space.fit[0].toLowerCase()}${space.fit.slice(1)}` : space.fit)), start].filter(Boolean).join(" ");
+  }
   async function besides(k) {
     const pane = second.element.parentElement, space = state.beside = k < 0 ? null : await read(k);
     pane.hidden = !space;
     one(".which").hidden = !space;
+    fits();
     for (const m of maps) m.reshape();
     if (space) {
       second.element.setAttribute("aria-label", `Map of ${plural(count, "model")} by ${space.title.toLowerCase()}`);

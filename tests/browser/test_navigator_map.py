@@ -30,7 +30,7 @@ from browser.navigator_pages import (
     pointer,
     text,
 )
-from unit.navigator.navigator_pools import large_pool, write
+from unit.navigator.navigator_pools import large_pool, real_pool, write
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 from selenium.webdriver.common.action_chains import ActionChains
@@ -239,6 +239,8 @@ def test_a_line_around_models_selects_them(page):
 def test_two_spaces_side_by_side(page, pool):
     Select(page.find_element(By.ID, "beside")).select_by_visible_text("Output sentences")
     wait(lambda: page.find_element(By.ID, "second").is_displayed())
+    for part in ("Delta activations: near points are", "Output sentences: near points are"):
+        assert part in text(page, "#fit")
     name = lonely(page)
     pointer(page, name).click().perform()
     wait(lambda: heading(page) == name)
@@ -249,6 +251,7 @@ def test_two_spaces_side_by_side(page, pool):
     assert ask(page, "here.map.box[0]") < 0.6 * ask(page, "here.map.box[0] + here.second.box[0]")
     Select(page.find_element(By.ID, "beside")).select_by_value("-1")
     wait(lambda: not page.find_element(By.ID, "second").is_displayed())
+    assert text(page, "#fit").startswith("Near points are")
 
 
 def test_identical_models_the_hub_and_the_training_curve(page):
@@ -295,6 +298,24 @@ def test_a_small_pool_is_coloured_by_its_similarities_to_the_chosen(driver, pool
     expected = found.cosine_similarity()[found.model_names.index(LIKE)]
     assert ask(driver, "here.kinds.chosen.values") == pytest.approx(expected, abs=1e-4)
     assert driver.get_log("browser") == []
+
+
+def test_names_of_domains_stand_clear_of_models_of_others(driver, tmp_path):
+    opened(driver, write(real_pool(tmp_path, 15, 5), tmp_path / "navigator.html"))
+    near = ask(driver, """here.map.words.filter(word => word.cluster).map(word => {
+        here.map.pen.font = word.font;
+        const half = here.map.pen.measureText(word.text).width / 2, [x, y] = here.map.spot(word);
+        const middle = word.align === 'left' ? x + half : word.align === 'right' ? x - half : x;
+        return [...here.map.x].filter((_, i) => { const [px, py] = here.map.pixel(i);
+            return Math.abs(px - middle) < half + here.map.now / 2 + 5
+                && Math.abs(py - y) < 9 + here.map.now / 2 + 5; }).length; })""")  # fmt: skip
+    assert near == [0] * len(near) != []
+
+
+def test_a_pool_without_silhouette_says_why(driver, tmp_path):
+    opened(driver, write(real_pool(tmp_path, 3, 3), tmp_path / "navigator.html"))
+    about = text(driver, "#about")
+    assert "no silhouette (a silhouette needs a domain with at least two models)" in about
 
 
 def test_cards_in_several_blocks_are_those_of_their_models(driver, pool, tmp_path, monkeypatch):

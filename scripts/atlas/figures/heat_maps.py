@@ -93,7 +93,7 @@ def similarity_figure(
     n, known = len(names), matrix[np.isfinite(matrix)]
     low, high = (known.min(), known.max()) if known.size else (0.0, 0.0)
     ends = [signed(end, digits(low, high)) for end in (low, high)]
-    about = f"Colours: all of -1 to 1, in every figure; here {ends[0]} to {ends[1]}"
+    about = f"Colours go from -1 to 1 in every figure, values here from {ends[0]} to {ends[1]}"
     if max(-low, high) < FAINT:
         about += ", too faint to see: by this space, models hardly resemble each other"
     about += f"; {SELF}." if found.all_pairs else ", means over models."
