@@ -1,4 +1,56 @@
 # Sources: bases, encoders, raw rows and models made elsewhere, wherever they come from.
+def own_source(name, source, look):
+    """Files of a user's own that an artefact is made of; a refusal counts, though the artefact is there.
+
+    :param look: gives the files, or refuses them.
+    """
+    try:
+        return own_files(look())
+    except AtlasError as error:
+        completeness.count_refusal(name, source, str(error), Path(DEPLOYMENT.root))
+        raise
+
+
+def local_encoder(wildcards):
+    """Files of an encoder in a folder of the user's own."""
+    source = PLAN.config.encoders[wildcards.encoder].source
+
+    def look():
+        local_folder(f"encoders.{wildcards.encoder}", source.local, ["modules.json"])
+        return local_files(source.local, ENCODER_FILES)
+
+    name = f"results/sources/encoders/{wildcards.encoder}/encoder.json"
+    return own_source(name, source_params(source), look)
+
+
+def own_base(wildcards):
+    """Files of a base in a folder of the user's own."""
+    source, where = PLAN.config.bases[wildcards.base].source, f"bases.{wildcards.base}"
+    name = f"results/sources/{where.replace('.', '/', 1)}/base.json"
+    look = lambda: local_folder(where, source.local, ["config.json"])
+    return own_source(name, source_params(source), look)
+
+
+def own_rows(wildcards):
+    """The file of rows of a dataset, where it is the user's own."""
+    source = dataset_of(wildcards).source
+    name = f"results/sources/datasets/{wildcards.dataset}.jsonl"
+    look = lambda: local_rows(wildcards.dataset, source.local)
+    return own_source(name, source_params(source), look)
+
+
+def own_model(*wanted):
+    """Files of a model in a folder of the user's own."""
+
+    def found(wildcards):
+        model = PLAN.models[wildcards.model]
+        source = model.source or {}
+        look = lambda: local_folder(f"models.{model.name}", source.get("local"), wanted)
+        return own_source(f"{model.folder}/README.md", source, look)
+
+    return found
+
+
 for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
 
     rule:

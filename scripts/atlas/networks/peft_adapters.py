@@ -189,7 +189,9 @@ def _loaded(
 @contextlib.contextmanager
 def _assigned(wrapped: Any) -> Iterator[None]:
     """Within this context, what is loaded takes the place of tensors that have no room for values."""
-    dtypes = {name: tensor.dtype for name, tensor in wrapped.named_parameters()}
+    # Of tied ends, too, which are two tensors once each has taken what is loaded.
+    named = wrapped.named_parameters(remove_duplicate=False)
+    dtypes = {name: tensor.dtype for name, tensor in named}
     load, loaded = torch.nn.Module.load_state_dict, list[tuple[Any, Mapping[str, torch.Tensor]]]()
 
     def assign(module: Any, state: Mapping[str, torch.Tensor], **_: Any) -> Any:

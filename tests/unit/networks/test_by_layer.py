@@ -72,8 +72,8 @@ def _first_layer(network):
 
 KINDS = ("lora", "rslora", "ia3", "head", "dora", "all biases", "grown", "norms saved", "loha", "hra",
          "vera", "experts", "prompt", "prefix", "dora of gpt2", "full gemma3", "full, rope_theta",
-         "merged: dora")  # fmt: skip
-NOT_BY_LAYER = ("from pissa", "osf", "frod", "trainable tokens")
+         "merged: dora", "grown, tied")  # fmt: skip
+NOT_BY_LAYER = ("from pissa", "osf", "frod", "trainable tokens", "tokens, tied, all saved")
 
 
 def written(name, bases, folder):
