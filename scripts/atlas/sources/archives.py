@@ -18,6 +18,7 @@ from atlas.errors import AtlasError
 # What may come out of a file: so much, or so many times its size. Text shrinks to a tenth or so.
 LEAST, RATIO = 1 << 28, 50
 BLOCK = 1 << 20
+OBJECT = 64  # bytes that a row, or an element of XML, takes at least, however short it is written
 COMPRESSIONS: Mapping[bytes, Any] = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ": lzma}
 PACKED = (".gz", ".bz2", ".xz", ".tgz")
 # What the libraries raise for files that are damaged, or never were what their names say.
@@ -109,6 +110,22 @@ def refuse_endless(file: Path) -> NoReturn:
         f"{file.name}: more than {most_from(file) >> 20:,} MiB come out of it, which nobody's data do "
         "of a file of its size."
     ) from None
+
+
+class Allowance:
+    """What may still come out of a file, of which rows and parts of rows are counted one by one."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._left = file, most_from(file)
+
+    def take(self, size: int) -> None:
+        """Count some bytes more.
+
+        :raises AtlasError: where they are more than may come out of the file.
+        """
+        self._left -= size
+        if self._left < 0:
+            refuse_endless(self._file)
 
 
 class Archive:

@@ -229,12 +229,9 @@ class Place:
                     f"{self.where}: {name} has {size >> 20:,} MiB, and no model of its base has one of more "
                     f"than {most >> 20:,}."
                 )
-            if self.commit:
-                link(file, folder / name)
-                continue
-            if name.endswith(".safetensors"):
+            if name.endswith(".safetensors") and not self.commit:
                 refuse_pickle(file)
-            copy(file, folder / name)
+            (link if self.commit else copy)(file, folder / name)
 
 
 def bring_adapter(source: Mapping[str, Any], cache: Path, folder: Path, most: int) -> str:

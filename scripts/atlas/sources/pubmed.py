@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError
-from atlas.sources.archives import most_from, refuse_endless, unpacked
+from atlas.sources.archives import OBJECT, Allowance, unpacked
 
 ARTICLE = "PubmedArticle"
-ELEMENT = 64  # bytes that an element takes at least
 
 
 def pubmed_rows(file: Path) -> Iterator[dict[str, Any]]:
@@ -21,15 +20,13 @@ def pubmed_rows(file: Path) -> Iterator[dict[str, Any]]:
 
     :raises AtlasError: where the file is not whole, or is endless.
     """
-    left = most_from(file)
+    left = Allowance(file)
     inside: list[ElementTree.Element] = []
     try:
         with unpacked(file) as handle:
             for event, element in ElementTree.iterparse(handle, ("start", "end")):
                 if event == "start":
-                    left -= ELEMENT
-                    if left < 0:
-                        refuse_endless(file)
+                    left.take(OBJECT)
                     inside.append(element)
                     continue
                 inside.pop()

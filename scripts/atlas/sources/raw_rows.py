@@ -12,13 +12,12 @@ from atlas.errors import AtlasError
 from atlas.files import parse_jsonl, typed_path, write_json, write_jsonl
 from atlas.guarded_json import parse_json
 from atlas.sources import hub, packages
-from atlas.sources.archives import most_from, refuse_endless, unpacked
+from atlas.sources.archives import OBJECT, Allowance, unpacked
 from atlas.sources.pubmed import pubmed_rows
 from atlas.sources.tables import BUILDERS, saved_rows, table_rows
 
 Row = dict[str, Any]
 MOST_LIST = 1 << 32  # bytes of a .json file with all rows
-ROW = 64  # bytes that a row takes at least, however short its line
 
 
 def fetch_rows(
@@ -157,11 +156,9 @@ def _json_lines(file: Path) -> Iterator[Row]:
 
 def _counted(lines: Iterable[str], file: Path) -> Iterator[str]:
     """Lines of a file, until more rows come out of it than may."""
-    left = most_from(file)
+    left = Allowance(file)
     for line in lines:
-        left -= len(line) + ROW
-        if left < 0:
-            refuse_endless(file)
+        left.take(len(line) + OBJECT)
         yield line
 
 

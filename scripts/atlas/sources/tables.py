@@ -9,7 +9,7 @@ from typing import Any
 from atlas.errors import AtlasError
 from atlas.files import read_object
 from atlas.limits import LimitError, bounded
-from atlas.sources.archives import most_from, refuse_endless
+from atlas.sources.archives import Allowance, refuse_endless
 
 Row = dict[str, Any]
 BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
@@ -131,11 +131,9 @@ def _swelling(file: Path) -> Iterator[None]:
 
 
 def _check_batches(file: Path, batches: Iterable[Any]) -> None:
-    left = most_from(file)
+    left = Allowance(file)
     for batch in batches:
-        left -= batch.num_rows + sum(map(_plain_bytes, batch.columns))
-        if left < 0:
-            refuse_endless(file)
+        left.take(batch.num_rows + sum(map(_plain_bytes, batch.columns)))
 
 
 def _plain_bytes(array: Any) -> int:
