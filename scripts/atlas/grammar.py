@@ -12,6 +12,12 @@ NAMES = "names are made of at most 240 letters, digits and . _ + -, and begin wi
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
+
+def is_valid_name(text: str) -> bool:
+    """Whether a text is a name, as a whole: $ in the pattern is also before a last line end."""
+    return re.fullmatch(NAME_PATTERN, text) is not None
+
+
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 

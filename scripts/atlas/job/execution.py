@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -195,16 +196,20 @@ class Execution:
                     f"of its attestation {made.outputs[path][:12]}…; {again}"
                 )
 
+    @cached_property
+    def withdrawn(self) -> Withdrawn:
+        """What was withdrawn when the job began."""
+        return Withdrawn(self.records)
+
     def _refuse_withdrawn(self, code: dict[str, Any], inputs: dict[str, str]) -> None:
         """Refuse inputs that hang on something withdrawn, and to run with something that is."""
-        withdrawn = Withdrawn(self.records)
-        if withdrawn.notices:
+        if self.withdrawn.notices:
             if self.target not in TELLERS:
-                withdrawn.refuse(inputs.items())
+                self.withdrawn.refuse(inputs.items())
             execution = statements.environment() | {"attempt": ""}
             planned = replace(self._planned(code, inputs), packages=statements.distributions(),
                               execution=execution)  # fmt: skip
-            withdrawn.refuse_to_run(planned)
+            self.withdrawn.refuse_to_run(planned)
 
     def _kept(
         self, code: dict[str, Any], inputs: dict[str, str]
@@ -212,7 +217,7 @@ class Execution:
         """What need not be computed again, and the statement of the execution that made it."""
         planned = self._planned(code, inputs)
         kept, reused = earlier.kept(planned, self.records, self.cache.sha256)
-        if reused and Withdrawn(self.records).ran(reused):
+        if reused and self.withdrawn.ran(reused):
             return Kept(), None
         return kept, reused
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from atlas.errors import AtlasError
 from atlas.files import typed_path
-from atlas.grammar import NAME_PATTERN
+from atlas.grammar import is_valid_name
 from atlas.networks.architectures import blank, configuration
 from atlas.own_models.found import FoundModel, texts, unused
 from atlas.plan.resolved import Plan
@@ -108,7 +108,7 @@ class Bases:
         place = Place(source, self.cache)
         last = typed_path(text).resolve().name if "local" in source else place.repo
         name = re.sub(r"[^A-Za-z0-9._+-]+", "-", last.replace("/", "--")).strip("-.+")
-        if not re.fullmatch(NAME_PATTERN, name):
+        if not is_valid_name(name):
             name = "base"
         name = unused(name, {*self.plan.config.bases, *self.new})
         self.new[name] = {"source": _short(source), **_measured(place, source)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from atlas.configuration.files import DEFAULT_FILE, given, layers, own_default
 from atlas.errors import AtlasError
 from atlas.files import WORKFLOW_FOLDER
-from atlas.grammar import NAME_PATTERN, NAMES
+from atlas.grammar import NAMES, is_valid_name
 from atlas.job.records import BrokenRecordError, Records
 from atlas.own_models.bases import Bases
 from atlas.own_models.domains import guess_domains
@@ -110,7 +109,7 @@ def own_pools(
 
 
 def _check_name(where: str, name: str) -> None:
-    if not re.fullmatch(NAME_PATTERN, name):
+    if not is_valid_name(name):
         raise AtlasError(f"{where}: {name!r} is not a name; {NAMES}")
 
 

@@ -11,7 +11,7 @@ from atlas.configuration.config import Config
 from atlas.configuration.models import Model
 from atlas.configuration.validation import validate
 from atlas.errors import AtlasError
-from atlas.grammar import NAME_PATTERN, NAMES
+from atlas.grammar import NAMES, is_valid_name
 from atlas.references import known
 
 
@@ -48,7 +48,7 @@ def expand(config: Config, name: str) -> dict[str, Model]:
     for combination in product(*grid.lists.values()):
         values = dict(zip(grid.lists, combination, strict=True))
         key = _fill(grid.name, values, f"{where}.name")
-        if not isinstance(key, str) or not re.fullmatch(NAME_PATTERN, key):
+        if not isinstance(key, str) or not is_valid_name(key):
             raise AtlasError(f"{where}.name: {key!r} is not a name; {NAMES}")
         if key in models:
             raise AtlasError(

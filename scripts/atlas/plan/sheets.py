@@ -3,7 +3,6 @@
 import codecs
 import csv
 import io
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from atlas.configuration.models import ModelSource
 from atlas.configuration.sources import HubSource
 from atlas.errors import AtlasError
 from atlas.files import typed_path
-from atlas.grammar import NAME_PATTERN, NAMES
+from atlas.grammar import NAMES, is_valid_name
 from atlas.plan.resolved import PlannedModel, model_seed
 from atlas.references import known
 
@@ -65,7 +64,7 @@ def _models(config: Config, path: str, root: Path) -> dict[str, PlannedModel]:
             name = values["model"].replace("/", "--")
             for column in ("model", "domain"):
                 value = name if column == "model" else values[column]
-                if not re.fullmatch(NAME_PATTERN, value):
+                if not is_valid_name(value):
                     raise AtlasError(f"{where}: {value!r} is not a name; {NAMES}")
             if name in found:
                 raise AtlasError(f"{where}: the model {name!r} stands in the sheet twice.")
