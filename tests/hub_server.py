@@ -11,13 +11,21 @@ hub_uploads. The client is the real one.
 
 import hashlib
 import json
+import os
 import re
+import shutil
+import tempfile
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from hub_uploads import UPLOAD_ROUTES, Uploads, git_digest
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+_home = tempfile.TemporaryDirectory(prefix="hub-home-")
+_ports: list[int] = []  # of stand-ins that have stopped, for the next
 
 TOKEN = "hf_accepted"
 READ_TOKEN = "hf_reads_only"
@@ -67,9 +75,11 @@ class Hub:
         self.spoil: str | None = None
         self.visibility: str | None = None
         self.stored: dict[str, bytes] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        port = _ports.pop() if _ports else 0
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,),
+                                        daemon=True)  # fmt: skip
 
         self.port = self._server.server_port
         self.endpoint = f"http://127.0.0.1:{self.port}"
@@ -79,6 +89,17 @@ class Hub:
         return {"HF_ENDPOINT": self.endpoint, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
                 "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1,localhost",
                 "no_proxy": "127.0.0.1,localhost", **extra}  # fmt: skip
+
+    def client(self, **extra: str) -> dict[str, str]:
+        """Environment of a process that asks this hub, from an empty home.
+
+        It is the same for each test: processes that have imported the client serve them all.
+        """
+        shutil.rmtree(_home.name)
+        Path(_home.name).mkdir()
+        others = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        return {**others, **self.environment(), "PYTHONPATH": str(SCRIPTS), "HF_HOME": _home.name,
+                **extra}  # fmt: skip
 
     def commit(
         self, repo: str, files: dict[str, bytes], *, kind: str = "model", revision: str = "main",
@@ -113,6 +134,8 @@ class Hub:
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
+        if self.port not in _ports:
+            _ports.append(self.port)
 
     def __enter__(self) -> "Hub":
         self._thread.start()
@@ -125,6 +148,7 @@ class Hub:
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
     class Handler(Uploads, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are sent one after the other
         store = hub
 
         def log_message(self, *_: object) -> None:

@@ -36,10 +36,11 @@ LIBRARIES = {
     "scikit-learn": (("scipy",), ("sklearn.manifold", "sklearn.metrics")),
     "matplotlib": (("numpy",), ("matplotlib.pyplot", "matplotlib.backends.backend_svg",
                                 "matplotlib.backends.backend_pdf", "fontTools.varLib")),
-    "transformers": (("torch",), ("transformers.modeling_utils", "transformers.processing_utils",
-                                  "transformers.generation.utils",
-                                  "transformers.models.auto.modeling_auto")),
-    "datasets": (("numpy",), ("datasets",)),
+    "huggingface-hub": ((), ("huggingface_hub.hf_api", "huggingface_hub.file_download")),
+    "transformers": (("torch", "huggingface-hub"), (
+        "transformers.modeling_utils", "transformers.processing_utils",
+        "transformers.generation.utils", "transformers.models.auto.modeling_auto")),
+    "datasets": (("numpy", "huggingface-hub"), ("datasets",)),
     "sentence-transformers": (("transformers",), ("sentence_transformers",)),
     "peft": (("transformers",), ("peft",)),
     "trl": (("peft", "datasets"), ("trl.trainer.sft_trainer", "trl.trainer.dpo_trainer")),
@@ -47,7 +48,7 @@ LIBRARIES = {
 # What every script of Snakemake and every job imports.
 EVERYWHERE = ("snakemake.iocontainers", "snakemake.io", "snakemake.logging", "sqlite3", "filelock",
               "yaml", "jinja2", "csv", "zipfile", "getpass", "glob", "email.parser",
-              "importlib.metadata")  # fmt: skip
+              "importlib.metadata", "pydantic.root_model")  # fmt: skip
 # What may differ between jobs of one process, since nothing reads it while libraries are imported.
 LATE = ("TMPDIR", "TMP", "TEMP", "TEMPDIR", "PWD", "OLDPWD", "SHLVL", "_", "HF_TOKEN",
         "CUDA_VISIBLE_DEVICES")  # fmt: skip

@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import socket
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -293,7 +294,8 @@ def version(name: str) -> str:
 def distributions() -> dict[str, str]:
     """Installed distributions and versions."""
     found: dict[str, str] = {}
-    for distribution in metadata.distributions():
+    path = list(dict.fromkeys(sys.path))  # a script of Snakemake has most folders several times
+    for distribution in metadata.distributions(path=path):
         fields = _head(distribution)
         if len(fields) == 2:
             found.setdefault(fields["Name"], fields["Version"])  # the first on the path is imported

@@ -19,7 +19,6 @@ from hub_server import READ_TOKEN, TOKEN, Hub
 from micro import micro_config
 from unit.job.runs import statement
 
-SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 CALL = """
 import json, sys, traceback
 from pathlib import Path
@@ -73,7 +72,7 @@ def server():
 
 
 @pytest.fixture
-def push(server, folder, tmp_path):
+def push(server, folder):
     """Push the model in a new process that knows this hub: None, or its sentence."""
 
     def call(token: str | None = TOKEN, env: dict | None = None, **given) -> str | None:
@@ -81,12 +80,9 @@ def push(server, folder, tmp_path):
             "files": [WEIGHTS, f"{MODEL}/adapter_config.json", f"{MODEL}/bom.cdx.json"],
             "card": CARD, "path": "models/m", "repo": "org/m", "private": True, "name": "mine",
         } | given  # fmt: skip
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
-        env = {**clean, **server.environment(), "PYTHONPATH": str(SCRIPTS),
-               "HF_HOME": str(tmp_path / "home"), **({"HF_TOKEN": token} if token else {}),
-               **(env or {})}  # fmt: skip
+        env = server.client(**({"HF_TOKEN": token} if token else {}), **(env or {}))
         command = [sys.executable, "-c", CALL, json.dumps(arguments)]
-        done = programs.run(command, cwd=folder, env=env)
+        done = programs.run(command, cwd=folder, env=env, libraries=["huggingface-hub"])
         assert done.returncode == 0, done.stderr
         for secret in filter(None, (token, "X-Amz")):
             assert secret not in done.stdout + done.stderr

@@ -4,14 +4,12 @@ import hashlib
 import json
 import os
 import sys
-from pathlib import Path
 
 import pytest
 
 import programs
 from hub_server import TOKEN, Hub
 
-SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 CALL = """
 import hashlib, importlib, json
 from pathlib import Path
@@ -47,11 +45,13 @@ def ask(server, tmp_path):
     """Evaluate an expression in a new process that knows this hub; its value or its sentence."""
 
     def call(expression: str, **extra: str) -> dict:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
-        env = {**clean, **server.environment(), "PYTHONPATH": str(SCRIPTS),
-               "HF_HOME": str(tmp_path / "home"), **extra}  # fmt: skip
         command = [sys.executable, "-c", CALL.format(expression=expression)]
-        done = programs.run(command, cwd=tmp_path, env=env)
+        done = programs.run(
+            command,
+            cwd=tmp_path,
+            env=server.client(**extra),
+            libraries=["transformers", "datasets"],
+        )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
