@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from xdist.scheduler import LoadFileScheduling
 
 import programs
@@ -19,6 +22,16 @@ def pytest_configure(config):
     """Programs and jobs of all tests start from the same processes."""
     if not hasattr(config, "workerinput"):  # workers of xdist inherit what their controller has
         forked.start(*programs.SNAKEMAKE)
+
+
+def pytest_xdist_auto_num_workers(config) -> int:
+    """Whole folders are dealt out to all cores; files that are named, and what a marker picks, are not."""
+    picked = config.getoption("markexpr")
+    if any("::" in part or Path(part).is_file() for part in config.args) or (
+        picked and not picked.startswith("not ")
+    ):
+        return 0
+    return min(8, len(os.sched_getaffinity(0)))
 
 
 def pytest_unconfigure(config):

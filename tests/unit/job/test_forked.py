@@ -272,7 +272,7 @@ def test_path_to():
     assert forkserver.path_to([]) == []
     assert forkserver.path_to(["gguf", "torch"]) == ["numpy", "torch"]
     assert forkserver.path_to(["trl"]) == [
-        "numpy", "torch", "transformers", "datasets", "peft", "trl",
+        "numpy", "torch", "huggingface-hub", "transformers", "datasets", "peft", "trl",
     ]  # fmt: skip
     for others, _ in forkserver.LIBRARIES.values():
         assert set(others) <= set(forkserver.LIBRARIES)
