@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Tests run side by side, one thread each; libraries read it when they are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from xdist.scheduler import LoadFileScheduling
 
 import programs
