@@ -111,7 +111,8 @@ def changes(files: Sequence[Path], base: NamedWeights) -> Iterator[tuple[str, to
     :raises AtlasError: where the model does not fit the base, or changes no weights.
     """
     for name, change in matrix_changes(files, base):
-        if (delta := change.values).any():
+        delta = change.values
+        if delta.numpy().any():  # NumPy ends at the first that is not zero
             yield name, delta
 
 
