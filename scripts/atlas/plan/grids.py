@@ -1,5 +1,6 @@
 """Grids: patterns with lists that generate models."""
 
+import math
 import re
 from collections.abc import Mapping
 from itertools import product
@@ -13,6 +14,8 @@ from atlas.configuration.validation import validate
 from atlas.errors import AtlasError
 from atlas.grammar import NAMES, is_valid_name
 from atlas.references import known
+
+MOST = 1_000_000  # models of a grid
 
 
 def _fill(value: Any, values: Mapping[str, Any], where: str) -> Any:
@@ -44,6 +47,9 @@ def expand(config: Config, name: str) -> dict[str, Model]:
     """Models that a grid generates."""
     grid = config.grids[name]
     where = f"grids.{name}"
+    count = math.prod(map(len, grid.lists.values()))
+    if count > MOST:
+        raise AtlasError(f"{where}.lists: make {count:,} models; a grid makes at most {MOST:,}.")
     models: dict[str, Model] = {}
     for combination in product(*grid.lists.values()):
         values = dict(zip(grid.lists, combination, strict=True))

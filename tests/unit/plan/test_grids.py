@@ -24,6 +24,10 @@ def test_a_grid_generates_models():
         ({"name": "{data.sett}"}, "{data.sett} has no value"),
         ({"name": "a b {data.set} {split}"}, "'a b d first' is not a name"),
         ({"name": "{data.set}-{split}\n"}, r"'d-first\\n' is not a name"),
+        (
+            {"lists": {name: list(range(1000)) for name in "abcdefgh"}},
+            "grids.g.lists: make 1,000,000,000,000,000,000,000,000 models; a grid makes at most 1,000,000",
+        ),
         ({"model": {"base": "tiny", "recipe": "r", "dta": []}}, "unknown key 'dta'.*'data'"),
     ],
 )
