@@ -9,6 +9,7 @@ may be gated, and a missing repository is answered like a private one. What uplo
 hub_uploads. The client is the real one.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -75,8 +76,7 @@ class Hub:
         self.spoil: str | None = None
         self.visibility: str | None = None
         self.stored: dict[str, bytes] = {}
-        port = _ports.pop() if _ports else 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._server = _listening(_handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,),
                                         daemon=True)  # fmt: skip
@@ -143,6 +143,14 @@ class Hub:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _listening(handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+    """A server on the port of a stand-in that has stopped, unless somebody else has it by now."""
+    while _ports:
+        with contextlib.suppress(OSError):
+            return ThreadingHTTPServer(("127.0.0.1", _ports.pop()), handler)
+    return ThreadingHTTPServer(("127.0.0.1", 0), handler)
 
 
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
