@@ -11,7 +11,7 @@ import platform
 import re
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -291,12 +291,19 @@ def version(name: str) -> str:
     return _head(metadata.distribution(name))["Version"]
 
 
+def installed() -> Iterator[metadata.Distribution]:
+    """Installed distributions, in the order of the search path; of one name, the first is imported.
+
+    Each folder is read once: the path of a script of Snakemake has most of them several times.
+    """
+    yield from metadata.distributions(path=list(dict.fromkeys(sys.path)))
+
+
 def distributions() -> dict[str, str]:
     """Installed distributions and versions."""
     found: dict[str, str] = {}
-    path = list(dict.fromkeys(sys.path))  # a script of Snakemake has most folders several times
-    for distribution in metadata.distributions(path=path):
+    for distribution in installed():
         fields = _head(distribution)
         if len(fields) == 2:
-            found.setdefault(fields["Name"], fields["Version"])  # the first on the path is imported
+            found.setdefault(fields["Name"], fields["Version"])
     return dict(sorted(found.items()))

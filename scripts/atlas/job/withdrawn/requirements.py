@@ -3,9 +3,10 @@
 import re
 from collections.abc import Set
 from functools import cache
-from importlib import metadata
 
 from packaging.utils import canonicalize_name
+
+from atlas.job.statements import installed
 
 
 def may_need(imported: Set[str], name: str) -> bool:
@@ -40,7 +41,7 @@ def _behind(name: str) -> frozenset[str]:
 def _needed() -> dict[str, frozenset[str]]:
     """Installed package -> packages that it names."""
     found: dict[str, frozenset[str]] = {}
-    for distribution in metadata.distributions():
+    for distribution in installed():
         # Only the head is read: all of it, as the library reads it, takes ten times as long.
         head = (distribution.read_text("METADATA") or "").partition("\n\n")[0]
         if named := re.search(r"^Name: *(.+?) *$", head, re.MULTILINE):
