@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-MEAN, SPREAD = "mean", "spread"
+from atlas.experiments.marks import MEAN, SPREAD
 
 
 def with_summary(

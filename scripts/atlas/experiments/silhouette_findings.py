@@ -1,6 +1,6 @@
 """Whether the labels of a pool stand apart, in sentences: what tables of silhouettes share."""
 
-from atlas.experiments.repetitions import MEAN
+from atlas.experiments.marks import MEAN
 from atlas.experiments.wording import (
     SURE,
     Row,

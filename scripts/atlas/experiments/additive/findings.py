@@ -2,7 +2,7 @@
 
 from statistics import fmean
 
-from atlas.experiments.additive.table import QUANTITIES
+from atlas.experiments.marks import QUANTITIES
 from atlas.experiments.repetitions import settled
 from atlas.experiments.wording import Beside, Rows, counted, listed, number
 

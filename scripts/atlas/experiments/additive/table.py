@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError
+from atlas.experiments.marks import QUANTITIES
 from atlas.experiments.published import beside, published_figures
 from atlas.experiments.repetitions import with_summary
 from atlas.figures.charts import draw_groups
 from atlas.files import write_bytes, write_csv
 from atlas.spaces.embeddings import cosine, read_embeddings
 
-QUANTITIES = ("cosine_first", "cosine_second", "cosine_sum")
 COLUMNS = ("pool", "seed", "base", "first", "second", "mixed", *QUANTITIES,
            *(f"published_{name}" for name in QUANTITIES))  # fmt: skip
 LABELS = ("with the first", "with the second", "with their sum")

@@ -1,8 +1,7 @@
 """What the table of geometry says: what is kept of the base's subspaces, whether rewards rise."""
 
-from atlas.experiments.geometry.page import DECISION
+from atlas.experiments.marks import DECISION
 from atlas.experiments.wording import Beside, Row, Rows, interval, number, optional
-from atlas.geometry.comparisons import CENTRING, PUBLISHED_CENTRING
 
 
 def findings(table: Rows, beside: Beside) -> list[str]:
@@ -13,10 +12,8 @@ def findings(table: Rows, beside: Beside) -> list[str]:
     """
     found = []
     for name in dict.fromkeys(row["comparison"] for row in table):
-        own = [row for row in table if (row["comparison"], row["measure"]) == (name, DECISION)]
         as_published, ours = (
-            next(row for row in own if row["centring"] == centring)
-            for centring in (PUBLISHED_CENTRING, CENTRING)
+            row for row in table if (row["comparison"], row["measure"]) == (name, DECISION)
         )
         found.append(_kept(as_published, "uncentred activations, as published"))
         found.append(_kept(ours, "centred activations"))

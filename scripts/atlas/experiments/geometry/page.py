@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from atlas.experiments.marks import DECISION
 from atlas.geometry.comparisons import ALL, CENTRING, KEPT, PUBLISHED_CENTRING
 
-DECISION = "decision"
 DECIDING = KEPT[0]
 
 

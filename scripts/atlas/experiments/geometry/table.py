@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from atlas.experiments.geometry.page import DECIDING, DECISION, geometry_page
+from atlas.experiments.geometry.page import DECIDING, geometry_page
+from atlas.experiments.marks import DECISION
 from atlas.experiments.published import check_settings, published_figures
 from atlas.figures.charts import draw_intervals
 from atlas.files import read_csv, write_bytes, write_csv

@@ -1,6 +1,6 @@
 """What the main table says: whether the domains of each pool stand apart, by which space most."""
 
-from atlas.experiments.main.table import AVERAGE
+from atlas.experiments.marks import AVERAGE
 from atlas.experiments.silhouette_findings import CLIPPED, DIGITS, stands_apart
 from atlas.experiments.wording import (
     Beside,

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError
+from atlas.experiments.marks import AVERAGE
 from atlas.figures.charts import draw_intervals
 from atlas.files import read_csv, write_bytes, write_csv
 from atlas.spaces.names import space_title
 
 MAIN_COLUMNS = ("space", "dimension", "distance", "pool", "base", "models", "silhouette",
                 "published")  # fmt: skip
-AVERAGE = "average"
 
 
 def main_table(

@@ -1,7 +1,7 @@
 """What the table of retrieval says: how often the nearest model has the domain of the examples."""
 
-from atlas.experiments.repetitions import MEAN, settled
-from atlas.experiments.retrieval.table import ACCURACY
+from atlas.experiments.marks import ACCURACY, MEAN
+from atlas.experiments.repetitions import settled
 from atlas.experiments.wording import Beside, Rows, against, counted, optional, percent
 
 

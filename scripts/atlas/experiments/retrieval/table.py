@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from atlas.errors import AtlasError
+from atlas.experiments.marks import ACCURACY
 from atlas.experiments.published import beside, check_settings, published_figures
 from atlas.experiments.repetitions import with_summary
 from atlas.figures.charts import draw_groups
@@ -14,7 +15,6 @@ from atlas.spaces.embeddings import Embeddings, cosine, read_embeddings
 
 COLUMNS = ("pool", "seed", "base", "query", "domain", "candidates", "rank", "nearest", "nearest_domain",
            "similarity", "accuracy", "published")  # fmt: skip
-ACCURACY = "accuracy"
 
 
 def retrieval_table(

@@ -1,6 +1,6 @@
 """What the table of selection says: the strategies, against one another and no model at all."""
 
-from atlas.experiments.selection.table import MEAN
+from atlas.experiments.marks import MEAN
 from atlas.experiments.wording import (
     Beside,
     Row,

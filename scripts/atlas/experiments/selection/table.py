@@ -9,6 +9,7 @@ from typing import Any
 
 from scipy.stats import t as student
 
+from atlas.experiments.marks import MEAN
 from atlas.experiments.published import check_settings, published_figures
 from atlas.figures.charts import draw_intervals
 from atlas.files import read_csv, write_bytes, write_csv
@@ -16,7 +17,6 @@ from atlas.selection.strategies import LORAHUB
 
 COLUMNS = ("selection", "task", "strategy", "method", "models", "examples", "rows", "seeds",
            "exact_match", "low", "high", "chance", "majority", "published")  # fmt: skip
-MEAN = "mean"
 LEVEL = 0.95
 
 

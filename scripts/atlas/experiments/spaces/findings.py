@@ -1,8 +1,8 @@
 """What the table of the family says: spaces, layers, numbers of probes."""
 
+from atlas.experiments.marks import LAYER, PROBES, SPACE
 from atlas.experiments.repetitions import settled
 from atlas.experiments.silhouette_findings import DIGITS, stands_apart
-from atlas.experiments.spaces.table import LAYER, PROBES, SPACE
 from atlas.experiments.wording import Beside, Rows, counted, number, optional
 
 

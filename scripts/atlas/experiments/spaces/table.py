@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from atlas.experiments.marks import LAYER, PROBES, SPACE
 from atlas.experiments.repetitions import with_summary
 from atlas.figures.charts import draw_curves
 from atlas.files import read_csv, write_bytes, write_csv
 
 COLUMNS = ("pool", "seed", "curve", "value", "space", "dimension", "silhouette", "p_value", "low",
            "high", "reason")  # fmt: skip
-SPACE, LAYER, PROBES = "space", "layer", "probes"
 
 
 def spaces_table(
