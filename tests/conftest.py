@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
 # Tests run side by side, one thread each; libraries read it when they are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+gc.disable()  # until all tests are collected
 
 from xdist.scheduler import LoadFileScheduling
 
@@ -51,6 +53,13 @@ def pytest_collection_modifyitems(config, items):
         return next(found, len(LONGEST))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish(session):
+    """What tests have imported stays: who looks for garbage, as each training does, need not see it."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 class ByFile(LoadFileScheduling):

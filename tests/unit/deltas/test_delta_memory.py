@@ -1,13 +1,12 @@
 """Memory: deltas and merged models are made of blocks, whatever the size of the models."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import programs
 from atlas.digests import sha256_file
 from atlas.files import write_json
 from unit.deltas.instruction_models import files
@@ -56,11 +55,8 @@ def sparse_model(folder, rows, metadata=None):
 
 
 def measure(step, arguments):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(SCRIPTS), step, json.dumps(arguments, default=str)],
-        env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    command = [sys.executable, "-c", MEASURE, str(SCRIPTS), step]
+    done = programs.run([*command, json.dumps(arguments, default=str)], libraries=["transformers"])
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -44,6 +44,7 @@ print("to the other stream", file=sys.stderr)
 """
 FORKED = "import sys; print('numpy' in sys.modules and 'h5py' in sys.modules, flush=True); "
 PID = "import os, time; print(os.getpid(), os.getppid(), flush=True); "
+UNTIL_TOLD = PID + "import sys; sys.stdin.read(); print('done')"
 
 
 @pytest.fixture(autouse=True)
@@ -186,7 +187,7 @@ def test_it_does_not_outlive_its_run(root, tmp_path):
 
 def test_killed_alone_it_harms_no_other(root, tmp_path):
     first = job(tmp_path, PID + "time.sleep(60)")
-    second = job(tmp_path, PID + "time.sleep(1.5); print('done')")
+    second = job(tmp_path, UNTIL_TOLD)
     pid, keeper = map(int, first.stdout.readline().split())
     second.stdout.readline()
     os.kill(pid, signal.SIGKILL)
@@ -200,7 +201,7 @@ def test_killed_alone_it_harms_no_other(root, tmp_path):
 
 
 def test_without_the_root_jobs_go_on_and_others_run_by_themselves(root, tmp_path):
-    process = job(tmp_path, PID + "time.sleep(1); print('done')")
+    process = job(tmp_path, UNTIL_TOLD)
     process.stdout.readline()
     os.kill(root.pid, signal.SIGKILL)
     assert ended(job(tmp_path, FORKED))[:2] == (0, "False\n")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import programs
 from atlas.activations import last_tokens
 from atlas.activations.features import on_probes
 from atlas.activations.last_tokens import Probe
@@ -222,9 +221,7 @@ def test_memory_is_that_of_a_layer(tmp_path):
               "tie_word_embeddings": False}  # fmt: skip
     random_base(tmp_path / "base", config, torch.bfloat16)
     assert (tmp_path / "base/model.safetensors").stat().st_size > 350e6
-    done = subprocess.run(
-        [sys.executable, "-c", PEAK, str(SCRIPTS), str(tmp_path / "base")], text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, timeout=300,
-    )  # fmt: skip
+    command = [sys.executable, "-c", PEAK, str(SCRIPTS), str(tmp_path / "base")]
+    done = programs.run(command, libraries=["peft"])
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) < 150e6

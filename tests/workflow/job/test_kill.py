@@ -18,7 +18,6 @@ from micro import (
     environment,
     litter,
     micro,
-    micro_config,
     small_config,
     snakemake,
     statements,
@@ -71,16 +70,15 @@ def settle(folder) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize(("fork_jobs", "whole"), [(True, "finished"), (False, "small")])
-def test_killed_at_random_moments(request, tmp_path, fork_jobs, whole):
-    """Jobs that are processes of their own import for seconds: they are fewer, of all stages."""
-    config = micro_config() if fork_jobs else small_config()
-    folder = micro(tmp_path / "checkout", config | {"fork_jobs": fork_jobs})
-    whole = request.getfixturevalue(whole)
+@pytest.mark.parametrize("fork_jobs", [True, False])
+def test_killed_at_random_moments(small, tmp_path, fork_jobs):
+    """What imports by itself needs seconds for it: a run with a tree of its own, or without one."""
+    folder = micro(tmp_path / "checkout", small_config() | {"fork_jobs": fork_jobs})
     moments = random.Random(20)
-    for _ in range(4 if fork_jobs else 2):
-        process = start(folder, MAIN, "--cores", "2", "--resources", "gpu=1", own_tree=True)
-        time.sleep(moments.uniform(4, 10 if fork_jobs else 16))
+    # (own tree, how long a run lives at most)
+    for own, most in [(True, 9), (False, 4)] * 2 if fork_jobs else [(True, 16)] * 2:
+        process = start(folder, MAIN, "--cores", "2", "--resources", "gpu=1", own_tree=own)
+        time.sleep(moments.uniform(1, most))
         if process.poll() is not None:
             break
         kill_and_settle(process, folder)
@@ -89,8 +87,8 @@ def test_killed_at_random_moments(request, tmp_path, fork_jobs, whole):
         assert digests(folder) == before, "something was written after the kill"
         snakemake(folder, "--unlock")
     snakemake(folder, MAIN, "--cores", "2", "--resources", "gpu=1")
-    assert digests(folder) == digests(whole)
-    assert attested(folder) == attested(whole)
+    assert digests(folder) == digests(small)
+    assert attested(folder) == attested(small)
     assert litter(folder) == []
 
 
@@ -123,7 +121,7 @@ def test_what_jobs_start_from_is_killed(small, tmp_path, killed):
     kills = 0
     while process.poll() is None:
         time.sleep(moments.uniform(1, 4))
-        if (found := tree(folder)) and (kills < 1 or killed):
+        if (found := tree(folder)) and kills < (3 if killed else 1):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(found[killed], signal.SIGKILL)
                 kills += 1

@@ -180,7 +180,7 @@ def test_a_module_runs_the_rules_that_import_it(copy, module, old, new, expected
         ("scripts/atlas/plan/resolved.py", "return int.from_bytes(digest[:4], \"big\") >> 1",
          "return (int.from_bytes(digest[:4], \"big\") >> 1) + 0"),
         ("scripts/atlas/clusters/silhouettes.py", '"""How well', '"""Docstrings do not count. How well'),
-        ("scripts/atlas/experiments/main/table.py", "AVERAGE = ", "# A comment.\nAVERAGE = "),
+        ("scripts/atlas/experiments/main/table.py", "MAIN_COLUMNS = ", "# A comment.\nMAIN_COLUMNS = "),
         ("scripts/job.py", "from atlas.job.entry", "# A comment.\nfrom atlas.job.entry"),
     ],
 )  # fmt: skip
