@@ -56,7 +56,7 @@ def sparse_model(folder, rows, metadata=None):
 
 def measure(step, arguments):
     command = [sys.executable, "-c", MEASURE, str(SCRIPTS), step]
-    done = programs.run([*command, json.dumps(arguments, default=str)], libraries=["transformers"])
+    done = programs.run([*command, json.dumps(arguments, default=str)], libraries=["torch"])
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

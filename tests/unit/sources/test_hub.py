@@ -47,7 +47,7 @@ def ask(server, tmp_path):
     def call(expression: str, **extra: str) -> dict:
         command = [sys.executable, "-c", CALL.format(expression=expression)]
         # What asks for files only imports no more than the client of the hub.
-        libraries = ["transformers", "datasets"] if "call(" in expression else ["huggingface-hub"]
+        libraries = ["huggingface-hub", *(["torch"] if "call(" in expression else [])]
         done = programs.run(command, cwd=tmp_path, env=server.client(**extra), libraries=libraries)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
