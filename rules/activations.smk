@@ -160,6 +160,7 @@ use rule compute_features as generate_shard with:
         "logs/generate_shard/{pool}/{shard}.log",
     benchmark:
         "benchmarks/generate_shard/{pool}/{shard}.tsv"
+    priority: EARLY
     resources:
         **on_gpu(memory(2500, largest_base, 2), minutes(60, base_of_each_model, 1)),
     params:

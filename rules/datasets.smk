@@ -11,6 +11,7 @@ use rule job as make_split with:
         "benchmarks/make_split/{dataset}/{split}{variant}.tsv"
     group:
         packed("datasets")
+    priority: EARLY
     params:
         **said_of(lambda w: dataset_of(w).splits, "region", "parts", "most"),
         code=code("atlas.datasets.splits:make_split"),
@@ -46,6 +47,7 @@ use rule job as prepare_rows with:
         model=constraint(models_where(trained=True), among=PLAN.models),
     group:
         packed("rows")
+    priority: EARLY
     params:
         code=code("atlas.datasets.training_rows:prepare_rows"),
         model="{model}",

@@ -3,6 +3,10 @@
 from atlas import device
 from atlas.plan import job_sizes
 
+# Priorities: what most jobs wait for comes first, then what is done soon and lets the longest jobs begin
+# in the order of their size (the profile's scheduler goes by that of their inputs).
+FIRST, EARLY = 2, 1
+
 
 def gpu(wildcards=None):
     """1 where the job will use a GPU, else 0."""

@@ -24,6 +24,7 @@ for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
             ),
         conda:
             "../envs/atlas.yaml"
+        priority: FIRST
         resources:
             **on_cpu(memory(2000, base_size, 2), minutes(30, base_size, 15)),
         params:
@@ -100,6 +101,7 @@ use rule job as fetch_rows with:
         "benchmarks/fetch_rows/{dataset}.tsv"
     group:
         packed("datasets")
+    priority: EARLY
     resources:
         **small(60),
     params:
