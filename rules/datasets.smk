@@ -9,9 +9,9 @@ use rule job as make_split with:
         "logs/make_split/{dataset}/{split}{variant}.log",
     benchmark:
         "benchmarks/make_split/{dataset}/{split}{variant}.tsv"
+    priority: EARLY
     group:
         packed("datasets")
-    priority: EARLY
     params:
         **said_of(lambda w: dataset_of(w).splits, "region", "parts", "most"),
         code=code("atlas.datasets.splits:make_split"),
@@ -45,9 +45,9 @@ use rule job as prepare_rows with:
         "benchmarks/prepare_rows/{model}.tsv"
     wildcard_constraints:
         model=constraint(models_where(trained=True), among=PLAN.models),
+    priority: EARLY
     group:
         packed("rows")
-    priority: EARLY
     params:
         code=code("atlas.datasets.training_rows:prepare_rows"),
         model="{model}",

@@ -22,9 +22,9 @@ for shards in sorted({base.shards for base in PLAN.config.bases.values()}):
                 for name, base in PLAN.config.bases.items()
                 if base.shards == shards and not base.source.model
             ),
+        priority: FIRST
         conda:
             "../envs/atlas.yaml"
-        priority: FIRST
         resources:
             **on_cpu(memory(2000, base_size, 2), minutes(30, base_size, 15)),
         params:
@@ -99,9 +99,9 @@ use rule job as fetch_rows with:
         "logs/fetch_rows/{dataset}.log",
     benchmark:
         "benchmarks/fetch_rows/{dataset}.tsv"
+    priority: EARLY
     group:
         packed("datasets")
-    priority: EARLY
     resources:
         **small(60),
     params:
