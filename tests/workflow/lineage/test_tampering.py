@@ -19,10 +19,10 @@ ADAPTER = "results/models/micro-alpha-first/adapter_model.safetensors"
 
 
 @pytest.fixture(scope="module")
-def crated(finished, tmp_path_factory) -> Path:
+def crated(small, tmp_path_factory) -> Path:
     """A finished run with a crate of its table."""
     folder = tmp_path_factory.mktemp("crated") / "copy"
-    shutil.copytree(finished, folder, symlinks=True)
+    shutil.copytree(small, folder, symlinks=True)
     snakemake(folder, CRATE, "--cores", "1")
     return folder
 
