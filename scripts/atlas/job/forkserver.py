@@ -181,9 +181,18 @@ class Root:
             del self.environments[old]
         # Kept only if all goes well: where one of its processes is gone, it is begun anew.
         send(self._reach(process, request["libraries"]).channel, {"job": request}, files)
-        for libraries in request["ahead"]:
-            self._reach(process, libraries)
+        self._look_ahead(process, request["ahead"])
         self.environments[key] = process
+
+    def _look_ahead(self, process: Process, paths: list[list[str]]) -> None:
+        """Import one library more of those that later jobs need; all at once would hold up the first."""
+        for libraries in paths:
+            reached = process
+            for library in path_to(libraries):
+                if library not in reached.grown:
+                    reached.grown[library] = self._grow(reached, {"library": library})
+                    return
+                reached = reached.grown[library]
 
     def _reach(self, process: Process, libraries: list[str]) -> Process:
         """The process that has imported some libraries, of one that has imported none."""
