@@ -113,5 +113,6 @@ def test_a_slice_is_whole(kind):
     folder = SCRIPTS / "atlas/experiments" / kind
     tables = ast.parse((folder / "table.py").read_text()).body
     assert f"{kind}_table" in {node.name for node in tables if isinstance(node, ast.FunctionDef)}
+    assert (folder / "findings.py").is_file()
     # Findings are told at the end of a run, too, which loads no library for them.
     assert Library().closure(f"atlas.experiments.{kind}.findings:findings")["distributions"] == {}
