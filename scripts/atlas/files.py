@@ -243,7 +243,11 @@ def typed_path(text: str | Path) -> Path:
 
 
 def link(source: Path, target: Path) -> None:
-    """A hard link, or a copy where the two are on different file systems."""
+    """A hard link, or a copy where the two are on different file systems.
+
+    Not for an artefact of what may be one: each gets the time stamp of both, and Snakemake refuses
+    an output that is older than an input.
+    """
     target.unlink(missing_ok=True)
     try:
         os.link(source.resolve(), target)
@@ -252,7 +256,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """A copy, brought to the disk: a file of the user's own may be changed in its place later."""
+    """A copy, brought to the disk, of what may be changed in its place later or is an artefact."""
     shutil.copyfile(source, target)
     sync(target)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError
-from atlas.files import by_name, link, read_json, write_json
+from atlas.files import by_name, copy, read_json, write_json
 from atlas.networks.vocabularies import TOKEN_IDS
 from atlas.weights.portable_settings import portable_config
 
@@ -40,5 +40,5 @@ def take_tokenizer(instruct: dict[str, Path], tokenizer: Path, tokenizer_config:
             f"{settings}: has no chat template, which a merged instruct model needs; give the "
             "instruct model one (chat_template)."
         )
-    link(instruct["tokenizer.json"], tokenizer)
-    link(settings, tokenizer_config)
+    copy(instruct["tokenizer.json"], tokenizer)
+    copy(settings, tokenizer_config)

@@ -55,7 +55,7 @@ def fetch_base(
         place.mkdir()
         origin, found = _bring(name, source, dtype, Path(cache), place, weight_names)
         _take_tokenizer(place, tokenizer, tokenizer_config, chat_template)
-        link(place / "config.json", config)
+        copy(place / "config.json", config)
         generation = _generation(name, place / GENERATION)
         files = [place / stored for stored in found]
         tensors = Weights(files)
@@ -248,14 +248,14 @@ def base_from_model(
     :raises AtlasError: where the adapter does not fit its base.
     """
     files, origin = by_name(base if adapter else model), by_name(base)
-    link(files["config.json"], config)
-    link(files["tokenizer.json"], tokenizer)
-    link(files["tokenizer_config.json"], tokenizer_config)
+    copy(files["config.json"], config)
+    copy(files["tokenizer.json"], tokenizer)
+    copy(files["tokenizer_config.json"], tokenizer_config)
     known = read_json(origin["base.json"])
     if adapter:
         _write_merged(model, base, weight_names, weights, config)
     else:
-        place_weights([p for p in model if ".safetensors" in p.name], weight_names, weights)
+        place_weights([p for p in model if ".safetensors" in p.name], weight_names, weights, copy)
     if "generation" in known:
         ours, theirs = read_json(origin["config.json"]), read_json(files["config.json"])
         known["generation"] |= {k: theirs.get(k) for k in TOKEN_IDS if theirs.get(k) != ours.get(k)}

@@ -50,7 +50,7 @@ def fetch_encoder(
                 raise AtlasError(f"encoders.{name}: the source has no {file}.")
             if file.endswith(".safetensors"):
                 refuse_pickle(folder / file)
-            link(folder / file, target)
+            (link if file.endswith(".safetensors") else copy)(folder / file, target)
         check_tokenizer(folder / "tokenizer.json")
         write_json(
             record,

@@ -42,7 +42,7 @@ def fetch_adapter(
         origin = bring_adapter(source, Path(cache), folder, most)
         files = [folder / name for name in ADAPTER]
         record = checked(files, base, base_names)
-        link(files[0], config)
+        copy(files[0], config)
         link(files[1], weights)
         digests = {"base": record["weights_sha256"], "adapter": weights_digest([files[1]])}
         write_card(card, name=model, base=record, address=str(address[0]), revision=address[1],
@@ -134,7 +134,7 @@ def fetch_full(
         origin, stored = bring_full(source, Path(cache), folder, base, most)
         record = checked([folder / name for name in (*SETTINGS, *stored)], base, [])
         for name, target in zip(SETTINGS, [config, *tokenizer], strict=True):
-            link(folder / name, target)
+            copy(folder / name, target)
         place_weights([folder / name for name in stored], weight_names, weights)
         own = placed_digest(weights, weight_names)
         digests = {"base": record["weights_sha256"], "weights": own}

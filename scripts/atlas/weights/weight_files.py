@@ -1,7 +1,7 @@
 """Which files of a model are its weights, and how they lie in as many files as a rule declares."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from atlas.digests import joint_digest, sha256_file
@@ -42,16 +42,20 @@ def listed_files(index: Path) -> list[str]:
     return [*sorted(set(read_index(index).values())), INDEX]
 
 
-def place_weights(files: Sequence[Path], names: Sequence[str], targets: Sequence[Path]) -> None:
-    """Link weights to where a rule wants them; in another number of files they are written anew.
+def place_weights(
+    files: Sequence[Path], names: Sequence[str], targets: Sequence[Path],
+    bring: Callable[[Path, Path], None] = link,
+) -> None:  # fmt: skip
+    """Bring weights to where a rule wants them; in another number of files they are written anew.
 
     Tensors, their names and their dtypes stay as they are.
 
     :param files: as they are stored, the index last. :param names: final names of `targets`.
+    :param bring: :func:`atlas.files.copy` for those of an artefact.
     """
     if [file.name for file in files] == list(names):
         for file, target in zip(files, targets, strict=True):
-            link(file, target)
+            bring(file, target)
         return
     with WeightStream(files, files[0].parent.name) as stored:
         tensors = stored.tensors

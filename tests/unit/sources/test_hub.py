@@ -32,6 +32,14 @@ ADAPTER = (
     "call('atlas.sources.fetched_models', 'bring_adapter')({'hub': {'repo': 'org/adapter',"
     " 'revision': 'main', 'subfolder': %r}}, cache, Path('.'), 1 << 30)"
 )
+FULL = (
+    "[call('atlas.sources.fetched_models', 'fetch_full')(model=name, source={'hub': {'repo':"
+    " 'org/full', 'revision': name}}, cache='cache', base=[Path(file) for file in %r], address=[None,"
+    " None], sentence='', weight_names=['model.safetensors'], weights=[Path(name,"
+    " 'model.safetensors')], config=Path(name, 'config.json'), tokenizer=[Path(name, file) for file"
+    " in ('tokenizer.json', 'tokenizer_config.json')], card=Path(name, 'README.md'))"
+    " for name in ('early', 'late')]"
+)
 
 
 @pytest.fixture
@@ -71,6 +79,25 @@ def test_a_revision_that_is_a_commit_is_not_asked_for(server, ask):
     commit = "0" * 40
     assert ask(f"hub.resolve('org/model', '{commit}')") == {"value": commit}
     assert server.requests == []
+
+
+@pytest.mark.parametrize("own_tokenizer", [True, False])
+def test_models_share_no_settings_with_their_base_or_each_other(
+    server, ask, tiny_base, tmp_path, own_tokenizer
+):
+    """What is one file has one time stamp, and the later job would make the earlier one's newer."""
+    files = {file.name: file.read_bytes() for file in tiny_base[1:]}
+    if not own_tokenizer:
+        del files["tokenizer.json"]
+    for name in ("early", "late"):
+        server.commit("org/full", files | {"README.md": name.encode()}, revision=name)
+        (tmp_path / name).mkdir()
+    assert ask(FULL % [str(file) for file in tiny_base]) == {"value": [None, None]}
+    settings = [
+        tmp_path / name / file.name for name in ("early", "late") for file in tiny_base[1:4]
+    ]
+    assert {file.stat().st_nlink for file in settings} == {1}
+    assert settings[1].read_bytes() == tiny_base[2].read_bytes()
 
 
 def test_revisions_with_a_slash_and_datasets(server, ask):

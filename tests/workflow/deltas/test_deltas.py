@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from micro import (
     micro_config,
     planned,
     snakemake,
+    statements,
     write_config,
 )
 from reports import check_summary
@@ -100,6 +102,14 @@ def test_a_merged_model_is_the_sum_and_loads_with_no_help(made):
     tokenizer = AutoTokenizer.from_pretrained(merged_folder)
     assert tokenizer.chat_template
     assert "micro-alpha-first" in (merged_folder / "README.md").read_text()
+
+
+def test_no_two_artefacts_are_one_file(made):
+    """Each would have the time stamp of both; Snakemake refuses an output older than an input."""
+    files = [made / "results" / path for path in statements(made)]
+    names = Counter(file.stat().st_ino for file in files if file.is_file())
+    assert len(names) > 50
+    assert set(names.values()) == {1}
 
 
 def test_the_delta_gives_its_own_instruct_model_back(made):
