@@ -118,10 +118,8 @@ def test_the_delta_gives_its_own_instruct_model_back(made):
     assert 0.5 < check["share"] <= 1
     layers = rows(made / "results/deltas/talkative/layers.csv")
     assert layers[-1]["layer"] == "total"
-    before, talker = (
-        weights(made / "results/sources/bases/micro"),
-        weights(made / "results/models/talker"),
-    )
+    folders = made / "results/sources/bases/micro", made / "results/models/talker"
+    before, talker = map(weights, folders)
     squares = sum(float((talker[n].double() - before[n].double()).square().sum()) for n in before)
     assert float(layers[-1]["l2"]) == pytest.approx(squares**0.5, rel=1e-5)
 
@@ -262,13 +260,8 @@ def jobs(made) -> dict[str, dict]:
 
     def base(name):
         folder = f"results/sources/bases/{name}"
-        names = (
-            "base.json",
-            "config.json",
-            "tokenizer.json",
-            "tokenizer_config.json",
-            "model.safetensors",
-        )
+        names = ("base.json", "config.json", "tokenizer.json", "tokenizer_config.json",
+                 "model.safetensors")  # fmt: skip
         return [f"{folder}/{file}" for file in names]
 
     delta = {key: f"results/deltas/talkative/{name}"
