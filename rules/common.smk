@@ -78,6 +78,7 @@ if workflow.is_main_process and not deployed.is_module(workflow):
 deathwatch.announce()
 completeness.demand_statements()
 completeness.plan_behind_ancient()
+completeness.leave_clocks_to_content()
 completeness.leave_code_to_params()
 file_names.tell_nearest()
 leave_locks_of_others()

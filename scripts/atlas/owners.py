@@ -24,10 +24,13 @@ def machine() -> str:
 
 
 def start_time(pid: int) -> str | None:
-    """Start of a process in clock ticks since boot, or None where there is no such process."""
+    """Start of a process in clock ticks since boot, or None where none is seen.
+
+    :raises OSError: where it cannot be told, as where too many files are open.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     fields = text.rpartition(")")[2].split()
     return None if fields[0] in "ZX" else fields[19]
@@ -63,8 +66,19 @@ def is_over(name: str) -> bool:
     found = OWNER.match(name)
     return (
         bool(found) and found[3] == _short(machine()) and start_time(os.getpid()) is not None
-        and found[2] != start_time(int(found[1]))
+        and found[2] != start_time(int(found[1])) and not _is_hidden(int(found[1]))
     )  # fmt: skip
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether it is a process of another account, of which /proc need not tell (hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return start_time(pid) is None
+    except (OSError, OverflowError):
+        pass
+    return False
 
 
 def _short(place: str) -> str:

@@ -70,7 +70,7 @@ def checkout(folder: Path) -> Path:
         elif source.exists():
             shutil.copy(source, folder / part)
     (folder / STORES).mkdir(parents=True, exist_ok=True)
-    for parsed in (ROOT / STORES).glob("*.json"):
+    for parsed in (ROOT / STORES).glob("[!.]*.json"):
         shutil.copy(parsed, folder / STORES)
     return folder
 

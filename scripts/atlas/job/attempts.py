@@ -136,7 +136,7 @@ def read_all(root: Path = Path()) -> tuple[list[dict[str, Any]], list[dict[str, 
             known = {key: run[key] for key in TOLD if key in run}
             runs.append({**known, **more, "file": f"{place}/{RUN_FILE}"})
             more["command"] = run.get("command")
-        for file in sorted(folder.glob("*.json")):
+        for file in sorted(folder.glob("[!.]*.json")):
             if file.name != RUN_FILE:
                 attempts.append({**_attempt(file), **more, "file": f"{place}/{file.name}"})
     for entries in (runs, attempts):

@@ -73,8 +73,14 @@ def watch() -> None:
         return
     pid, start = run
 
+    def lives() -> bool:
+        try:
+            return start_time(pid) == start
+        except OSError:  # too many files are open: it is not known
+            return True
+
     def poll() -> None:
-        while start_time(pid) == start:
+        while lives():
             time.sleep(0.2)
         os.kill(os.getpid(), signal.SIGKILL)
 

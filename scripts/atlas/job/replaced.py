@@ -21,18 +21,17 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
 def leave_locks_of_others() -> None:
     """Let a run that ends remove its own locks only, for others may go on in its folder.
 
-    Snakemake removes all of them. Whoever has none (``--unlock``) still does.
+    Snakemake removes all of them, as ``--unlock`` still does.
     """
     from snakemake.persistence.file import FilePersistence
 
     replace(FilePersistence, "_delete_locks", _own_only)
+    of_all = FilePersistence._delete_locks.replaces  # type: ignore[attr-defined]
+    replace(FilePersistence, "cleanup_locks", lambda _: lambda self: of_all(self))
 
 
-def _own_only(plain: Any) -> Any:
+def _own_only(_: Any) -> Any:
     def delete(self: Any) -> None:
-        if not self._lockfile:
-            plain(self)
-            return
         for file in self._lockfile.values():
             Path(file).unlink(missing_ok=True)
         self._lockfile.clear()

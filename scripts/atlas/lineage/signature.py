@@ -45,7 +45,7 @@ def make_manifest(records: Records) -> dict[str, Any]:
 
 def _revisions(records: Records) -> dict[str, str]:
     """Commits that revisions were found to be: file -> SHA-256."""
-    files = sorted((records.root / REVISIONS).glob("*.json"))
+    files = sorted((records.root / REVISIONS).glob("[!.]*.json"))
     return {f"{REVISIONS}/{file.name}": sha256_file(file) for file in files if file.is_file()}
 
 

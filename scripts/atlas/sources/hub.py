@@ -1,6 +1,5 @@
 """Files of a model hub, through huggingface_hub: resumable, by commit, safetensors only."""
 
-import errno
 import re
 import tempfile
 from pathlib import Path
@@ -13,6 +12,7 @@ from atlas.errors import AtlasError
 from atlas.files import PICKLES, json_bytes, read_json, write_whole
 
 SCRATCH = "scratch-"  # beginning of the names of folders that pass, before their owner
+WAIT_AND_TRY = (408, 429)  # status of a hub that is busy
 REVISIONS = Path("results/provenance/revisions")  # from the folder that holds results/
 
 
@@ -83,7 +83,6 @@ def fetch(repo: str, commit: str, name: str, cache: Path, kind: str = "model") -
         path = download()
         # The client names large files by their SHA-256; results are linked to them, so look.
         if re.fullmatch(r"[0-9a-f]{64}", path.name) and sha256_file(path) != path.name:
-            path.unlink()
             path = download(again=True)
     except RemoteEntryNotFoundError as error:
         pickles = [file for file in file_names(repo, commit, cache, kind) if file.endswith(PICKLES)]
@@ -94,8 +93,8 @@ def fetch(repo: str, commit: str, name: str, cache: Path, kind: str = "model") -
             ) from None
         raise MissingFileError(explain(error, repo, commit, name)) from None
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
+        if isinstance(error, OSError) and error.errno and not unreachable(error):
+            raise  # of this machine: no room, too many files
         told = failure(error, repo, commit, name)
         raise told from None
     return path
@@ -123,7 +122,9 @@ def unreachable(error: BaseException) -> bool:
 
     if isinstance(error, HfHubHTTPError):
         response: Any = getattr(error, "response", None)
-        return response is not None and (response.status_code >= 500 or response.status_code == 429)
+        return response is not None and (
+            response.status_code >= 500 or response.status_code in WAIT_AND_TRY
+        )
     network = {"ConnectError", "TimeoutException", "TransportError", "ConnectionError"}
     return isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError) or any(
         cls.__name__ in network for cls in type(error).__mro__
@@ -131,9 +132,14 @@ def unreachable(error: BaseException) -> bool:
 
 
 def failure(error: Exception, repo: str, revision: str, name: str = "") -> AtlasError:
-    """What to raise for an error of the client: the hub's fault, or that of what was asked of it."""
-    kind = UnreachableError if unreachable(error) else AtlasError
-    return kind(explain(error, repo, revision, name))
+    """What to raise for an error of the client: the hub's fault, or that of what was asked of it.
+
+    Where a connection ends, its parts raise errors of many kinds: those of a request are known.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    asked = isinstance(error, HfHubHTTPError | HFValidationError) and not unreachable(error)
+    return (AtlasError if asked else UnreachableError)(explain(error, repo, revision, name))
 
 
 def explain(error: Exception, repo: str, revision: str, name: str = "") -> str:
@@ -160,4 +166,6 @@ def explain(error: Exception, repo: str, revision: str, name: str = "") -> str:
         )
     if isinstance(error, errors.EntryNotFoundError):
         return f"{what}: there is no such file in the repository."
-    return f"{what}: {type(error).__name__}: {error}"
+    asked = isinstance(error, errors.HfHubHTTPError | errors.HFValidationError)
+    again = "" if asked else "; give the same command again"
+    return f"{what}: {type(error).__name__}: {error}{again}"

@@ -72,6 +72,12 @@ def test_a_job_ends_with_its_run(run):
     assert ends(child, 10) == -9
 
 
+def test_a_job_that_cannot_tell_whether_its_run_lives_goes_on(run):
+    """As one that has all the files open that it may."""
+    full = "import os, resource; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); "
+    assert job(f"{JOB}{full}time.sleep(1); os._exit(7)", run[1]).wait(20) == 7
+
+
 def test_a_job_ends_with_its_parent():
     code = (
         "import subprocess, sys, time\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -147,12 +148,13 @@ def test_ctrl_c_is_an_exception_in_it(root, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_ends_it_while_its_libraries_are_imported(tmp_path, number):
     """The tree has taken the request, and does not answer yet."""
+    name = secrets.token_hex(8)
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(f"\0{tmp_path}")
+        listener.bind(f"\0{name}")
         listener.listen()
         listener.settimeout(60)
         before = signal.signal(number, signal.SIG_DFL)  # where tests run in the background
-        process = job(tmp_path, "pass", **{forked.VARIABLE: str(tmp_path)})
+        process = job(tmp_path, "pass", **{forked.VARIABLE: name})
         signal.signal(number, before)
         client, _ = listener.accept()
         with client:

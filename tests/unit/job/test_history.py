@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from atlas.files import passing
 from atlas.job import attempts
 from atlas.job.attempts import ATTEMPTS, Attempt, open_run, slug
 from atlas.job.history import HISTORY, append, compile_history, entry_of, head, lines
@@ -83,6 +84,14 @@ def test_an_attempt_that_goes_on_is_not_told_of():
     made.close("finished")
     compile_history()
     assert len(told()) == 1
+
+
+def test_a_file_that_is_about_to_get_its_name_is_no_attempt():
+    made = attempt()
+    made.close("finished")
+    passing(made.file).write_bytes(made.file.read_bytes())
+    compile_history()
+    assert [entry["file"] for entry in told()] == [made.file.as_posix()]
 
 
 def test_what_was_taken_for_killed_and_ended_elsewhere_is_corrected():

@@ -11,7 +11,8 @@ from atlas.job.replaced import leave_locks_of_others
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     """Two runs that hold locks in one folder."""
-    monkeypatch.setattr(FilePersistence, "_delete_locks", FilePersistence._delete_locks)
+    for name in ("_delete_locks", "cleanup_locks"):
+        monkeypatch.setattr(FilePersistence, name, getattr(FilePersistence, name))
     leave_locks_of_others()
     leave_locks_of_others()
     made = []
@@ -32,7 +33,13 @@ def test_a_run_that_ends_leaves_the_locks_of_others(runs):
     assert list(folder.iterdir()) == []  # another run may be about to write its own
 
 
-def test_unlock_removes_all(runs):
+def test_a_run_without_jobs_leaves_them_too(runs):
     folder, _ = runs
     FilePersistence._delete_locks(SimpleNamespace(_lockdir=str(folder), _lockfile={}))
+    assert len(list(folder.iterdir())) == 4
+
+
+def test_unlock_removes_all(runs):
+    folder, _ = runs
+    FilePersistence.cleanup_locks(SimpleNamespace(_lockdir=str(folder), _lockfile={}))
     assert not folder.exists()

@@ -74,6 +74,20 @@ def test_only_what_is_proven_dead_is_taken(runs, tmp_path, monkeypatch, shared):
     assert sweep(cache) == 0
 
 
+def test_a_process_that_is_hidden_may_live(runs, monkeypatch):
+    """/proc may show an account its own processes only."""
+    living = owner(runs["living"])
+    monkeypatch.setattr(owners, "start_time", lambda pid: "1" if pid == os.getpid() else None)
+    assert owners.is_over(living)
+
+    def kill(pid, number):
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "kill", kill)
+        assert not owners.is_over(living)
+
+
 def test_a_living_run_still_writes_to_its_digests(runs):
     """What a second run met: "attempt to write a readonly database"."""
     mine: DigestCache = of_run(runs["living"])

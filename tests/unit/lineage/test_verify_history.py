@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from atlas.job.history import compile_history
+from atlas.files import passing
+from atlas.job.history import append, compile_history
 from atlas.lineage.verify import verify
 from unit.job.runs import A
 from unit.lineage.faults import found, the_one
@@ -78,6 +79,14 @@ def test_lines_that_were_cut_off_are_told_as_lacking(told, kept):
 def test_an_attempt_or_a_run_that_was_deleted(told, name):
     (told / ATTEMPTS / name).unlink()
     assert any(f"tells of {ATTEMPTS}/{name}, which is gone" in text for text in sentences(told))
+
+
+def test_what_earlier_versions_took_in_of_a_file_without_its_name_yet(told):
+    file = passing(told / ATTEMPTS / "rule-00-4.json").relative_to(told.root)
+    append(told.root, {"file": file.as_posix(), "outcome": "finished"})
+    assert sentences(told) == []
+    append(told.root, {"file": f"{ATTEMPTS}/rule-00-4.json", "outcome": "finished"})
+    assert "line 6 tells of" in the_one(told).sentence
 
 
 def test_the_command_of_a_run_that_was_altered(told):

@@ -5,9 +5,13 @@ import json
 import os
 import sys
 
+import httpx2
 import pytest
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 import programs
+from atlas.errors import AtlasError
+from atlas.sources import hub
 from hub_server import TOKEN, Hub
 
 CALL = """
@@ -44,8 +48,8 @@ FULL = (
 
 @pytest.fixture
 def server():
-    with Hub() as hub:
-        yield hub
+    with Hub() as made:
+        yield made
 
 
 @pytest.fixture
@@ -172,6 +176,21 @@ def test_missing_things_are_named(server, ask):
     assert "no revision 'v2'" in ask("hub.resolve('org/model', 'v2')")["error"]
     sentence = ask(f"hub.fetch('org/model', '{commit}', 'tokenizer.json', cache)")["error"]
     assert "no such file" in sentence and "tokenizer.json" in sentence
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(RuntimeError("CAS client error: request middleware error"), hub.UnreachableError),
+     (OSError("Consistency check failed"), hub.UnreachableError),
+     (httpx2.ReadTimeout("slow"), hub.UnreachableError),
+     (HFValidationError("a name"), AtlasError),
+     *((HfHubHTTPError("no", response=httpx2.Response(status, request=httpx2.Request("GET", "http://a"))),
+        AtlasError if status in (401, 403, 404, 410) else hub.UnreachableError)
+       for status in (401, 403, 404, 408, 410, 429, 500, 503))],
+)  # fmt: skip
+def test_whose_fault_an_error_of_the_client_is(error, kind):
+    """A network that ends is no property of a model, which would be left out for it."""
+    assert type(hub.failure(error, "org/model", "main")) is kind
 
 
 def test_an_interrupted_download_resumes(server, ask):

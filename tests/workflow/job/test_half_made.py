@@ -138,6 +138,19 @@ def test_a_clock_that_went_ahead(small_copy):
     assert lineage(small_copy, "verify").returncode == 0
 
 
+def test_a_clock_that_is_set_back(small_copy):
+    """What was made of files of tomorrow is kept, and not made again."""
+    (small_copy / MAIN).unlink()
+    raw, own = "results/sources/datasets/alpha.jsonl", small_copy / "data/alpha.jsonl"
+    (small_copy / raw).unlink()
+    ahead = (time.time() + 1e6,) * 2
+    os.utime(own, ahead)
+    for file in (small_copy / "results").rglob("config.json"):
+        os.utime(file, ahead)
+    snakemake(small_copy, raw, MAIN, "--cores", "1")
+    assert planned(small_copy, raw, MAIN) == set()
+
+
 @pytest.fixture
 def mounted(tmp_path):
     """A checkout of few jobs, whose results/ is a file system of its own; how it is mounted, and again."""

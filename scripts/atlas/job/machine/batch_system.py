@@ -18,6 +18,7 @@ FIELDS = {"account": "Account", "qos": "QOS", "time_limit": "TimeLimit", "restar
 # Snakemake gives the id of its run to every job as name.
 RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 SECONDS = 10  # a controller that answers no sooner is away
+LONG = 60  # or has many jobs to tell of
 
 
 def allocation(environment: Mapping[str, str] = os.environ) -> dict[str, str] | None:
@@ -30,7 +31,7 @@ def allocation(environment: Mapping[str, str] = os.environ) -> dict[str, str] | 
     if "SLURM_JOB_ID" not in environment:
         return None
     found = {key: environment.get(name) for key, name in VARIABLES.items()}
-    fields = job_fields(_ask("scontrol", "show", "job", "-o", environment["SLURM_JOB_ID"]))
+    fields = job_fields(_ask("scontrol", "show", "job", "-o", environment["SLURM_JOB_ID"]) or "")
     found |= {key: fields.get(name) for key, name in FIELDS.items()}
     return {"system": "slurm", **{key: value for key, value in found.items() if value}}
 
@@ -44,9 +45,15 @@ def job_fields(line: str) -> dict[str, str]:
 def refuse_living_jobs(folder: Path) -> None:
     """Refuse to start where jobs of an earlier run still write to the same working folder.
 
-    :raises AtlasError: with the command that cancels them.
+    :raises AtlasError: with the command that cancels them, or where it cannot be told.
     """
-    rows = [line.split("|") for line in _ask("squeue", "-h", "-o", "%A|%j|%Z").splitlines()]
+    told = _ask("squeue", "-h", "-o", "%A|%j|%Z", seconds=LONG)
+    if told is None:
+        raise AtlasError(
+            f"squeue has not answered within {LONG} s, and jobs of an earlier run may still live on the "
+            "cluster; give the same command again."
+        )
+    rows = [line.split("|") for line in told.splitlines()]
     living = {number: run for number, run, *where in rows
               if RUN_ID.search(run) and "|".join(where) == str(folder)}  # fmt: skip
     if living:
@@ -58,11 +65,13 @@ def refuse_living_jobs(folder: Path) -> None:
         )
 
 
-def _ask(*command: str) -> str:
-    """What a command of the batch system prints; nothing where it cannot answer."""
+def _ask(*command: str, seconds: int = SECONDS) -> str | None:
+    """What a command of the batch system prints: nothing where there is none, None where it is slow."""
     try:
         return subprocess.check_output(
-            command, stderr=subprocess.DEVNULL, text=True, timeout=SECONDS
+            command, stderr=subprocess.DEVNULL, text=True, timeout=seconds
         )
+    except subprocess.TimeoutExpired:
+        return None
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -116,6 +116,7 @@ def open_at_hand(place: Path) -> AtHand:
 def _statements(records: Records) -> list[Statement]:
     """Every stored statement that is whole, those that were replaced since among them."""
     with contextlib.closing(connect(records)) as index:
+        index.execute("BEGIN")  # both as they are now: a run that ends may be adding to them
         parts = {digest: json.loads(text) for digest, text in index.execute("SELECT * FROM part")}
         rows = index.execute(f"SELECT {', '.join(COLUMNS)} FROM statement")
         return [_statement(dict(zip(COLUMNS, row, strict=True)), parts) for row in rows]

@@ -21,11 +21,11 @@ LINE = (
 def slurm(tmp_path, monkeypatch):
     """Commands of SLURM that print what a test wants."""
 
-    def answer(name: str, text: str, status: int = 0) -> None:
+    def answer(name: str, text: str, status: int = 0, wait: int = 0) -> None:
         file = tmp_path / "bin" / name
         file.parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-        file.write_text(f'#!/bin/sh\ncat "{tmp_path / name}"\nexit {status}\n')
+        file.write_text(f'#!/bin/sh\nsleep {wait}\ncat "{tmp_path / name}"\nexit {status}\n')
         file.chmod(0o755)
 
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
@@ -68,6 +68,13 @@ def test_jobs_of_an_earlier_run_in_the_same_folder_are_named(slurm):
         batch_system.refuse_living_jobs(folder)
     assert "(9, 12)" in str(error.value)
     assert f"scancel --name={RUN}," in str(error.value)
+
+
+def test_a_queue_that_does_not_answer_may_have_some(slurm, monkeypatch):
+    monkeypatch.setattr(batch_system, "LONG", 0.1)
+    slurm("squeue", "", wait=1)
+    with pytest.raises(AtlasError, match=r"has not answered within .* give the same command again"):
+        batch_system.refuse_living_jobs(Path("/home/me"))
 
 
 def test_other_jobs_of_the_folder_are_nobody_s_business(slurm):
