@@ -19,10 +19,11 @@ from atlas.errors import AtlasError
 from atlas.kept import NOTHING, Kept
 from atlas.networks.architectures import device_of
 from atlas.networks.shards import LoadedBase, of_each
-from atlas.networks.tokens import Tokens, batches, padded, padding_is_exact
+from atlas.networks.tokens import Tokens, batches, hides_padding, padded, padding_is_exact
 from atlas.networks.virtual_tokens import is_wrapped, virtual_tokens
 
 SMALL = 4_000_000  # parameters
+Batch = tuple[list[int], torch.Tensor, torch.Tensor]
 
 
 class Probe:
@@ -33,16 +34,21 @@ class Probe:
         self.ids = [tokens.prompt(prompt) for prompt in prompts]
         if network.config.is_encoder_decoder:
             self.ids = [tokens.encoder(ids) for ids in self.ids]
-        device = device_of(network)
-        self.inputs: list[tuple[list[int], torch.Tensor, torch.Tensor]] = []
-        lengths = [len(ids) for ids in self.ids]
+        self._device = device_of(network)
         # A batch saves reading the weights again; those of a small network are in the cache.
         small = sum(parameter.numel() for parameter in network.parameters()) < SMALL
-        alone = [[i] for i in range(len(lengths))]
-        for group in alone if small else batches(lengths, padding_is_exact(network)):
-            ends = torch.tensor([len(self.ids[i]) - 1 for i in group], device=device)
+        self._padded = not small and padding_is_exact(network)
+        self.inputs = self._batched(self._padded, alone=small)
+
+    def _batched(self, exact: bool, alone: bool = False) -> list[Batch]:
+        """The probes in batches: their numbers, their tokens, and where each has its last one."""
+        lengths = [len(ids) for ids in self.ids]
+        found = []
+        for group in [[i] for i in range(len(lengths))] if alone else batches(lengths, exact):
+            ends = torch.tensor([lengths[i] - 1 for i in group], device=self._device)
             # Padding stands after the last real token, where a causal model cannot see it.
-            self.inputs.append((group, padded([self.ids[i] for i in group], 0, device), ends))
+            found.append((group, padded([self.ids[i] for i in group], 0, self._device), ends))
+        return found
 
     @torch.inference_mode()
     def last_token(self, network: Any, where: str) -> Array:
@@ -51,7 +57,9 @@ class Probe:
         :raises AtlasError: where an activation is NaN or Inf.
         """
         rows: dict[int, torch.Tensor] = {}
-        for group, tokens, ends in self.inputs:
+        # A full model may differ from its base in what its tokens see.
+        plain = not self._padded or hides_padding(network)
+        for group, tokens, ends in self.inputs if plain else self._batched(exact=False):
             picked = _last_hidden_state(network, tokens, ends).float()
             rows |= zip(group, picked, strict=True)
         found = torch.stack([rows[i] for i in range(len(self.ids))]).cpu().numpy()
@@ -74,9 +82,14 @@ def _last_hidden_state(network: Any, tokens: torch.Tensor, ends: torch.Tensor) -
         output = network(input_ids=tokens, use_cache=False, output_hidden_states=True)
         hidden = output.hidden_states[-1][:, virtual_tokens(network) :]
     else:
-        body = network.base_model if network.base_model is not network else network.get_decoder()
-        hidden = body(input_ids=tokens, use_cache=False).last_hidden_state
+        hidden = _body(network)(input_ids=tokens, use_cache=False).last_hidden_state
     return hidden[torch.arange(len(ends), device=hidden.device), ends]
+
+
+def _body(network: Any) -> Any:
+    """What computes the last hidden state, without a head."""
+    inner = network.base_model if network.base_model is not network else network.get_decoder()
+    return inner if inner is not network else network.model
 
 
 def compute_shard(*, probes: Path, activations: Path, kept: Kept = NOTHING, **shard: Any) -> None:

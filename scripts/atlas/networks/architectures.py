@@ -159,6 +159,9 @@ def is_text_of_more(folder: Path, config: Any) -> bool:
 
 def device_of(network: Any) -> torch.device:
     """Where a network computes: what it has no values for yet (``meta``) does not count."""
+    if (layers := vars(network).get("by_layer")) is not None:
+        device: torch.device = layers.device
+        return device
     own: list[torch.device] = [parameter.device for parameter in network.parameters()]
     return next((device for device in own if device.type != "meta"), own[0])
 

@@ -167,7 +167,19 @@ def padding_is_exact(network: Any) -> bool:
     import torch
 
     dtype = next(network.parameters()).dtype
-    return bool(dtype == torch.float32 and device_of(network).type == "cpu")
+    plain = dtype == torch.float32 and device_of(network).type == "cpu"
+    return bool(plain and hides_padding(network))
+
+
+def hides_padding(network: Any) -> bool:
+    """Whether no token is known to see what follows its text: attention says that it is causal.
+
+    An encoder before a decoder gets a mask.
+    """
+    if network.config.is_encoder_decoder:
+        return True
+    said = [module.is_causal for module in network.modules() if hasattr(module, "is_causal")]
+    return bool(said) and all(said) and getattr(network.config, "is_causal", True) is not False
 
 
 def batches(lengths: Sequence[int], exact: bool) -> list[list[int]]:

@@ -11,12 +11,16 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from atlas.activations import last_tokens
 from atlas.activations.last_tokens import Probe, compute_shard
 from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
 from atlas.networks.shards import base_network
 from atlas.networks.tokens import batches
-from unit.conftest import load, make_base, make_lora, read_activations
+from unit.conftest import LLAMA, load, make_base, make_lora, read_activations
+
+ENCODER = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
+           "max_position_embeddings": 512}  # fmt: skip
 
 
 def shard(path, probes, bases, pool, order=None, base_of=None, **more):
@@ -135,6 +139,35 @@ def test_batches_of_equal_length_give_the_same(computed, base_folder, monkeypatc
     probe = Probe(base_folder, prompts, network)
     assert len(probe.inputs) == 3
     np.testing.assert_allclose(probe.last_token(network, "x"), bases["tiny"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"architecture": "roberta", "config": ENCODER}, {"architecture": "megatron-bert", "config": ENCODER},
+     {"architecture": "llama", "config": LLAMA | {"is_causal": False}}],
+    ids=str,
+)  # fmt: skip
+def test_a_network_whose_tokens_see_later_ones_sees_no_padding(settings, tmp_path, monkeypatch):
+    folder = make_base(tmp_path / "seeing", {"random": {"seed": 3, **settings}})[0].parent
+    monkeypatch.setattr(last_tokens, "SMALL", 0)
+    network = load(folder)
+    prompts = ["Say.", "Say it in other words."]
+    found = Probe(folder, prompts, network).last_token(network, "base")
+    np.testing.assert_allclose(found, plainly(network, folder, prompts), rtol=0, atol=1e-6)
+
+
+def test_a_full_model_whose_tokens_see_later_ones(tmp_path, monkeypatch):
+    """Its base is causal, and its probes run as one batch."""
+    folder = make_base(tmp_path / "base")[0].parent
+    monkeypatch.setattr(last_tokens, "SMALL", 0)
+    prompts = ["Say.", "Say it in other words."]
+    probe = Probe(folder, prompts, load(folder))
+    assert len(probe.inputs) == 1
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | {"is_causal": False}))
+    seeing = load(folder)
+    expected = plainly(seeing, folder, prompts)
+    np.testing.assert_allclose(probe.last_token(seeing, "m"), expected, rtol=0, atol=1e-6)
 
 
 def test_two_bases_in_one_pool(tiny_base, mixed_pool, probes, tmp_path):

@@ -105,6 +105,10 @@ BASES: dict[str, Callable[[], Any]] = {
     "phi": lambda: causal(tf.PhiConfig(**UNTIED)),
     "phi3": lambda: causal(tf.Phi3Config(**UNTIED)),
     "olmo2": lambda: causal(tf.Olmo2Config(**UNTIED)),
+    "olmo": lambda: causal(tf.OlmoConfig(**UNTIED)),
+    "gemma3, seeing all": lambda: causal(
+        tf.Gemma3TextConfig(**SIZES, head_dim=8, sliding_window=16, use_bidirectional_attention=True)
+    ),
     "t5": lambda: tf.T5ForConditionalGeneration(
         tf.T5Config(vocab_size=260, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4,
                     decoder_start_token_id=0, eos_token_id=2, pad_token_id=0)

@@ -27,7 +27,7 @@ FUSED = {"query_key_value": "dense", "dense_h_to_4h": "dense_4h_to_h"}
 # rows of the values reach the writer (:func:`values`).
 READERS = {
     **dict.fromkeys(("llama", "llama-tied", "qwen2", "qwen3", "mistral", "gemma2", "gemma3-text",
-                     "gemma3", "olmo2"), LLAMA),
+                     "gemma3", "gemma3, seeing all", "olmo", "olmo2"), LLAMA),
     **dict.fromkeys(("mixtral", "qwen3-moe"), EXPERTS),
     **dict.fromkeys(("gpt-neox", "bloom", "falcon"), FUSED),
     "gpt2": {"c_attn": "c_proj", "c_fc": "c_proj"},
