@@ -202,7 +202,7 @@ def pool_files(wildcards):
     return files_of_models(wildcards) if len(pool_of(wildcards).models) <= ALL_PAIRS else []
 
 
-def gated(files):
+def gated(files, pool_of=pool_of):
     """Files of a pool that jobs read, once all of its models that were made elsewhere can be used.
 
     That is found out first, of all of them: a checkpoint leaves no input that would start the jobs again.

@@ -7,11 +7,13 @@ use rule job as navigator with:
         ),
         neighbours="results/pools/{pool}/neighbours.csv",
         silhouette="results/pools/{pool}/silhouette.csv",
-        cards=lambda w: [
-            f"{model.folder}/README.md"
-            for model in pool_of(w).models
-            if pool_of(w).settings.keep_weights
-        ],
+        cards=gated(
+            lambda w: [
+                f"{model.folder}/README.md"
+                for model in pool_of(w).models
+                if pool_of(w).settings.keep_weights
+            ]
+        ),
         report=pool_report,
         training=lambda w: [
             f"{model.folder}/training.csv" for model in pool_of(w).models if model.trained

@@ -88,7 +88,10 @@ use rule job as answer_task with:
 use rule job as compose_models with:
     input:
         base=base_files,
-        pool=lambda w: [f for m in PLAN.pools[selection_of(w).pool].models for f in m.files()],
+        pool=gated(
+            lambda w: [f for m in PLAN.pools[selection_of(w).pool].models for f in m.files()],
+            lambda w: PLAN.pools[selection_of(w).pool],
+        ),
         ranking="results/selection/{task}/models.csv",
         examples=lambda w: f"results/models/{selection_model(w.task)}/rows.jsonl",
         tests="results/datasets/{task}/rest.jsonl",

@@ -45,7 +45,7 @@ class _Every(_Strict):
     base_model_name_or_path: str | None = None
     revision: str | None = None
     inference_mode: bool = False
-    auto_mapping: dict[str, str | None] | None = None
+    auto_mapping: dict[str, str | bool | None] | None = None  # Unsloth notes there what it mended
     auto_map: None = None
     target_modules: Names = None
     exclude_modules: Names = None
@@ -71,12 +71,14 @@ class _Every(_Strict):
     @field_validator("auto_mapping")
     @classmethod
     def _only_transformers(
-        cls, value: dict[str, str | None] | None
-    ) -> dict[str, str | None] | None:
+        cls, value: dict[str, str | bool | None] | None
+    ) -> dict[str, str | bool | None] | None:
         """PEFT imports the library that is named here."""
         library = (value or {}).get("parent_library") or LIBRARY
-        if library.partition(".")[0] != LIBRARY:
-            raise ValueError(f"names code to import that is not of {LIBRARY}: {library[:80]!r}")
+        if str(library).partition(".")[0] != LIBRARY:
+            raise ValueError(
+                f"names code to import that is not of {LIBRARY}: {str(library)[:80]!r}"
+            )
         return value
 
     @field_validator("tokenizer_kwargs")

@@ -143,8 +143,9 @@ def is_plain(config: Mapping[str, Any], names: Iterable[str]) -> bool:
         return False
     if not all(is_off(config[key]) for key in config.keys() - TOLD - family.SETTINGS):
         return False
-    # Experts one by one and routers, as transformers had them before version 5, PEFT rewrites.
-    own = rf"{re.escape(PREFIX)}(?!.*\.(experts\.\d+|gate|router)\.).+\.{family.PART}"
+    # Experts one by one, routers and what sees pictures, as transformers had them before version 5,
+    # PEFT rewrites.
+    own = rf"{re.escape(PREFIX)}(?!(.*\.)?(experts\.\d+|gate|router|vision_\w+)\.).+\.{family.PART}"
     return all(re.fullmatch(own, name) for name in names)
 
 

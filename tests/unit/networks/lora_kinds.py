@@ -28,6 +28,19 @@ OF_PICTURES = adapter(
     called=("model.language_model.", "model."), **PICTURES,
 )  # fmt: skip
 
+
+def first_names(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """As transformers named what reads pictures before 4.52."""
+    places = {"model.model.language_model.": "model.language_model.model.",
+              "model.model.vision_tower.": "model.vision_tower.vision_model."}  # fmt: skip
+    found = {}
+    for name, tensor in tensors.items():
+        for now, then in places.items():
+            name = name.replace(now, then)
+        found[name] = tensor
+    return found
+
+
 LORA = {
     "lora": adapter(lora()),
     "rslora": adapter(lora(use_rslora=True)),
@@ -133,6 +146,20 @@ LORA = {
         "qwen3.5", called=("model.language_model.", "model."), **PICTURES,
     ),
     "everywhere in gemma3": adapter(lora(target_modules="all-linear"), "gemma3"),
+    "everywhere in gemma3, by its names of 2025": adapter(
+        lora(target_modules=["q_proj", "down_proj"]), "gemma3", **PICTURES,
+        tensors=renamed(".vision_tower.", ".vision_tower.vision_model."),
+    ),
+    "everywhere in gemma3, by its first names": adapter(
+        lora(target_modules=["q_proj", "down_proj"]), "gemma3", **PICTURES, tensors=first_names
+    ),
+    "unsloth": adapter(
+        lora(),
+        settings=setting(
+            auto_mapping={"base_model_class": "LlamaForCausalLM", "unsloth_fixed": True,
+                          "parent_library": "transformers.models.llama.modeling_llama"}
+        ),
+    ),
     "linear attention": adapter(lora(target_modules=["in_proj_qkv", "out_proj"]), "qwen3.5"),
     "gpt2, embeddings": adapter(
         lora(target_modules=["wte", "c_attn"], fan_in_fan_out=True), "gpt2", save=NOT_SAVED
