@@ -17,7 +17,7 @@ from atlas.activations.activation_files import Array, kept_activations, write_ac
 from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
 from atlas.kept import NOTHING, Kept
-from atlas.networks.architectures import device_of
+from atlas.networks.architectures import body_of, decoder_start, device_of
 from atlas.networks.shards import LoadedBase, of_each
 from atlas.networks.tokens import Tokens, batches, hides_padding, padded, padding_is_exact
 from atlas.networks.virtual_tokens import is_wrapped, virtual_tokens
@@ -54,8 +54,14 @@ class Probe:
     def last_token(self, network: Any, where: str) -> Array:
         """Activations (n_probes, d) float32 of the network as it is now.
 
-        :raises AtlasError: where an activation is NaN or Inf.
+        :raises AtlasError: where an activation is NaN or Inf, or a probe has a token that is unknown.
         """
+        known, highest = network.get_input_embeddings().weight.shape[0], max(map(max, self.ids))
+        if highest >= known:
+            raise AtlasError(
+                f"{where}: has {known} tokens, and the probes have the token {highest} of its base: its "
+                "vocabulary was cut down; leave it out."
+            )
         rows: dict[int, torch.Tensor] = {}
         # A full model may differ from its base in what its tokens see.
         plain = not self._padded or hides_padding(network)
@@ -72,24 +78,18 @@ def _last_hidden_state(network: Any, tokens: torch.Tensor, ends: torch.Tensor) -
     """The last hidden state (n, d) at the last token, or at the first one of a decoder."""
     if network.config.is_encoder_decoder:
         places = torch.arange(tokens.shape[1], device=tokens.device)
-        start = network.config.decoder_start_token_id
         output = network(
             input_ids=tokens, attention_mask=(places <= ends[:, None]).long(), use_cache=False,
-            decoder_input_ids=torch.full_like(tokens[:, :1], start), output_hidden_states=True,
+            decoder_input_ids=torch.full_like(tokens[:, :1], decoder_start(network)),
+            output_hidden_states=True,
         )  # fmt: skip
         return output.decoder_hidden_states[-1][:, 0]
     if is_wrapped(network):
         output = network(input_ids=tokens, use_cache=False, output_hidden_states=True)
         hidden = output.hidden_states[-1][:, virtual_tokens(network) :]
     else:
-        hidden = _body(network)(input_ids=tokens, use_cache=False).last_hidden_state
+        hidden = body_of(network)(input_ids=tokens, use_cache=False).last_hidden_state
     return hidden[torch.arange(len(ends), device=hidden.device), ends]
-
-
-def _body(network: Any) -> Any:
-    """What computes the last hidden state, without a head."""
-    inner = network.base_model if network.base_model is not network else network.get_decoder()
-    return inner if inner is not network else network.model
 
 
 def compute_shard(*, probes: Path, activations: Path, kept: Kept = NOTHING, **shard: Any) -> None:

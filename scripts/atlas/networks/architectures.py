@@ -166,9 +166,34 @@ def device_of(network: Any) -> torch.device:
     return next((device for device in own if device.type != "meta"), own[0])
 
 
+def body_of(network: Any) -> Any:
+    """What computes the last hidden state of a causal network, without a head."""
+    inner = network.base_model if network.base_model is not network else network.get_decoder()
+    return inner if inner is not network else network.model
+
+
+def decoder_start(network: Any) -> int:
+    """The first token of a decoder, as transformers finds it where it generates.
+
+    :raises AtlasError: where neither config.json nor generation_config.json tells it.
+    """
+    for settings in (network.config, network.generation_config):
+        for key in ("decoder_start_token_id", "bos_token_id"):
+            if (found := getattr(settings, key, None)) is not None:
+                return int(found)
+    raise AtlasError(
+        f"{Path(network.config.name_or_path).name}: its config.json has no decoder_start_token_id, with "
+        "which its decoder begins; put it there."
+    )
+
+
 def text_path(network: Any) -> str:
     """Where the layers of text stand in a network: the name of the module that holds them."""
-    inner = network.base_model if network.config.is_encoder_decoder else network.get_decoder()
+    if network.config.is_encoder_decoder:
+        inner = network.base_model
+    else:
+        inner = network.get_decoder()
+        inner = inner if inner is not network else network.model
     return next((name for name, module in network.named_modules() if module is inner), "")
 
 

@@ -61,11 +61,23 @@ class Tokens:
         self._folder = folder
         self._guarded = GuardedTokenizer(folder / "tokenizer.json")
         settings = read_json(folder / "tokenizer_config.json")
-        self.end = self._special(settings.get("eos_token"))
-        if self.end is None:
-            raise AtlasError(f"{folder}: its tokenizer has no end token (eos_token).")
-        padding = self._special(settings.get("pad_token"))
-        self.padding: int = self.end if padding is None else padding
+        self._end = self._special(settings.get("eos_token"))
+        self._padding = self._special(settings.get("pad_token"))
+
+    @property
+    def end(self) -> int:
+        """The token that ends a text.
+
+        :raises AtlasError: where the tokenizer has none.
+        """
+        if self._end is None:
+            raise AtlasError(f"{self._folder}: its tokenizer has no end token (eos_token).")
+        return self._end
+
+    @property
+    def padding(self) -> int:
+        """The token that fills rows up."""
+        return self.end if self._padding is None else self._padding
 
     def _special(self, entry: Any) -> int | None:
         text = entry.get("content") if isinstance(entry, dict) else entry
@@ -80,18 +92,18 @@ class Tokens:
         if text and not ids:
             raise AtlasError(f"{self._folder}: its tokenizer makes no token of {text[:40]!r}.")
         # Some tokenizers close every text; a prompt is not at its end.
-        if len(ids) > 1 and ids[-1] == self.end:
+        if len(ids) > 1 and ids[-1] == self._end:
             ids = ids[:-1]
         return ids
 
     def encoder(self, prompt: list[int]) -> list[int]:
         """Tokens of a prompt as an encoder reads it: closed where the tokenizer closes texts."""
-        return [*prompt, self.end] if self._closes else prompt  # type: ignore[list-item]
+        return [*prompt, self.end] if self._closes else prompt
 
     def text(self, text: str, *, close: bool) -> list[int]:
         """Tokens of a text without start token, closed by the end token when `close`."""
         ids: list[int] = self._guarded.encode(text, special=False).ids
-        return [*ids, self.end] if close else ids  # type: ignore[list-item]
+        return [*ids, self.end] if close else ids
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Span of characters of each token of a text."""
@@ -151,7 +163,7 @@ class Tokens:
 
     @cached_property
     def _closes(self) -> bool:
-        return bool(self._guarded.encode("a", special=True).ids[-1] == self.end)
+        return bool(self._guarded.encode("a", special=True).ids[-1] == self._end)
 
 
 def padded(rows: Sequence[Sequence[int]], value: int, device: torch.device) -> torch.Tensor:

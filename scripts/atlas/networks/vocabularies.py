@@ -9,23 +9,23 @@ from atlas.files import read_json
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")  # keys of config.json
 
 
-def refuse_other_vocabulary(base: Path, instruct: Path) -> None:
-    """Refuse an instruct model whose tokens are not those of its base.
+def refuse_other_vocabulary(base: Path, model: Path) -> None:
+    """Refuse a model whose tokens are not those of its base.
 
     Special tokens may be renamed: that is how instruct models get their turn marks.
 
     :param base: tokenizer.json of the base.
-    :param instruct: tokenizer.json of the instruct model.
+    :param model: tokenizer.json of the model.
     :raises AtlasError: naming the first token that differs.
     """
-    if base.read_bytes() == instruct.read_bytes():
+    if base.read_bytes() == model.read_bytes():
         return
     ours = _tokens(base)
-    for number, (text, special) in sorted(_tokens(instruct).items()):
+    for number, (text, special) in sorted(_tokens(model).items()):
         if number in ours and ours[number][0] != text and not (special or ours[number][1]):
             raise AtlasError(
-                f"{instruct}: the vocabularies differ: token {number} is {text!r}, and in the base "
-                f"{ours[number][0]!r}; name the base that this instruct model was made from."
+                f"{model}: the vocabularies differ: token {number} is {text!r}, and in the base "
+                f"{ours[number][0]!r}; name the base that this model was made from."
             )
 
 

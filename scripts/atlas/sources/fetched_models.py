@@ -16,6 +16,7 @@ from atlas.limits import without_panics
 from atlas.networks.architectures import blank, is_seq2seq
 from atlas.networks.full_models import FullModel
 from atlas.networks.shards import Model, check_model, read_model
+from atlas.networks.vocabularies import refuse_other_vocabulary
 from atlas.progress import Progress
 from atlas.sources import hub
 from atlas.weights.model_cards import write_card
@@ -287,6 +288,7 @@ def bring_full(
     if all(name in present for name in tokenizer):
         place.bring(tokenizer, folder)
         check_tokenizer(folder / tokenizer[0])
+        refuse_other_vocabulary(by_name(base)[tokenizer[0]], folder / tokenizer[0])
     else:
         for name in tokenizer:
             link(by_name(base)[name], folder / name)

@@ -100,8 +100,8 @@ def _refuse_zero(norms: np.ndarray[Any, Any], names: Sequence[str]) -> None:
     zero = np.flatnonzero(norms == 0)
     if zero.size:
         raise AtlasError(
-            f"{names[zero[0]]}: its embedding is zero (the model does not differ from its base), "
-            "so it has no direction to compare; take it out of the pool."
+            f"{', '.join(names[i] for i in zero[:20])}: the embedding is zero (the model does not differ "
+            "from its base), so it has no direction to compare; name it in excluded of the pool."
         )
 
 

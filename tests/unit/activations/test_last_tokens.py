@@ -15,6 +15,7 @@ from atlas.activations import last_tokens
 from atlas.activations.last_tokens import Probe, compute_shard
 from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
+from atlas.networks.by_layer import Layers
 from atlas.networks.shards import base_network
 from atlas.networks.tokens import batches
 from unit.conftest import LLAMA, load, make_base, make_lora, read_activations
@@ -168,6 +169,19 @@ def test_a_full_model_whose_tokens_see_later_ones(tmp_path, monkeypatch):
     seeing = load(folder)
     expected = plainly(seeing, folder, prompts)
     np.testing.assert_allclose(probe.last_token(seeing, "m"), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("by_layer", [False, True])
+def test_a_vocabulary_that_was_cut_down(base_folder, tmp_path, by_layer):
+    """Of its weights, what stands behind the embeddings would be read for those of a token."""
+    network = load(base_folder)
+    probe = Probe(base_folder, ["Say it."], network)
+    network.resize_token_embeddings(60)
+    network.save_pretrained(tmp_path)
+    if by_layer:
+        network = Layers(tmp_path, "float32", torch.device("cpu")).base()
+    with pytest.raises(AtlasError, match=r"m: has 60 tokens, and the probes have the token \d+ of"):
+        probe.last_token(network, "m")
 
 
 def test_two_bases_in_one_pool(tiny_base, mixed_pool, probes, tmp_path):

@@ -61,7 +61,7 @@ def test_what_single_precision_cannot_tell_apart():
 def test_a_zero_vector_is_named():
     rows = vectors(1)
     rows[4] = 0
-    with pytest.raises(AtlasError, match="m4: its embedding is zero"):
+    with pytest.raises(AtlasError, match="m4: the embedding is zero"):
         list(nearest(rows, [f"m{i}" for i in range(60)], 10))
 
 

@@ -1,5 +1,7 @@
 """Sequence-to-sequence bases: read, trained, generated from as the reference libraries do."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from atlas.activations.last_tokens import compute_shard
 from atlas.errors import AtlasError
 from atlas.evaluation.perplexity import held_out_perplexity
 from atlas.files import read_csv, read_json
-from atlas.networks.architectures import is_seq2seq
+from atlas.networks.architectures import decoder_start, is_seq2seq
 from atlas.networks.swap import load_base
 from atlas.networks.tokens import Tokens
 from unit.conftest import read_activations
@@ -119,3 +121,18 @@ def test_training_twice_gives_the_same_bytes(t5, tmp_path):
 def test_other_objectives_are_refused(t5, tmp_path):
     with pytest.raises(AtlasError, match="trained with the objective sft, not dpo"):
         train(tmp_path, t5, "dpo-lora", **T5_LORA)
+
+
+@pytest.mark.parametrize(
+    ("told", "start"),
+    [({"decoder_start_token_id": 5, "bos_token_id": 1}, 5), ({"bos_token_id": 1}, 1), ({}, None)],
+)
+def test_the_token_with_which_a_decoder_begins(told, start):
+    settings = SimpleNamespace(decoder_start_token_id=None, bos_token_id=None)
+    config = SimpleNamespace(name_or_path="/a/base", **told)
+    network = SimpleNamespace(config=config, generation_config=settings)
+    if start is not None:
+        assert decoder_start(network) == start
+        return
+    with pytest.raises(AtlasError, match=r"base: its config\.json has no decoder_start_token_id"):
+        decoder_start(network)

@@ -88,8 +88,10 @@ def test_special_tokens(base_folder, tmp_path):
     assert (Tokens(tmp_path).end, Tokens(tmp_path).padding) == (1, 1)
     del settings["eos_token"]
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    endless = Tokens(tmp_path)
+    assert endless.prompt("a") == Tokens(base_folder).prompt("a")
     with pytest.raises(AtlasError, match="has no end token"):
-        Tokens(tmp_path)
+        endless.text("a", close=True)
 
 
 def test_chat(tokens, base_folder):

@@ -329,6 +329,22 @@ def test_an_index_that_leads_out_of_its_folder_is_refused(tiny_base, tmp_path, n
     assert not list((tmp_path / "job").rglob("escaped*"))
 
 
+def test_a_full_model_with_tokens_of_its_own(tiny_base, tmp_path):
+    folder = tmp_path / "found"
+    folder.mkdir()
+    for file in tiny_base[1:]:
+        shutil.copy(file, folder)
+    (target := tmp_path / "job").mkdir()
+    bring_full({"local": str(folder)}, tmp_path / "cache", target, tiny_base, 1 << 30)
+    settings = json.loads((folder / "tokenizer.json").read_text())
+    words = settings["model"]["vocab"]
+    words["a"], words["b"] = words["b"], words["a"]
+    (folder / "tokenizer.json").write_text(json.dumps(settings))
+    (other := tmp_path / "other").mkdir()
+    with pytest.raises(AtlasError, match=r"the vocabularies differ: token \d+ is 'b'"):
+        bring_full({"local": str(folder)}, tmp_path / "cache", other, tiny_base, 1 << 30)
+
+
 def test_a_folder_of_pickles_is_refused(tmp_path):
     (tmp_path / CONFIG).write_text("{}")
     (tmp_path / "adapter_model.bin").write_bytes(b"\x80\x02")

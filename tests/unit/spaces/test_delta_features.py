@@ -80,7 +80,7 @@ def test_a_model_that_equals_its_base_is_exactly_zero_and_refused(world, tmp_pat
         found = read_embeddings(tmp_path / "e.npz")
         assert not found.embeddings[:2].any()
         assert found.embeddings[2].any()
-        with pytest.raises(AtlasError, match="same: its embedding is zero"):
+        with pytest.raises(AtlasError, match="same, copy: the embedding is zero"):
             found.cosine_similarity()
     rows = layer_curves(features=[path], models=models)
     assert {row["reason"] for row in rows} == {"same does not differ from its base here"}

@@ -47,7 +47,7 @@ def test_cosine_does_not_see_scale_rotation_or_order(rows, seed, random):
 def test_a_zero_embedding_has_no_direction():
     rows = np.array([[1.0, 0], [0, 0]])
     for function, argument in ((cosine_similarity, rows), (cosine_of_gram, rows @ rows.T)):
-        with pytest.raises(AtlasError, match="m1: its embedding is zero"):
+        with pytest.raises(AtlasError, match="m1: the embedding is zero"):
             function(argument, NAMES)
 
 
