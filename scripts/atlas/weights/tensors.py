@@ -25,7 +25,9 @@ NAMES = {
 }  # fmt: skip
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 PLACES = re.compile(r"_(indices|size)(\.|$)")
+COMPILED = "_orig_mod."
 BESIDE = re.compile(r"[\w+-][\w.+-]{0,199}\.safetensors")
+POINTER = b"version https://git-lfs.github.com/spec/"
 MOST_TENSORS, LONGEST_NAME = 150_000, 500  # the largest mixtures of experts have 100,000 or so
 
 
@@ -194,15 +196,20 @@ def read_index(file: Path) -> dict[str, str]:
 def refuse_pickle(file: Path) -> None:
     """Refuse files that would run code when opened.
 
-    :raises AtlasError: where the file is missing, a pickle or a zip of pickles.
+    :raises AtlasError: where the file is missing, a pickle, a zip of pickles or a pointer of Git LFS.
     """
     if not file.is_file():
         raise AtlasError(f"{file}: there is no such file.")
     with file.open("rb") as handle:
-        start = handle.read(9)
+        start = handle.read(len(POINTER))
+    if start == POINTER:
+        raise AtlasError(
+            f"{file}: is what Git LFS keeps in the place of the file; fetch it with `git lfs pull`, given "
+            "in its folder."
+        )
     # A safetensors file may begin like either of them: its first bytes are the length of its header.
     header = int.from_bytes(start[:8], "little")
-    whole = start[8:] == b"{" and header <= file.stat().st_size - 8
+    whole = start[8:9] == b"{" and header <= file.stat().st_size - 8
     if file.suffix in PICKLES or (not whole and start[:2] in (b"PK", b"\x80\x02")):
         raise AtlasError(f"{file}: a pickle, which may run code; {CONVERT}.")
 
@@ -216,10 +223,17 @@ CONVERT = (
 def check_stored(tensors: Mapping[str, torch.Tensor], where: str, *, adapter: bool = False) -> None:
     """Stop at what cannot be a weight as it stands: empty, packed bits, no real numbers, NaN or Inf.
 
+    Names are to be those of the model, not of what torch.compile made of it.
+
     :param adapter: whether they are of an adapter, which has no buffers beside its weights.
     :raises AtlasError: naming the first such tensor.
     """
     for name, tensor in tensors.items():
+        if COMPILED in name:
+            raise AtlasError(
+                f"{where}: the tensor {name} has a name of torch.compile ({COMPILED}); save the model that "
+                "was compiled (model._orig_mod.save_pretrained), or take that out of the names."
+            )
         if not tensor.numel():
             raise AtlasError(
                 f"{where}: the tensor {name} is empty, as when a model is saved while its weights lie "

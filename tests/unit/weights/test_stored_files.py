@@ -57,15 +57,21 @@ def test_a_pickle_is_refused_under_any_name(tmp_path, write, name):
 @pytest.mark.parametrize(
     "content",
     [
-        PLAIN[:-3], PLAIN[:5], b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
-        b"<html>404</html>", pickle.dumps({"w": [1.0]}, protocol=4),
+        PLAIN[:-3], PLAIN[:5], b"", b"<html>404</html>", pickle.dumps({"w": [1.0]}, protocol=4),
     ],
-    ids=["cut", "cut short", "empty", "of git-lfs", "a page", "a newer pickle"],
+    ids=["cut", "cut short", "empty", "a page", "a newer pickle"],
 )  # fmt: skip
 def test_what_is_no_safetensors_file_is_refused(tmp_path, content):
     file = tmp_path / "model.safetensors"
     file.write_bytes(content)
     with pytest.raises(AtlasError, match=r"model.safetensors: (not a whole safetensors|a pickle)"):
+        Weights([file])
+
+
+def test_a_pointer_of_git_lfs_is_told(tmp_path):
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(AtlasError, match=r"model.safetensors: is what Git LFS .*`git lfs pull`"):
         Weights([file])
 
 
@@ -90,6 +96,13 @@ def test_what_is_no_weight_is_refused(tensor, reason):
         AtlasError, match=f"file: the tensor w .*{reason}|file: the tensor w has NaN"
     ):
         check_stored({"w": tensor}, "file")
+
+
+def test_names_of_torch_compile_are_told():
+    with pytest.raises(
+        AtlasError, match=r"file: the tensor _orig_mod\.w has a name of torch\.compile"
+    ):
+        check_stored({"_orig_mod.w": torch.ones(1)}, "file")
 
 
 def test_what_may_stand_beside_weights_is_taken():
