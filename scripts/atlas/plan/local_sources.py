@@ -4,9 +4,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from atlas.errors import AtlasError
-from atlas.files import PICKLES, typed_path
+from atlas.files import typed_path
 from atlas.guarded_json import parse_json
 from atlas.plan.inputs import local_files, local_model
+from atlas.weights.other_formats import gguf_hint, pickled_weights
 
 ROWS = (".jsonl", ".gz", ".parquet", ".json", ".csv", ".tsv")
 
@@ -62,13 +63,16 @@ def local_folder(where: str, path: str | None, wanted: Collection[str]) -> list[
             f"{where}: {folder} is no folder; name the one that the model was saved to."
         )
     names = {file.name for file in folder.iterdir() if file.is_file()}
-    if not names & set(wanted):
+    stored = any(name.endswith(".safetensors") for name in names)
+    other = "" if stored else gguf_hint(names)
+    if not other and not names & set(wanted):
         raise AtlasError(
             f"{where}: {folder} has no {' or '.join(sorted(wanted))}; is it that of a model?"
         )
-    if not any(name.endswith(".safetensors") for name in names):
-        pickles = sorted(name for name in names if name.endswith(PICKLES))
+    if not stored:
+        pickles = pickled_weights(names)
         what = f"{pickles[0]} is a pickle, which is refused" if pickles else "no weights are there"
+        what = other or what
         raise AtlasError(f"{where}: {folder} has no file of safetensors, and {what}.")
     return local_model(path)
 

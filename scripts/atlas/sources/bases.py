@@ -29,7 +29,13 @@ from atlas.weights.portable_settings import (
     portable_tokenizer,
 )
 from atlas.weights.tensors import Weights, check_stored, refuse_pickle, write_shards
-from atlas.weights.weight_files import listed_files, named_weights, place_weights, placed_digest
+from atlas.weights.weight_files import (
+    INDEX,
+    listed_files,
+    named_weights,
+    place_weights,
+    placed_digest,
+)
 
 GENERATION = "generation_config.json"
 
@@ -184,13 +190,17 @@ def _from_folder(folder: Path, place: Path) -> list[str]:
     if not folder.is_dir():
         raise AtlasError(f"{folder}: there is no such folder.")
     present = [file.name for file in folder.iterdir() if file.is_file()]
+    first = named_weights(present, str(folder))
     if "config.json" not in present:
         raise AtlasError(f"{folder}: has no config.json; is it the folder of a model?")
-    stored = listed_files(folder / named_weights(present, str(folder)))
+    stored = listed_files(folder / first)
     for name in stored:
         refuse_pickle(folder / name) if name.endswith(".safetensors") else None
+    # transformers would look for the base of an adapter, and for the files of an index.
+    beside = {"adapter_config.json", INDEX}
     for file in sorted(folder.iterdir()):
-        known = file.name in stored or file.suffix in (".json", ".model", ".txt", ".jinja")
+        of_text = file.suffix in (".json", ".model", ".txt", ".jinja") and file.name not in beside
+        known = file.name in stored or of_text
         if file.is_file() and known:
             copy(file, place / file.name)
     return stored

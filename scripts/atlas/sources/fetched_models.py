@@ -10,7 +10,7 @@ import torch
 
 from atlas.digests import weights_digest
 from atlas.errors import AtlasError
-from atlas.files import PICKLES, by_folder, by_name, copy, link, read_json, typed_path
+from atlas.files import by_folder, by_name, copy, link, read_json, typed_path
 from atlas.guarded_tokenizers import check_tokenizer
 from atlas.limits import without_panics
 from atlas.networks.architectures import blank, is_seq2seq
@@ -20,8 +20,16 @@ from atlas.networks.vocabularies import refuse_other_vocabulary
 from atlas.progress import Progress
 from atlas.sources import hub
 from atlas.weights.model_cards import write_card
-from atlas.weights.tensors import CONVERT, Weights, check_stored, refuse_pickle
-from atlas.weights.weight_files import listed_files, named_weights, place_weights, placed_digest
+from atlas.weights.tensors import Weights, check_stored, refuse_pickle
+from atlas.weights.weight_files import (
+    INDEX,
+    WHOLE,
+    instead,
+    listed_files,
+    named_weights,
+    place_weights,
+    placed_digest,
+)
 
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 LEAST = 1 << 30  # bytes that any file of a model may have
@@ -204,9 +212,10 @@ class Place:
     def names(self) -> list[str]:
         """Names of its files, and of files in folders below it."""
         if not self.commit:
+            below = (f"*/{ADAPTER[0]}", f"*/{WHOLE}", f"*/{INDEX}", "snapshots/*")
             return sorted(
                 f.relative_to(self.folder).as_posix()
-                for pattern in ("*", "*/adapter_config.json") for f in self.folder.glob(pattern)
+                for pattern in ("*", *below) for f in self.folder.glob(pattern)
             )  # fmt: skip
         prefix = f"{self.inside}/" if self.inside else ""
         present = hub.file_names(self.repo, self.commit, self._cache)
@@ -258,15 +267,14 @@ def refuse_other(place: Place) -> None:
     present = place.names()
     if missing := [name for name in ADAPTER if name not in present]:
         below = sorted(n.partition("/")[0] for n in present if n.endswith("/adapter_config.json"))
-        pickles = [name for name in present if name.endswith(PICKLES)]
+        full = "it is a full model, not an adapter: give it kind: full"
         if below:
             hint = f"there are adapters in its folders {', '.join(below)}: name one of them"
-        elif pickles:
-            hint = f"{pickles[0]} is a pickle, which is refused: {CONVERT}"
-        elif "config.json" in present:
-            hint = "it is a full model, not an adapter: give it kind: full"
+        elif ADAPTER[0] in missing and {WHOLE, INDEX} & set(present):
+            hint = full
         else:
-            hint = "is this the folder that PEFT's save_pretrained wrote?"
+            nothing = "name the folder that PEFT's save_pretrained wrote"
+            hint = instead(present, full if SETTINGS[0] in present else nothing)
         raise AtlasError(f"{place.where}: has no {missing[0]}; {hint}.")
 
 

@@ -1,38 +1,69 @@
 """Which files of a model are its weights, and how they lie in as many files as a rule declares."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from atlas.digests import joint_digest, sha256_file
 from atlas.errors import AtlasError
-from atlas.files import PICKLES, link
+from atlas.files import link
+from atlas.weights.other_formats import gguf_hint, pickled_weights
 from atlas.weights.row_blocks import StreamWriter, WeightStream, row_blocks
 from atlas.weights.tensors import CONVERT, Kinds, read_index, shard_groups, write_index
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+PART = re.compile(r"model-\d+-of-(\d+)\.safetensors")
 
 
 def named_weights(present: Iterable[str], where: str) -> str:
     """The file that says where the weights are, as transformers looks for it: the index, or all.
 
+    An index whose files are gone, as of a model that was saved anew in fewer, says nothing.
+
     :param present: names of the files of a folder or a repository.
-    :raises AtlasError: where there is neither; with what is there instead.
+    :raises AtlasError: where there is neither, with what is there instead; where both are whole.
     """
     there = sorted(present)
-    for name in (INDEX, WHOLE):
+    if WHOLE in there and INDEX in there and any(map(PART.fullmatch, there)):
+        raise AtlasError(
+            f"{where}: has its weights twice, in {WHOLE} and in the files of {INDEX}; remove one of the two."
+        )
+    for name in (WHOLE, INDEX):
         if name in there:
             return name
     if "adapter_config.json" in there:
         hint = "it is an adapter, not a full model: leave out kind: full"
-    elif pickles := [name for name in there if name.endswith(PICKLES)]:
-        hint = f"{pickles[0]} is a pickle, which is refused: {CONVERT}"
-    elif others := [name for name in there if name.endswith((".safetensors", ".gguf"))]:
+    elif others := [n for n in there if n.endswith(".safetensors") and "/" not in n]:
         hint = f"{others[0]} has a name that transformers does not look for: save_pretrained writes {WHOLE}"
     else:
-        hint = "is this the folder that save_pretrained wrote?"
+        hint = instead(there, "name the folder that save_pretrained wrote")
     raise AtlasError(f"{where}: has no {WHOLE}; {hint}.")
+
+
+def instead(present: Collection[str], otherwise: str) -> str:
+    """What is there in the place of weights that can be read, and what to do about it.
+
+    :param present: as of :func:`named_weights`; of a folder, with what is in folders of it.
+    :param otherwise: where nothing of it is known.
+    """
+    if pickles := pickled_weights(present):
+        return f"{pickles[0]} is a pickle, which is refused: {CONVERT}"
+    if hint := gguf_hint(present):
+        return hint
+    if below := folders_of_weights(present):
+        return f"full models are in its folders {', '.join(below)}: name one of them (subfolder: {below[0]})"
+    folders = [name for name in present if name.startswith("snapshots/")]
+    if "snapshots" in present and folders:
+        return f"it is a folder of a hub's cache: name {' or '.join(folders)} in it"
+    return otherwise
+
+
+def folders_of_weights(present: Iterable[str]) -> list[str]:
+    """Folders in a folder or a repository that hold the weights of a full model, sorted."""
+    places = (name.rpartition("/") for name in present)
+    return sorted({folder for folder, _, name in places if folder and name in (WHOLE, INDEX)})
 
 
 def listed_files(index: Path) -> list[str]:

@@ -76,6 +76,8 @@ def test_a_folder_of_a_model(here):
     [(None, r"there is no folder m; relative paths"), ("file", "m is no folder"),
      ([], r"m has no config\.json; is it that of a model"),
      (["config.json"], "has no file of safetensors, and no weights are there"),
+     (["optimizer.pt", "config.json"], "has no file of safetensors, and no weights are there"),
+     (["m.gguf"], r'and m\.gguf is GGUF, .*gguf_file="m\.gguf"\)\.save_pretrained'),
      (["config.json", "pytorch_model.bin"], r"and pytorch_model\.bin is a pickle, which is refused")],
 )  # fmt: skip
 def test_a_folder_of_none(here, files, message):

@@ -141,6 +141,15 @@ def test_a_folder_with_a_pickle_only(copy):
     refused(copy, "has no model.safetensors; pytorch_model.bin is a pickle, .*convert it")
 
 
+def test_what_an_adapter_and_an_older_save_left_beside_a_base_is_left_out(
+    copy, tiny_base, tmp_path
+):
+    (copy / "adapter_config.json").write_text('{"base_model_name_or_path": "no/where"}')
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors"}}
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    same_files(make_base(tmp_path / "beside", {"local": str(copy)}), tiny_base, but=("base.json",))
+
+
 def test_a_pickle_by_another_name(copy):
     torch.save({"x": torch.ones(1)}, copy / "model.safetensors")
     refused(copy, "a pickle, which may run code")

@@ -345,6 +345,15 @@ def test_a_full_model_with_tokens_of_its_own(tiny_base, tmp_path):
         bring_full({"local": str(folder)}, tmp_path / "cache", other, tiny_base, 1 << 30)
 
 
+def test_a_checkpoint_of_a_full_model_is_no_pickle(tmp_path):
+    for name in ("config.json", "model.safetensors", "optimizer.pt", "training_args.bin"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(
+        AtlasError, match=r"has no adapter_config\.json; it is a full model, .*kind: full"
+    ):
+        bring_adapter({"local": str(tmp_path)}, tmp_path, tmp_path / "out", 1 << 30)
+
+
 def test_a_folder_of_pickles_is_refused(tmp_path):
     (tmp_path / CONFIG).write_text("{}")
     (tmp_path / "adapter_model.bin").write_bytes(b"\x80\x02")
