@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,8 +16,11 @@ from atlas.errors import AtlasError
 from atlas.files import read_object, typed_path
 from atlas.plan.sheets import sheet_source
 from atlas.sources.fetched_models import ADAPTER, SETTINGS, Place, refuse_other, told_as
+from atlas.sources.hub import UnreachableError
 from atlas.weights.adapter_settings import read_settings
 from atlas.weights.base_names import FOLDERS
+from atlas.weights.other_formats import gguf_hint
+from atlas.weights.weight_files import folders_of_weights
 
 CARD = "README.md"
 CARD_HEAD = 65_536  # characters of a card in which its head is looked for
@@ -52,12 +56,22 @@ class FoundModel:
 def find_models(typed: Sequence[str], cache: Path) -> list[FoundModel]:
     """All models of what was typed, in that order; a folder of models stands for each of them.
 
-    :raises AtlasError: where nothing is, or no model, or one model is named twice.
+    :raises AtlasError: with the reasons of all that cannot be read; where one model is named twice.
     """
     for text in typed:
         if not text.isprintable() or text != text.strip() or not text:
             raise AtlasError(f"{text!r}: a sheet cannot hold such a name; rename the folder.")
-    found = [model for text in typed for model in _at(text, cache)]
+    found: list[FoundModel] = []
+    faults: list[str] = []
+    for text in typed:
+        places: list[tuple[str, Mapping[str, Any]]] = []
+        with _told_later(faults):
+            places = _at(text, cache)
+        for subfolder, source in places:
+            with _told_later(faults):
+                found.append(_read(text, subfolder, source, cache))
+    if faults:
+        raise AtlasError(*faults)
     seen: set[str] = set()
     for model in found:
         if model.where in seen:
@@ -66,22 +80,36 @@ def find_models(typed: Sequence[str], cache: Path) -> list[FoundModel]:
     return _named_apart(found)
 
 
-def _at(text: str, cache: Path) -> Iterator[FoundModel]:
-    if typed_path(text).is_file():
-        raise AtlasError(f"{text}: is a file; name the folder that holds {ADAPTER[0]}.")
+@contextlib.contextmanager
+def _told_later(faults: list[str]) -> Iterator[None]:
+    """Within this context, a model that cannot be read is one of the faults; an unreachable hub is not."""
+    try:
+        yield
+    except UnreachableError:
+        raise
+    except AtlasError as error:
+        faults.append(str(error))
+
+
+def _at(text: str, cache: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    """Where the models of what was typed are: the folder in it, and the source."""
+    if (file := typed_path(text)).is_file():
+        hint = gguf_hint([file.name]) or f"name the folder that holds {ADAPTER[0]}"
+        raise AtlasError(f"{text}: is a file; {hint}.")
     source = sheet_source(text, "", Path(), "map_models.py").model_dump(exclude_none=True)
     place = Place(source, cache)
+    present = place.names()
+    if {ADAPTER[0], SETTINGS[0]} & set(present):
+        return [("", source)]
     if "local" in source:
         below = _below(place.folder)
     else:
-        below = [name.removesuffix(f"/{ADAPTER[0]}") for name in place.names()
-                 if name.endswith(f"/{ADAPTER[0]}")]  # fmt: skip
-    if not {ADAPTER[0], SETTINGS[0]} & set(place.names()) and below:
-        for subfolder in below:
-            inside = sheet_source(text, subfolder, Path(), "map_models.py")
-            yield _read(text, subfolder, inside.model_dump(exclude_none=True), cache)
-    else:
-        yield _read(text, "", source, cache)
+        end = f"/{ADAPTER[0]}"
+        below = [name.removesuffix(end) for name in present if name.endswith(end)]
+        below = below or folders_of_weights(present)
+    inside = [(folder, sheet_source(text, folder, Path(), "map_models.py")) for folder in below]
+    found = [(folder, model.model_dump(exclude_none=True)) for folder, model in inside]
+    return found or [("", source)]
 
 
 def _below(folder: Path) -> list[str]:

@@ -98,6 +98,41 @@ def test_what_is_no_model_is_told(here):
             found(*typed)
 
 
+def test_all_that_cannot_be_read_is_told_together(here):
+    adapter(here / "all/fine")
+    adapter(here / "all/broken")
+    (here / "all/broken/adapter_config.json").write_text("{")
+    (adapter(here / "all/pickle") / "adapter_model.safetensors").unlink()
+    with pytest.raises(AtlasError) as raised:
+        found("all", "./nowhere")
+    assert [line.partition(":")[0] for line in str(raised.value).splitlines()] == [
+        "all/broken/adapter_config.json", "all/pickle", "nowhere",
+    ]  # fmt: skip
+
+
+def test_gguf_and_the_folder_of_a_cache_are_told(here):
+    (here / "packed").mkdir()
+    (here / "packed/m.Q4_K_M.gguf").write_bytes(b"GGUF")
+    adapter(here / "models--a--b/snapshots/0123abc")
+    for typed, message in (
+        (
+            "packed",
+            r"m\.Q4_K_M\.gguf is GGUF, which is not read: convert it with .*save_pretrained",
+        ),
+        ("packed/m.Q4_K_M.gguf", r"is a file; m\.Q4_K_M\.gguf is GGUF"),
+        ("models--a--b", "it is a folder of a hub's cache: name snapshots/0123abc in it"),
+    ):
+        with pytest.raises(AtlasError, match=message):
+            found(typed)
+
+
+def test_a_full_model_in_a_folder_of_a_repository(on_hub):
+    files = {"config.json": b'{"model_type": "llama"}', "model.safetensors": b""}
+    on_hub["lab/full"] = {"README.md": b"", **{f"merged/{n}": data for n, data in files.items()}}
+    (one,) = found("lab/full")
+    assert (one.where, one.subfolder, one.adapter) == ("lab/full/merged", "merged", False)
+
+
 def test_a_hub_that_cannot_be_reached_is_told(monkeypatch):
     import huggingface_hub
 
