@@ -12,7 +12,7 @@ import torch
 from atlas.deltas.blocks import refuse_shapes, square_sum
 from atlas.errors import AtlasError
 from atlas.weights.adapters import Adapter
-from atlas.weights.base_names import check_base, is_name
+from atlas.weights.base_names import check_base, is_name, recorded_name
 from atlas.weights.row_blocks import Buffers, Digests, WeightStream
 from atlas.weights.tensor_kinds import kind
 
@@ -42,7 +42,7 @@ def recorded_origin(
         check_base(model, record, base_names)
         recorded = own
         says = bool(model.metadata.get("base_sha256"))
-        says = says or is_name(model.config.get("base_model_name_or_path"))
+        says = says or is_name(recorded_name(model.config.get("base_model_name_or_path")))
     else:
         recorded = model.get("base_sha256", wanted)
         says = "base_sha256" in model

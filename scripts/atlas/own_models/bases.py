@@ -18,9 +18,8 @@ from atlas.plan.resolved import Plan
 from atlas.plan.sheets import sheet_source
 from atlas.references import known
 from atlas.sources.fetched_models import Place, told_as
-from atlas.weights.base_names import QUANTISED, is_name, same_model
-
-PARTS = re.compile(r"model-\d+-of-(\d+)\.safetensors")
+from atlas.weights.base_names import QUANTISED, copied, is_name, recorded_name, same_model
+from atlas.weights.weight_files import PART, named_weights
 
 
 @dataclass
@@ -51,7 +50,7 @@ class Bases:
         for text in recorded:
             if text in self._known:
                 return self._known[text]
-            if name := self._of_plan(text) or self._new(text):
+            if name := self._have(text) or self._new(text):
                 self._known[text] = name
                 return name
         told = (
@@ -78,16 +77,25 @@ class Bases:
         if not typed_path(asked).is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", asked):
             known(asked, self.plan.config.bases, "--base", "base")
         if asked not in self._known:
-            self._known[asked] = self._of_plan(asked) or self._add(asked)
+            self._known[asked] = self._have(asked) or self._add(asked)
         return self._known[asked]
 
-    def _of_plan(self, recorded: str) -> str | None:
-        """A base of the configuration that is known by a name."""
-        for base in self.plan.config.bases:
-            names = self.plan.base_names(base)
-            if recorded in names or (is_name(recorded) and same_model(recorded, names)):
+    def _have(self, recorded: str) -> str | None:
+        """A base of the configuration, or a new one, that is known by a name."""
+        name = recorded_name(recorded)
+        for base in (*self.plan.config.bases, *self.new):
+            names = self._names(base)
+            if name in names or (is_name(name) and same_model(name, names)):
                 return base
         return None
+
+    def _names(self, base: str) -> list[str]:
+        """Names under which models may record a base."""
+        aliases = self.aliases.get(base, [])
+        if base not in self.new:
+            return [*self.plan.base_names(base), *aliases]
+        repo = self.new[base]["source"].get("hub", {}).get("repo")
+        return [base, *filter(None, [repo]), *aliases]
 
     def _new(self, recorded: str) -> str | None:
         """A base that is in a folder, or in a repository that is not of quantised weights."""
@@ -95,8 +103,9 @@ class Bases:
         if (folder / "config.json").is_file():
             clear = folder.is_absolute() or recorded.startswith(".")
             return self._add(recorded if clear else f"./{recorded}")
-        if is_name(recorded) and not QUANTISED.search(recorded.lower()):
-            return self._add(recorded)
+        name = recorded_name(recorded)
+        if is_name(name) and not QUANTISED.search(name.lower()):
+            return self._add(name)
         return None
 
     def _add(self, text: str) -> str:
@@ -106,22 +115,23 @@ class Bases:
         """
         source = sheet_source(text, "", Path(), "--base").model_dump(exclude_none=True)
         place = Place(source, self.cache)
-        last = typed_path(text).resolve().name if "local" in source else place.repo
+        cached = recorded_name(text) if recorded_name(text) != text else None
+        last = cached or (typed_path(text).resolve().name if "local" in source else place.repo)
         name = re.sub(r"[^A-Za-z0-9._+-]+", "-", last.replace("/", "--")).strip("-.+")
         if not is_valid_name(name):
             name = "base"
         name = unused(name, {*self.plan.config.bases, *self.new})
         self.new[name] = {"source": _short(source), **_measured(place, source)}
+        if cached:
+            self._call(name, [cached])
         return name
 
     def _call(self, name: str, recorded: Iterable[str]) -> None:
         """The user says that a base is the one that adapters record under other names."""
         entry = self.plan.config.bases.get(name)
-        repo = self.new.get(name, {}).get("source", {}).get("hub", {}).get("repo")
-        names = self.plan.base_names(name) if entry else [name, *filter(None, [repo])]
         aliases = self.aliases.setdefault(name, list(entry.aliases) if entry else [])
-        for text in recorded:
-            if is_name(text) and not same_model(text, [*names, *aliases]):
+        for text in map(recorded_name, recorded):
+            if is_name(text) and not same_model(text, self._names(name)):
                 aliases.append(text)
 
     def entries(self) -> dict[str, dict[str, Any]]:
@@ -132,6 +142,12 @@ class Bases:
             if aliases != (entry.aliases if entry else []):
                 found[name] = {**found.get(name, {}), "aliases": aliases}
         return found
+
+
+def turn(model: FoundModel) -> int:
+    """When to ask for the base of a model: copies of bases come after these, and are known as theirs."""
+    names = filter(is_name, map(recorded_name, _recorded(model)))
+    return copied(next(names, ""))
 
 
 def _recorded(model: FoundModel) -> Iterator[str]:
@@ -154,7 +170,9 @@ def _short(source: Mapping[str, Any]) -> dict[str, Any]:
 def _measured(place: Place, source: Mapping[str, Any]) -> dict[str, Any]:
     """Precision, number of weight files and size of a base, from its config.json and its list of files."""
     present = place.names()
-    parts = [int(found[1]) for name in present if (found := PARTS.fullmatch(name))]
+    if not any(name.endswith(".safetensors") and "/" not in name for name in present):
+        named_weights(present, place.where)  # says what is there instead
+    parts = [int(found[1]) for name in present if (found := PART.fullmatch(name))]
     with (
         tempfile.TemporaryDirectory() as scratch,
         told_as(source, folder := Path(scratch) / "base"),

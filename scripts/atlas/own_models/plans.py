@@ -12,7 +12,7 @@ from atlas.errors import AtlasError
 from atlas.files import WORKFLOW_FOLDER
 from atlas.grammar import NAMES, is_valid_name
 from atlas.job.records import BrokenRecordError, Records
-from atlas.own_models.bases import Bases
+from atlas.own_models.bases import Bases, turn
 from atlas.own_models.domains import guess_domains
 from atlas.own_models.found import FoundModel, find_models, unused
 from atlas.own_models.runs import Size, spaces_of
@@ -115,17 +115,20 @@ def _check_name(where: str, name: str) -> None:
 
 def _by_base(models: Sequence[FoundModel], bases: Bases) -> dict[str, list[FoundModel]]:
     """Models by their base; those whose base cannot be had are told together."""
-    found: dict[str, list[FoundModel]] = {}
-    faults: list[str] = []
-    for model in models:
+    of: dict[str, str] = {}
+    faults: dict[str, str] = {}
+    for model in sorted(models, key=turn):
         try:
-            found.setdefault(bases.of(model), []).append(model)
+            of[model.where] = bases.of(model)
         except UnreachableError:
             raise
         except AtlasError as error:
-            faults.append(str(error))
+            faults[model.where] = str(error)
     if faults:
-        raise AtlasError(*faults)
+        raise AtlasError(*(faults[model.where] for model in models if model.where in faults))
+    found: dict[str, list[FoundModel]] = {}
+    for model in models:
+        found.setdefault(of[model.where], []).append(model)
     return found
 
 

@@ -25,6 +25,9 @@ QUANTISED = re.compile(
     r"([-_.](4bit|8bit|int[48]|g128|dynamic|inc|marlin|gemm))*$"
 )
 
+# A folder in the cache of a hub.
+CACHED = re.compile(r"(?:^|[/\\])models--([\w.-]+?)--([\w.-]+)[/\\]snapshots(?:[/\\]|$)")
+
 
 def check_base(adapter: Any, base: Mapping[str, Any], names: Sequence[str]) -> None:
     """Refuse an adapter that records another base: by digest, else by name.
@@ -42,13 +45,19 @@ def check_base(adapter: Any, base: Mapping[str, Any], names: Sequence[str]) -> N
                 f"{base['name']} has {str(base['weights_sha256'])[:12]}…; name its own base."
             )
         return
-    recorded = adapter.config.get("base_model_name_or_path")
+    recorded = recorded_name(adapter.config.get("base_model_name_or_path"))
     if is_name(recorded) and not same_model(recorded, names):
         raise AtlasError(
             f"{adapter.name}: records the base {recorded}, and {base['name']} is known as "
             f"{', '.join(names)}; name its own base, or, where they are the same, add the line "
             f"`aliases: [{recorded}]` to bases.{base['name']}."
         )
+
+
+def recorded_name(recorded: Any) -> Any:
+    """What is recorded; of a path in the cache of a hub, the repository that it names."""
+    found = CACHED.search(recorded) if isinstance(recorded, str) else None
+    return f"{found[1]}/{found[2]}" if found else recorded
 
 
 def is_name(recorded: Any) -> bool:
@@ -66,6 +75,12 @@ def same_model(recorded: str, names: Sequence[str]) -> bool:
     if publisher not in known and not QUANTISED.search(name):
         return False
     return _bare(recorded) in map(_bare, names)
+
+
+def copied(recorded: str) -> int:
+    """How far a name is from that of a model itself: 0, 1 where others publish it, 2 quantised."""
+    publisher, _, name = recorded.lower().partition("/")
+    return 2 if QUANTISED.search(name) else int(publisher in REPUBLISHERS)
 
 
 def _bare(name: str) -> str:

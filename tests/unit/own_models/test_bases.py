@@ -6,8 +6,9 @@ import pytest
 
 from atlas.errors import AtlasError
 from atlas.own_models.bases import Bases
+from atlas.own_models.plans import own_pools
 from unit.conftest import LLAMA
-from unit.own_models.folders import model, plan
+from unit.own_models.folders import adapter, model, plan
 
 
 @pytest.fixture
@@ -89,6 +90,36 @@ def test_a_base_of_a_hub_becomes_an_entry_once(bases, on_hub, tmp_path):
     asked = bases("lab/new.base")
     assert asked.of(records("unsloth/new.base-bnb-4bit")) == "lab--new.base"
     assert "aliases" not in asked.entries()["lab--new.base"]
+
+
+def test_a_new_base_is_one_under_all_its_names(bases, on_hub, tmp_path, monkeypatch):
+    folder = a_base(tmp_path / "here")
+    files = {name: (folder / name).read_bytes() for name in ("config.json", "model.safetensors")}
+    for repo in ("lab/tiny-1b", "unsloth/tiny-1b", "LAB/Tiny-1B", "unsloth/tiny-1b-bnb-4bit"):
+        on_hub[repo] = files
+        adapter(tmp_path / repo.replace("/", "-"), repo)
+    cached = "/gone/models--lab--tiny-1b/snapshots/0123abc"
+    adapter(tmp_path / "cached", cached)
+    names = ["unsloth-tiny-1b-bnb-4bit", "unsloth-tiny-1b", "cached", "lab-tiny-1b", "LAB-Tiny-1B"]
+    pools = own_pools(names, "mine", plan())
+    assert [member.found.source for member in pools.pools["mine"]] == names
+    assert {member.base for member in pools.pools["mine"]} == {"lab--tiny-1b"}
+    assert list(pools.bases.entries()) == ["lab--tiny-1b"]
+
+
+def test_a_base_in_the_cache_of_a_hub_is_called_as_its_repository(bases, tmp_path):
+    path = str(a_base(tmp_path / "models--lab--new/snapshots/0123abc"))
+    found = bases()
+    assert found.of(records(path)) == found.of(records("lab/new")) == "lab--new"
+    (entry,) = found.entries().values()
+    assert (entry["source"], entry["aliases"]) == ({"local": path}, ["lab/new"])
+
+
+def test_a_base_that_is_gguf_is_told(bases, tmp_path):
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed/m.gguf").write_bytes(b"GGUF")
+    with pytest.raises(AtlasError, match=r"packed: has no model\.safetensors; m\.gguf is GGUF"):
+        bases("./packed").of(model())
 
 
 def test_half_precision_is_read_as_float32_and_weight_files_are_counted(bases, tmp_path):

@@ -30,6 +30,14 @@ def test_a_path_says_nothing(path):
     check(path, LLAMA_3)
 
 
+def test_a_path_in_the_cache_of_a_hub_is_the_name_of_a_repository():
+    cached = "/data/hub/models--meta-llama--Meta-Llama-3-8B/snapshots/0123abc"
+    check(cached, LLAMA_3)
+    check("C:\\hub\\models--unsloth--llama-3-8b-bnb-4bit\\snapshots\\0123abc", LLAMA_3)
+    with pytest.raises(AtlasError, match=f"records the base {LLAMA_3}, and base is known as"):
+        check(cached, LLAMA_2)
+
+
 @pytest.mark.parametrize(
     ("recorded", "name"),
     [
