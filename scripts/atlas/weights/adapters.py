@@ -11,6 +11,7 @@ import torch
 
 from atlas.errors import AtlasError
 from atlas.files import by_name, write_bytes
+from atlas.guarded_patterns import matches
 from atlas.weights.adapted_module import PREFIX, AdaptedModule
 from atlas.weights.adapter_settings import read_settings
 from atlas.weights.ia3 import Ia3Module
@@ -164,24 +165,43 @@ def adapter_from(
 
 
 def _refuse_untold(where: str, config: Mapping[str, Any], modules: Iterable[str]) -> None:
-    """Refuse weights of modules that the configuration plainly has no adapter on: PEFT drops them.
+    """Refuse weights of modules that the configuration has no adapter on: PEFT drops them.
+
+    Names and patterns are those of the network that was trained, as in its configuration.
 
     :raises AtlasError: naming the first.
     """
-    targets, layers = config.get("target_modules"), config.get("layers_to_transform")
-    by_end = isinstance(targets, list) and targets and not any("." in end for end in targets)
-    places = None if layers in (None, []) or config.get("layers_pattern") else layers
-    for name in modules:
-        layer = re.match(r".*\.[^.]*\.(\d+)\.", name)  # as PEFT finds it
-        told = not by_end or name.rpartition(".")[2] in targets
-        if places is not None and layer:
-            told &= int(layer[1]) in ([places] if isinstance(places, int) else places)
-        if not told:
-            raise AtlasError(
-                f"{where}: has weights of {name}, and its adapter_config.json has no adapter on it "
-                "(target_modules, layers_to_transform), so that PEFT leaves them out; mend the "
-                "configuration, or save the adapter again."
-            )
+    names = list(modules)
+    targets, excluded = config.get("target_modules"), config.get("exclude_modules")
+    told = set(names) if targets in (None, [], "all-linear") else _picked(names, targets, where)
+    if isinstance(targets, list):
+        told &= {name for name in names if name in targets or _is_in_layers(name, config)}
+    if excluded:
+        told -= _picked(names, excluded, where)
+    if untold := [name for name in names if name not in told]:
+        raise AtlasError(
+            f"{where}: has weights of {untold[0]}, and its adapter_config.json has no adapter on it "
+            "(target_modules, exclude_modules, layers_to_transform), so that PEFT leaves them out; mend "
+            "the configuration, or save the adapter again."
+        )
+
+
+def _picked(names: Sequence[str], by: str | list[str], where: str) -> set[str]:
+    """The names that a pattern matches as a whole, or that one of a list is or ends."""
+    if isinstance(by, str):
+        return matches([(by, names)], where)[0]
+    return {name for name in names if f".{name}".endswith(tuple(f".{end}" for end in by))}
+
+
+def _is_in_layers(name: str, config: Mapping[str, Any]) -> bool:
+    """Whether a module is in one of the layers that were asked for, as PEFT finds its layer."""
+    layers, lists = config.get("layers_to_transform"), config.get("layers_pattern")
+    if layers in (None, []):
+        return True
+    named = [lists] if isinstance(lists, str) else lists
+    before = rf"(?:.*?\.|)(?:{'|'.join(map(re.escape, named))})" if named else r".*?\.[^.]*"
+    layer = re.match(rf"{before}\.(\d+)\.", name)
+    return layer is not None and int(layer[1]) in ([layers] if isinstance(layers, int) else layers)
 
 
 def check_fits(adapter: Adapter, shapes: Mapping[str, tuple[int, ...]]) -> None:

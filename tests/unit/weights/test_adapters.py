@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
+from peft.tuners.tuners_utils import _ExcludedModule, check_target_module_exists
 from safetensors.torch import load_file, save_file
 
 from atlas.errors import AtlasError
@@ -16,6 +19,7 @@ from atlas.weights.adapted_module import AdaptedModule
 from atlas.weights.adapters import (
     Adapter,
     PeftAdapter,
+    _refuse_untold,
     check_fits,
     load_adapter,
     load_plain,
@@ -257,3 +261,32 @@ def test_write_adapter_refuses_nan(tmp_path):
     with pytest.raises(AtlasError, match="the trained adapter: the tensor x has NaN"):
         write_adapter(tmp_path / "w", tmp_path / "c", {"x": torch.tensor([float("nan")])}, {}, {})
     assert not (tmp_path / "w").exists()
+
+
+NAMES = ("model.layers.0.self_attn.q_proj", "model.layers.11.mlp.down_proj", "lm_head", "h.1.attn.c_attn",
+         "layers.1.self_attn.q_proj", "model.vision_tower.layers.1.self_attn.q_proj")  # fmt: skip
+CHOICES = {
+    "target_modules": [["q_proj"], ["self_attn.q_proj", "proj"], ["model.layers.0.self_attn.q_proj",
+                       "lm_head"], r".*(q_proj|attn)", ["c_attn", "down_proj"]],
+    "exclude_modules": [None, ["q_proj"], ["layers.0.self_attn.q_proj"], r".*vision.*"],
+    "layers_to_transform": [None, [], [1], 1, [0, 11]],
+    "layers_pattern": [None, "layers", ["h", "layers"], ["nope"]],
+}  # fmt: skip
+
+
+def test_weights_that_peft_would_leave_out_are_refused():
+    """For each setting and each name, as PEFT asks whether a module gets an adapter."""
+    told = dict.fromkeys((True, False), 0)
+    for values in itertools.product(*CHOICES.values()):
+        config = dict(zip(CHOICES, values, strict=True))
+        try:
+            asked = LoraConfig(**config)
+        except ValueError:  # layers of a pattern
+            continue
+        for name in NAMES:
+            found = check_target_module_exists(asked, name)
+            expected = bool(found) and not isinstance(found, _ExcludedModule)
+            with nullcontext() if expected else pytest.raises(AtlasError, match="PEFT leaves them"):
+                _refuse_untold("m", config, [name])
+            told[expected] += 1
+    assert min(told.values()) > 300
