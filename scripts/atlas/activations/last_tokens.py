@@ -78,7 +78,8 @@ def _last_hidden_state(network: Any, tokens: torch.Tensor, ends: torch.Tensor) -
     """The last hidden state (n, d) at the last token, or at the first one of a decoder."""
     if network.config.is_encoder_decoder:
         places = torch.arange(tokens.shape[1], device=tokens.device)
-        output = network(
+        # A head, and what a head adds, are read by nobody.
+        output = (network if is_wrapped(network) else network.base_model)(
             input_ids=tokens, attention_mask=(places <= ends[:, None]).long(), use_cache=False,
             decoder_input_ids=torch.full_like(tokens[:, :1], decoder_start(network)),
             output_hidden_states=True,

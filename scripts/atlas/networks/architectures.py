@@ -26,11 +26,18 @@ def is_seq2seq(folder: Path) -> bool:
     return bool(read_object(folder / "config.json").get("is_encoder_decoder", False))
 
 
-def loader(seq2seq: bool) -> Any:
-    """The class of transformers that loads a model of this kind."""
+def loader(config: Any) -> Any:
+    """The class of transformers that loads a model of this kind, be it one that reads pictures, too."""
     import transformers
+    from transformers.models.auto import modeling_auto
 
-    return transformers.AutoModelForSeq2SeqLM if seq2seq else transformers.AutoModelForCausalLM
+    if config.is_encoder_decoder:
+        return transformers.AutoModelForSeq2SeqLM
+    kind = config.model_type
+    pictures = modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+    if kind in pictures and kind not in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return transformers.AutoModelForImageTextToText
+    return transformers.AutoModelForCausalLM
 
 
 def blank(folder: Path) -> Any:
@@ -42,7 +49,7 @@ def blank(folder: Path) -> Any:
 
     config = configuration(folder)
     with reported(folder.name), torch.device("meta"):
-        return loader(is_seq2seq(folder)).from_config(config, trust_remote_code=False).eval()
+        return loader(config).from_config(config, trust_remote_code=False).eval()
 
 
 def configuration(folder: Path) -> Any:
@@ -68,11 +75,11 @@ def load(folder: Path, dtype: str, device: torch.device, *, empty: bool = False)
     """
     import torch
 
-    check_settings(folder)
+    settings = configuration(folder)
     nothing = {"device_map": "meta"} if empty or device.type == "meta" else {}
     wanted = None if device.type == "meta" else devices.attention(dtype, device)
     with reported(folder.name):
-        network, found = loader(is_seq2seq(folder)).from_pretrained(
+        network, found = loader(settings).from_pretrained(
             folder, dtype=dtype if dtype == "auto" else getattr(torch, dtype),
             trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True,
             **nothing,

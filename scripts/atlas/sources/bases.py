@@ -215,7 +215,7 @@ def _from_seed(source: Mapping[str, Any], dtype: str, place: Path, names: list[s
         settings.setdefault("decoder_start_token_id", settings["pad_token_id"])
     config = AutoConfig.for_model(source["architecture"], **settings)
     torch.manual_seed(source["seed"])
-    model = loader(config.is_encoder_decoder).from_config(config, dtype=torch.float32)
+    model = loader(config).from_config(config, dtype=torch.float32)
     model = model.to(getattr(torch, dtype))
     model.config.dtype = dtype
     _write_model(model, place, names)

@@ -69,6 +69,15 @@ def qwen3_5() -> Any:
     )
 
 
+def qwen2_5_vl() -> Any:
+    text = SIZES | {"rope_parameters": {**ROTARY, "mrope_section": [1, 1, 2]}}
+    vision = {"depth": 1, "hidden_size": 16, "num_heads": 2, "intermediate_size": 24,
+              "out_hidden_size": 32, "patch_size": 14, "fullatt_block_indexes": [0]}  # fmt: skip
+    return conditional(
+        tf.AutoConfig.for_model("qwen2_5_vl", text_config=text, vision_config=vision, **ends())
+    )
+
+
 BASES: dict[str, Callable[[], Any]] = {
     "llama": lambda: causal(tf.LlamaConfig(**UNTIED)),
     "llama-tied": lambda: causal(tf.LlamaConfig(**SIZES | {"tie_word_embeddings": True})),
@@ -86,6 +95,7 @@ BASES: dict[str, Callable[[], Any]] = {
     "gemma3-text": lambda: causal(tf.Gemma3TextConfig(**SIZES, head_dim=8, sliding_window=16)),
     "gemma3": gemma3,
     "qwen3.5": qwen3_5,
+    "qwen2.5-vl": qwen2_5_vl,
     "gpt2": lambda: causal(tf.GPT2Config(**GPT2)),
     "opt": lambda: causal(
         tf.OPTConfig(**ends(), vocab_size=260, hidden_size=32, ffn_dim=48, num_hidden_layers=2,
@@ -112,6 +122,11 @@ BASES: dict[str, Callable[[], Any]] = {
     "t5": lambda: tf.T5ForConditionalGeneration(
         tf.T5Config(vocab_size=260, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4,
                     decoder_start_token_id=0, eos_token_id=2, pad_token_id=0)
+    ),
+    "bart": lambda: tf.BartForConditionalGeneration(
+        tf.BartConfig(**ends(), vocab_size=260, d_model=32, encoder_layers=2, decoder_layers=2,
+                      encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48,
+                      decoder_ffn_dim=48, max_position_embeddings=256, decoder_start_token_id=0)
     ),
 }  # fmt: skip
 
@@ -156,8 +171,11 @@ def make_base(folder: Path, name: str) -> None:
 
 def fresh(folder: Path, auto: Any = None) -> Any:
     """A network of a folder in float32, by a class of transformers (default: by its config.json)."""
-    seq2seq = json.loads((folder / "config.json").read_text()).get("is_encoder_decoder")
-    auto = auto or (tf.AutoModelForSeq2SeqLM if seq2seq else tf.AutoModelForCausalLM)
+    if auto is None:
+        kind = json.loads((folder / "config.json").read_text())["model_type"]
+        others = {"qwen2_5_vl": tf.AutoModelForImageTextToText,
+                  **dict.fromkeys(("t5", "bart"), tf.AutoModelForSeq2SeqLM)}  # fmt: skip
+        auto = others.get(kind, tf.AutoModelForCausalLM)
     torch.manual_seed(5)  # of heads that a base does not have
     return auto.from_pretrained(folder, dtype=torch.float32).eval()
 

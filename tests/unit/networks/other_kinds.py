@@ -105,7 +105,7 @@ BESIDE: dict[str, Any] = {
 
 
 def of_a_family(base: str, **settings: Any) -> Kind:
-    task = "SEQ_2_SEQ_LM" if base == "t5" else "CAUSAL_LM"
+    task = "SEQ_2_SEQ_LM" if base in ("t5", "bart") else "CAUSAL_LM"
     beside = BESIDE.get(base, ATTENTION)
     flipped = base.startswith("gpt2")
     return adapter(

@@ -27,7 +27,7 @@ FUSED = {"query_key_value": "dense", "dense_h_to_4h": "dense_4h_to_h"}
 # rows of the values reach the writer (:func:`values`).
 READERS = {
     **dict.fromkeys(("llama", "llama-tied", "qwen2", "qwen3", "mistral", "gemma2", "gemma3-text",
-                     "gemma3", "gemma3, seeing all", "olmo2"), LLAMA),
+                     "gemma3", "gemma3, seeing all", "olmo2", "qwen2.5-vl"), LLAMA),
     **dict.fromkeys(("mixtral", "qwen3-moe"), EXPERTS),
     **dict.fromkeys(("gpt-neox", "bloom", "falcon"), FUSED),
     "gpt2": {"c_attn": "c_proj", "c_fc": "c_proj"},
@@ -325,7 +325,7 @@ def test_what_has_no_direct_effect(base, kind, reason, bases, tmp_path):
 
 
 def test_all_bases_are_tried():
-    left = {"llama-bf16", "olmo", "qwen3.5", "t5"}
+    left = {"bart", "llama-bf16", "olmo", "qwen3.5", "t5"}
     assert READERS.keys() | left == BASES.keys()
 
 
