@@ -44,7 +44,7 @@ class _Every(_Strict):
     task_type: str | None = None
     base_model_name_or_path: str | None = None
     revision: str | None = None
-    inference_mode: bool = False
+    inference_mode: bool | None = False
     auto_mapping: dict[str, str | bool | None] | None = None  # Unsloth notes there what it mended
     auto_map: None = None
     target_modules: Names = None
@@ -104,9 +104,9 @@ class _Lora(_Every):
     r: Rank = 8
     lora_alpha: Scale = 8
     rank_pattern: dict[Pattern, Rank] | None = None
-    use_rslora: bool = False
-    use_dora: bool = False
-    lora_bias: bool = False
+    use_rslora: bool | None = False
+    use_dora: bool | None = False
+    lora_bias: bool | None = False
     bias: str = "none"
     init_lora_weights: bool | str | None = True
     trainable_token_indices: list[Size] | dict[str, list[Size]] | None = None

@@ -153,6 +153,9 @@ LORA = {
     "everywhere in gemma3, by its first names": adapter(
         lora(target_modules=["q_proj", "down_proj"]), "gemma3", **PICTURES, tensors=first_names
     ),
+    "nothing said": adapter(
+        lora(), settings=setting(use_rslora=None, inference_mode=None, use_dora=None, lora_bias=None)
+    ),
     "unsloth": adapter(
         lora(),
         settings=setting(
