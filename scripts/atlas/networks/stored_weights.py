@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
+from atlas.errors import AtlasError
 from atlas.weights.row_blocks import WeightStream, row_blocks
 from atlas.weights.tensors import Weights
-from atlas.weights.weight_files import listed_files, named_weights
+from atlas.weights.weight_files import INDEX, WHOLE, listed_files, named_weights
 
 Room = Callable[[str], torch.Tensor]
 
@@ -40,7 +41,13 @@ class _Made:
 
 
 def _files(folder: Path) -> list[Path]:
-    index = folder / named_weights((file.name for file in folder.iterdir()), folder.name)
+    present = {file.name for file in folder.iterdir()}
+    if present >= {WHOLE, INDEX}:
+        raise AtlasError(
+            f"{folder}: has its weights twice, in {WHOLE} and in the files of {INDEX}, as where shards of a "
+            "base was changed; remove the folder, and it is made again."
+        )
+    index = folder / named_weights(present, folder.name)
     return [folder / name for name in listed_files(index)]
 
 

@@ -18,18 +18,12 @@ PART = re.compile(r"model-\d+-of-(\d+)\.safetensors")
 
 
 def named_weights(present: Iterable[str], where: str) -> str:
-    """The file that says where the weights are, as transformers looks for it: the index, or all.
-
-    An index whose files are gone, as of a model that was saved anew in fewer, says nothing.
+    """The file that says where the weights are, as transformers looks for it: all in one, or the index.
 
     :param present: names of the files of a folder or a repository.
-    :raises AtlasError: where there is neither, with what is there instead; where both are whole.
+    :raises AtlasError: where there is neither, with what is there instead.
     """
     there = sorted(present)
-    if WHOLE in there and INDEX in there and any(map(PART.fullmatch, there)):
-        raise AtlasError(
-            f"{where}: has its weights twice, in {WHOLE} and in the files of {INDEX}; remove one of the two."
-        )
     for name in (WHOLE, INDEX):
         if name in there:
             return name

@@ -5,21 +5,23 @@ from __future__ import annotations
 import pytest
 
 from atlas.errors import AtlasError
+from atlas.networks.stored_weights import check_files
 from atlas.weights.weight_files import INDEX, WHOLE, named_weights
 
 PARTS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
 
 
-def test_one_file_counts_where_those_of_the_index_are_gone():
-    assert named_weights([WHOLE, INDEX], "m") == named_weights([WHOLE, *PARTS], "m") == WHOLE
+def test_one_file_counts_before_an_index():
+    for beside in ([INDEX], PARTS, [INDEX, *PARTS]):
+        assert named_weights([WHOLE, *beside], "m") == WHOLE
     assert named_weights([INDEX, *PARTS], "m") == INDEX
 
 
-def test_weights_that_are_there_twice_are_refused():
-    with pytest.raises(
-        AtlasError, match=f"m: has its weights twice, in {WHOLE} and .* one of the two"
-    ):
-        named_weights([WHOLE, INDEX, *PARTS], "m")
+def test_a_folder_of_results_in_which_both_are(tmp_path):
+    for name in (WHOLE, INDEX, *PARTS):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(AtlasError, match=f"has its weights twice, in {WHOLE} and .* made again"):
+        check_files(tmp_path)
 
 
 @pytest.mark.parametrize(
