@@ -161,7 +161,7 @@ def _of_others(plain: Any) -> Any:
 
 
 def settle_clock(files: Iterable[Any], root: Path) -> None:
-    """Give artefacts of a clock that went ahead the time of now: no output may be older than an input.
+    """Give artefacts of a clock that went ahead the time of now, or what is made of them seems outdated.
 
     :param files: inputs of jobs.
     """

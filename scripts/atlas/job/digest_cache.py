@@ -42,6 +42,10 @@ class DigestCache:
             self._keep(key, digest)
         return digest
 
+    def known(self, path: Path) -> str | None:
+        """SHA-256 of a file where it is known as it is now."""
+        return self._find(self._key(path))
+
     def put(self, path: Path, digest: str) -> None:
         """Remember the digest of a file as it is now."""
         self._keep(self._key(path), digest)
@@ -68,10 +72,23 @@ def reach_snakemake(cache: DigestCache) -> None:
     """In the main process: let Snakemake take SHA-256 from the cache of the run.
 
     For each output of each job it computes that of each input: of a base, many times for each model.
+    And what a job made it touches, which would make the digest that the job has computed unknown.
     """
     from snakemake.io import _IOFile
 
     replace(_IOFile, "checksum", lambda computed: _known_to(cache, computed))
+    replace(_IOFile, "touch", lambda plain: _known_after(cache, plain))
+
+
+def _known_after(cache: DigestCache, plain: Any) -> Any:
+    def touch(self: Any, times: Any = None) -> None:
+        file = Path(self)
+        digest = cache.known(file) if file.is_file() else None
+        plain(self, times)
+        if digest:
+            cache.put(file, digest)
+
+    return touch
 
 
 def _known_to(cache: DigestCache, computed: Any) -> Any:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from snakemake.io import _IOFile
+from snakemake.io import IOFile, _IOFile
 
 from atlas.digests import sha256_file
 from atlas.job import digest_cache
@@ -153,6 +153,7 @@ def test_snakemake_takes_digests_from_the_cache(tmp_path, counted, monkeypatch):
         return f"computed {threshold} {force} {algorithm}"
 
     monkeypatch.setattr(_IOFile, "checksum", computed)
+    monkeypatch.setattr(_IOFile, "touch", _IOFile.touch)
     for name in ("first", "second"):  # of the last run, where two follow each other in a process
         cache = DigestCache(tmp_path / name)
         digest_cache.reach_snakemake(cache)
@@ -172,3 +173,25 @@ def test_snakemake_takes_digests_from_the_cache(tmp_path, counted, monkeypatch):
     assert ask(None, force=True) == "computed None True None"
     file.unlink()
     assert ask(3) == "computed 3 False None"
+
+
+def test_what_snakemake_touches_stays_known_and_what_was_altered_before_does_not(
+    tmp_path, counted, monkeypatch
+):
+    for name in ("checksum", "touch"):
+        monkeypatch.setattr(_IOFile, name, getattr(_IOFile, name))
+    cache = DigestCache(tmp_path / "db")
+    digest_cache.reach_snakemake(cache)
+    file, altered = tmp_path / "a", tmp_path / "b"
+    for one in (file, altered):
+        one.write_bytes(b"one")
+        cache.put(one, "known")
+    altered.write_bytes(b"two!")
+    for one in (file, altered):
+        before = one.stat().st_mtime_ns
+        time.sleep(0.02)
+        IOFile(str(one)).touch()
+        assert one.stat().st_mtime_ns > before
+    assert cache.sha256(file) == "known"
+    assert cache.sha256(altered) == hashlib.sha256(b"two!").hexdigest()
+    assert counted == [altered]
