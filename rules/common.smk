@@ -202,15 +202,16 @@ def pool_files(wildcards):
     return files_of_models(wildcards) if len(pool_of(wildcards).models) <= ALL_PAIRS else []
 
 
-def gated(files, pool_of=pool_of):
+def gated(files, pool_of=pool_of, shown=False):
     """Files of a pool that jobs read, once all of its models that were made elsewhere can be used.
 
     That is found out first, of all of them: a checkpoint leaves no input that would start the jobs again.
+    Where they are to be shown, a dry run does not wait for that.
     """
 
     def passed(wildcards):
         pool = pool_of(wildcards)
-        if pool.reported:
+        if pool.reported and not (shown and workflow.dryrun):
             told = checkpoints.report_pool.get(pool=pool.name).output.report
             try:
                 refuse_unusable(read_csv(Path(told)), pool.name)

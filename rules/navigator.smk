@@ -12,7 +12,8 @@ use rule job as navigator with:
                 f"{model.folder}/README.md"
                 for model in pool_of(w).models
                 if pool_of(w).settings.keep_weights
-            ]
+            ],
+            shown=True,
         ),
         report=pool_report,
         training=lambda w: [

@@ -91,6 +91,7 @@ use rule job as compose_models with:
         pool=gated(
             lambda w: [f for m in PLAN.pools[selection_of(w).pool].models for f in m.files()],
             lambda w: PLAN.pools[selection_of(w).pool],
+            shown=True,
         ),
         ranking="results/selection/{task}/models.csv",
         examples=lambda w: f"results/models/{selection_model(w.task)}/rows.jsonl",

@@ -80,9 +80,8 @@ def test_what_is_wrong_with_a_pool_is_told_together_and_first(mixed):
         config["pools"]["mine"] = {"sheet": "mine.tsv", "spaces": ["delta_activations", "salient_mask"],
                                    "excluded": list(excluded)}  # fmt: skip
         write_config(mixed, config)
-        return snakemake(
-            mixed, "results/pools/mine/silhouette.csv", "--cores", "2", "-p", check=False
-        )
+        made = [f"results/pools/mine/{name}" for name in ("navigator.html", "silhouette.csv")]
+        return snakemake(mixed, *made, "--cores", "2", "-p", check=False)
 
     stopped = run()
     assert stopped.returncode != 0
