@@ -184,8 +184,8 @@ def decoder_start(network: Any) -> int:
 
     :raises AtlasError: where neither config.json nor generation_config.json tells it.
     """
-    for settings in (network.config, network.generation_config):
-        for key in ("decoder_start_token_id", "bos_token_id"):
+    for key in ("decoder_start_token_id", "bos_token_id"):
+        for settings in (network.config, network.generation_config):
             if (found := getattr(settings, key, None)) is not None:
                 return int(found)
     raise AtlasError(

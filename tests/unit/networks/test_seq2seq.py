@@ -124,11 +124,12 @@ def test_other_objectives_are_refused(t5, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("told", "start"),
-    [({"decoder_start_token_id": 5, "bos_token_id": 1}, 5), ({"bos_token_id": 1}, 1), ({}, None)],
-)
-def test_the_token_with_which_a_decoder_begins(told, start):
-    settings = SimpleNamespace(decoder_start_token_id=None, bos_token_id=None)
+    ("told", "generation", "start"),
+    [({"decoder_start_token_id": 5, "bos_token_id": 1}, 7, 5), ({"bos_token_id": 1}, 7, 7),
+     ({"bos_token_id": 1}, None, 1), ({}, None, None)],
+)  # fmt: skip
+def test_the_token_with_which_a_decoder_begins(told, generation, start):
+    settings = SimpleNamespace(decoder_start_token_id=generation, bos_token_id=None)
     config = SimpleNamespace(name_or_path="/a/base", **told)
     network = SimpleNamespace(config=config, generation_config=settings)
     if start is not None:
