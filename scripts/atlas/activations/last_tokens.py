@@ -6,7 +6,8 @@ probe in its encoder; its activation is that of its decoder at the first token (
 published work does not say).
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
 from atlas.kept import NOTHING, Kept
 from atlas.networks.architectures import body_of, decoder_start, device_of
+from atlas.networks.by_layer import layers_of
 from atlas.networks.shards import LoadedBase, of_each
 from atlas.networks.tokens import Tokens, batches, hides_padding, padded, padding_is_exact
 from atlas.networks.virtual_tokens import is_wrapped, virtual_tokens
@@ -54,7 +56,8 @@ class Probe:
     def last_token(self, network: Any, where: str) -> Array:
         """Activations (n_probes, d) float32 of the network as it is now.
 
-        :raises AtlasError: where an activation is NaN or Inf, or a probe has a token that is unknown.
+        :raises AtlasError: where an activation is NaN or Inf, a probe has a token that is unknown, or the
+            network cannot be read layer by layer.
         """
         known, highest = network.get_input_embeddings().weight.shape[0], max(map(max, self.ids))
         if highest >= known:
@@ -66,12 +69,27 @@ class Probe:
         # A full model may differ from its base in what its tokens see.
         plain = not self._padded or hides_padding(network)
         for group, tokens, ends in self.inputs if plain else self._batched(exact=False):
-            picked = _last_hidden_state(network, tokens, ends).float()
+            with _told(network, where):
+                picked = _last_hidden_state(network, tokens, ends).float()
             rows |= zip(group, picked, strict=True)
         found = torch.stack([rows[i] for i in range(len(self.ids))]).cpu().numpy()
         if not np.isfinite(found).all():
             raise AtlasError(f"{where}: its activations have NaN or Inf.")
         return np.asarray(found, dtype=np.float32)
+
+
+@contextlib.contextmanager
+def _told(network: Any, where: str) -> Iterator[None]:
+    """What torch says where weights are asked for that are read with another layer, in a sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        if layers_of(network) is None or "meta" not in str(error).lower():
+            raise
+        raise AtlasError(
+            f"{where}: its network cannot be read layer by layer; compute it where it fits into memory "
+            "(stream: never)."
+        ) from None
 
 
 def _last_hidden_state(network: Any, tokens: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers as tf
 
 import programs
 from atlas.activations import last_tokens
@@ -19,12 +20,16 @@ from atlas.errors import AtlasError
 from atlas.networks.by_layer import Layers
 from atlas.networks.shards import applied, loaded_bases, read_model
 from atlas.networks.swap import load_base
-from atlas.networks.tokens import hides_padding
-from unit.networks.kinds import BASES, STORED, make_base
+from atlas.networks.tokens import byte_tokenizer, hides_padding
+from unit.networks.kinds import BASES, STORED, UNTIED, ends, make_base
 from unit.networks.model_kinds import EMBEDDED
 
 CPU = torch.device("cpu")
 PROMPTS = ["Describe it.", "Below is an instruction."]
+MARIAN = {"vocab_size": 260, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 48,
+          "encoder_attention_heads": 4, "decoder_attention_heads": 4, "decoder_ffn_dim": 48,
+          "max_position_embeddings": 256, "decoder_start_token_id": 0}  # fmt: skip
+LLAMA_4 = {"intermediate_size_mlp": 48, "num_local_experts": 2, "head_dim": 8, "moe_layers": [1]}
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 
 
@@ -64,6 +69,24 @@ def test_a_base_of_each_architecture(name, bases, monkeypatch):
                 np.testing.assert_allclose(two[key], one[key], err_msg=key, **close)
     # Between two passes, nothing of a layer is in its place.
     assert all(parameter.is_meta for parameter in _first_layer(read).parameters())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: tf.MarianMTModel(tf.MarianConfig(**ends(), **MARIAN)),
+     lambda: tf.AutoModelForCausalLM.from_config(tf.Llama4TextConfig(**UNTIED, **LLAMA_4))],
+    ids=["marian", "llama4"],
+)  # fmt: skip
+def test_a_network_that_cannot_be_read_so(make, tmp_path):
+    """One has positions that are in no file, another sends its tokens to where its embeddings are."""
+    make().save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    whole, read = both(tmp_path, "float32")
+    assert Probe(tmp_path, PROMPTS, whole).last_token(whole, "base").shape == (2, 32)
+    with pytest.raises(
+        AtlasError, match=r"base: its network cannot be read layer by layer; .*never"
+    ):
+        Probe(tmp_path, PROMPTS, read).last_token(read, "base")
 
 
 def _first_layer(network):
