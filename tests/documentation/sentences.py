@@ -10,8 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # Errors that say what a user can mend -> the argument that is the sentence.
 TOLD = {
-    "AtlasError": 0, "BrokenRecordError": 0, "MissingFileError": 0, "WorkflowError": 0, "SystemExit": 0,
-    "PydanticCustomError": 1,
+    "AtlasError": 0, "BrokenRecordError": 0, "MissingFileError": 0, "UnreadError": 0, "WorkflowError": 0,
+    "SystemExit": 0, "PydanticCustomError": 1,
 }  # fmt: skip
 # Errors of the programmer: a rule that does not fit its function, for instance.
 PROGRAMMERS = {"TypeError", "RuntimeError", "ModuleNotFoundError"}

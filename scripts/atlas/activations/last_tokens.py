@@ -6,8 +6,7 @@ probe in its encoder; its activation is that of its decoder at the first token (
 published work does not say).
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from atlas.activations.probes import read_probes
 from atlas.errors import AtlasError
 from atlas.kept import NOTHING, Kept
 from atlas.networks.architectures import body_of, decoder_start, device_of
-from atlas.networks.by_layer import layers_of
+from atlas.networks.by_layer import unread_refused
 from atlas.networks.shards import LoadedBase, of_each
 from atlas.networks.tokens import Tokens, batches, hides_padding, padded, padding_is_exact
 from atlas.networks.virtual_tokens import is_wrapped, virtual_tokens
@@ -69,27 +68,13 @@ class Probe:
         # A full model may differ from its base in what its tokens see.
         plain = not self._padded or hides_padding(network)
         for group, tokens, ends in self.inputs if plain else self._batched(exact=False):
-            with _told(network, where):
+            with unread_refused(network, where):
                 picked = _last_hidden_state(network, tokens, ends).float()
             rows |= zip(group, picked, strict=True)
         found = torch.stack([rows[i] for i in range(len(self.ids))]).cpu().numpy()
         if not np.isfinite(found).all():
             raise AtlasError(f"{where}: its activations have NaN or Inf.")
         return np.asarray(found, dtype=np.float32)
-
-
-@contextlib.contextmanager
-def _told(network: Any, where: str) -> Iterator[None]:
-    """What torch says where weights are asked for that are read with another layer, in a sentence."""
-    try:
-        yield
-    except RuntimeError as error:
-        if layers_of(network) is None or "meta" not in str(error).lower():
-            raise
-        raise AtlasError(
-            f"{where}: its network cannot be read layer by layer; compute it where it fits into memory "
-            "(stream: never)."
-        ) from None
 
 
 def _last_hidden_state(network: Any, tokens: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:

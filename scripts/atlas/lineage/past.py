@@ -37,10 +37,10 @@ def check_history(
                                    "altered, moved, added or taken out"))  # fmt: skip
     numbers = {entry["file"]: n for n, entry in enumerate(entries, start=1) if "file" in entry}
     for name, entry in said.items():
-        if name not in there and owner_of(name.rpartition("/")[2]):
-            continue  # earlier versions took in files that were about to get their name
         if name not in there:
-            found.faults.append(_fault(f"line {numbers[name]} tells of {name}, which is gone"))
+            # Earlier versions took in files that were about to get their name.
+            if owner_of(name.rpartition("/")[2]) is None:
+                found.faults.append(_fault(f"line {numbers[name]} tells of {name}, which is gone"))
         elif there[name] != entry and not corrects(entry, there[name]):
             found.faults.append(_fault(f"line {numbers[name]} is not what {name} says"))
     found.faults += _statements_gone(records, {**said, **there})

@@ -175,8 +175,12 @@ def device_of(network: Any) -> torch.device:
 
 def body_of(network: Any) -> Any:
     """What computes the last hidden state of a causal network, without a head."""
-    inner = network.base_model if network.base_model is not network else network.get_decoder()
-    return inner if inner is not network else network.model
+    return network.base_model if network.base_model is not network else _decoder(network)
+
+
+def _decoder(network: Any) -> Any:
+    found = network.get_decoder()
+    return found if found is not network else network.model
 
 
 def decoder_start(network: Any) -> int:
@@ -196,11 +200,7 @@ def decoder_start(network: Any) -> int:
 
 def text_path(network: Any) -> str:
     """Where the layers of text stand in a network: the name of the module that holds them."""
-    if network.config.is_encoder_decoder:
-        inner = network.base_model
-    else:
-        inner = network.get_decoder()
-        inner = inner if inner is not network else network.model
+    inner = network.base_model if network.config.is_encoder_decoder else _decoder(network)
     return next((name for name, module in network.named_modules() if module is inner), "")
 
 

@@ -75,12 +75,8 @@ class Layers:
             case FullModel():
                 network = self._full(model)
             case PeftAdapter():
-                try:
+                with _unread(partial(_refuse, model)):
                     yield self._by_peft(model)
-                except (RuntimeError, NotImplementedError) as error:
-                    if "meta" not in str(error):
-                        raise
-                    _refuse(model)
                 return
         del model
         yield network
@@ -310,6 +306,38 @@ class Layers:
             ],
             dim=-1,
         )
+
+
+class UnreadError(AtlasError):
+    """Weights are computed with that are not there: they are read with another layer."""
+
+
+@contextlib.contextmanager
+def _unread(refuse: Callable[[], NoReturn]) -> Iterator[None]:
+    """Within this context, what torch says of weights that are not there is refused; the outermost counts."""
+    try:
+        yield
+    except (RuntimeError, UnreadError) as error:
+        if isinstance(error, RuntimeError) and "meta" not in str(error).lower():
+            raise
+        refuse()
+
+
+@contextlib.contextmanager
+def unread_refused(network: Any, where: str) -> Iterator[None]:
+    """Within this context, a network computes, which may not be one that can be read layer by layer.
+
+    :raises UnreadError: where it is read so, and computes with more than a layer.
+    """
+
+    def refuse() -> NoReturn:
+        raise UnreadError(
+            f"{where}: its network cannot be read layer by layer; compute it where it fits into memory "
+            "(stream: never)."
+        )
+
+    with contextlib.nullcontext() if layers_of(network) is None else _unread(refuse):
+        yield
 
 
 def layers_of(network: Any) -> Layers | None:

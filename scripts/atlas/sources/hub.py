@@ -132,14 +132,16 @@ def unreachable(error: BaseException) -> bool:
 
 
 def failure(error: Exception, repo: str, revision: str, name: str = "") -> AtlasError:
-    """What to raise for an error of the client: the hub's fault, or that of what was asked of it.
+    """What to raise for an error of the client: the hub's fault, or that of what was asked of it."""
+    kind = AtlasError if _is_of_request(error) else UnreachableError
+    return kind(explain(error, repo, revision, name))
 
-    Where a connection ends, its parts raise errors of many kinds: those of a request are known.
-    """
+
+def _is_of_request(error: BaseException) -> bool:
+    """Whether what was asked for is wrong: where a connection ends, its parts raise many other kinds."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    asked = isinstance(error, HfHubHTTPError | HFValidationError) and not unreachable(error)
-    return (AtlasError if asked else UnreachableError)(explain(error, repo, revision, name))
+    return isinstance(error, HfHubHTTPError | HFValidationError) and not unreachable(error)
 
 
 def explain(error: Exception, repo: str, revision: str, name: str = "") -> str:
@@ -166,6 +168,5 @@ def explain(error: Exception, repo: str, revision: str, name: str = "") -> str:
         )
     if isinstance(error, errors.EntryNotFoundError):
         return f"{what}: there is no such file in the repository."
-    asked = isinstance(error, errors.HfHubHTTPError | errors.HFValidationError)
-    again = "" if asked else "; give the same command again"
+    again = "" if _is_of_request(error) else "; give the same command again"
     return f"{what}: {type(error).__name__}: {error}{again}"

@@ -17,7 +17,7 @@ from atlas.activations import last_tokens
 from atlas.activations.features import on_probes
 from atlas.activations.last_tokens import Probe
 from atlas.errors import AtlasError
-from atlas.networks.by_layer import Layers
+from atlas.networks.by_layer import Layers, unread_refused
 from atlas.networks.shards import applied, loaded_bases, read_model
 from atlas.networks.swap import load_base
 from atlas.networks.tokens import byte_tokenizer, hides_padding
@@ -87,6 +87,17 @@ def test_a_network_that_cannot_be_read_so(make, tmp_path):
         AtlasError, match=r"base: its network cannot be read layer by layer; .*never"
     ):
         Probe(tmp_path, PROMPTS, read).last_token(read, "base")
+
+
+def test_an_adapter_that_cannot_be_read_so_is_told_of_as_such(bases, tmp_path):
+    base, model = written("dora", bases, tmp_path)
+    layers = Layers(base, "float32", CPU)
+    message = (
+        r"its LORA adapter computes with more of the base than one layer; .*leave this model out"
+    )
+    told = pytest.raises(AtlasError, match=message)
+    with told, layers.applied(model) as network, unread_refused(network, "m"):
+        raise RuntimeError("Tensor on device meta is not on the expected device cpu!")
 
 
 def _first_layer(network):
